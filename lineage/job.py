@@ -1,0 +1,76 @@
+"""A job: one resolved stage as JSON, the only thing a training or evaluation process reads.
+
+The parent writes it, `python -m training job.json` (or `python -m evaluation job.json`) does it, with
+or without Dagster. The result is the sealed artefact; nothing else is handed back.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lineage.store import Artifact, Request, Store, write_json
+
+SEALED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 75
+"""Exit codes of a job process: done; failed; bad input, do not retry; stopped, resume by running again."""
+
+
+class JobInput(BaseModel):
+    """An upstream artefact: where it lies and what its bytes must hash to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: Path
+    digest: str
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "JobInput":
+        return cls(path=artifact.path, digest=artifact.digest)
+
+
+class Tracking(BaseModel):
+    """The MLflow run that a job logs into; created before the process starts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    uri: str
+    run_id: str
+
+
+class Job(BaseModel):
+    """What to do (`kind`, `config`), from what (`inputs`), into which artefact (`payload`), how (`execution`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["base", "sft", "dpo", "evaluate"]
+    recipe: str
+    node: str
+    ref: str
+    home: Path
+    payload: dict[str, Any]
+    overridden: bool = False
+    config: dict[str, Any]
+    execution: dict[str, Any]
+    inputs: dict[str, JobInput]
+    tracking: Tracking | None = None
+
+    @property
+    def request(self) -> Request:
+        return Request(self.recipe, self.node, self.payload, self.overridden)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home)
+
+    def write(self) -> Path:
+        """Write `<fingerprint>.job.json` beside the work folder and return its path."""
+        path = self.store.object_path(self.request).with_suffix(".job.json")
+        write_json(path, self.model_dump(mode="json"))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> "Job":
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def home_folder() -> Path:
+    """The state folder: `TEMPER_HOME`, else `.temper` in the working folder."""
+    return Path(os.environ.get("TEMPER_HOME") or ".temper").resolve()

@@ -1,0 +1,258 @@
+"""The artefact store: work folders, sealed objects, refs.
+
+Work happens in `objects/<recipe>/<node>/<fingerprint>.work/`. `seal` writes `.record.json` last and
+renames the folder, so an object either is complete or does not exist. The record holds the
+fingerprint *and its payload*, so that a difference between two requests can be explained field by
+field. A work folder outlives a crash: the next attempt finds it and may resume.
+
+Local files only, through calls that fsspec could serve as well.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lineage.hashing import canonical_json, file_digest, fingerprint, tree_digest
+from lineage.provenance import provenance
+
+RECORD = ".record.json"
+RECORD_SCHEMA = 1
+
+
+class StoreError(Exception):
+    """An artefact that is missing, damaged or being built by someone else."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Handle of a sealed artefact: what Dagster assets hand to one another instead of bytes."""
+
+    recipe: str
+    node: str
+    fingerprint: str
+    digest: str
+    path: Path
+    metrics: dict[str, Any] = field(default_factory=dict)
+    overridden: bool = False
+    reused: bool = False
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The whole record, read from disk."""
+        return _read_json(self.path / RECORD)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: its fingerprint is the artefact's identity.
+
+    payload: JSON of the node's config without `execution`, the digests of its inputs and the
+    stage's own VERSION. `overridden` marks a launch override, which must never be promoted unseen.
+    """
+
+    recipe: str
+    node: str
+    payload: dict[str, Any]
+    overridden: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.payload)
+
+
+class Store:
+    """Artefacts under one home folder (`TEMPER_HOME`, by default `.temper` in the working folder)."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home.resolve()
+
+    def object_path(self, request: Request) -> Path:
+        return self.home / "objects" / request.recipe / request.node / request.fingerprint
+
+    def work_path(self, request: Request) -> Path:
+        return self.object_path(request).with_name(request.fingerprint + ".work")
+
+    def find(self, request: Request, *, reused: bool = True) -> Artifact | None:
+        """The sealed artefact of this request, or None. Raises StoreError if it is damaged."""
+        path = self.object_path(request)
+        return self.open(path, reused=reused) if (path / RECORD).is_file() else None
+
+    def open(self, path: Path, *, reused: bool = True) -> Artifact:
+        """Handle of a sealed folder; checks that every file is there with its recorded size."""
+        record = _read_json(path / RECORD)
+        for name, entry in record["files"].items():
+            file = path / name
+            if not file.is_file() or file.stat().st_size != entry["size"]:
+                raise StoreError(f"{file}: missing or not {entry['size']} bytes; delete {path} to build it again")
+        return Artifact(
+            recipe=record["recipe"],
+            node=record["node"],
+            fingerprint=record["fingerprint"],
+            digest=record["digest"],
+            path=path,
+            metrics=record["metrics"],
+            overridden=record["overridden"],
+            reused=reused,
+        )
+
+    def verify(self, artifact: Artifact) -> None:
+        """Compare every byte with the record. Raises StoreError that names the first bad file."""
+        for name, entry in artifact.record["files"].items():
+            if file_digest(artifact.path / name) != entry["sha256"]:
+                raise StoreError(f"{artifact.path / name}: its bytes are not those recorded")
+
+    @contextmanager
+    def building(self, request: Request) -> Iterator[Path]:
+        """Hold the request's work folder; a second builder gets a StoreError instead of a mess."""
+        work = self.work_path(request)
+        work.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(work.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(f"{request.recipe}/{request.node}: another process is building this artefact") from None
+        try:
+            work.mkdir(exist_ok=True)
+            yield work
+        finally:
+            lock.release()
+
+    def seal(
+        self,
+        request: Request,
+        *,
+        config: dict[str, Any],
+        metrics: dict[str, Any],
+        inputs: dict[str, str],
+        informative: tuple[str, ...] = (),
+        drop: tuple[str, ...] = (),
+    ) -> Artifact:
+        """Turn the request's work folder into an immutable object and return its handle.
+
+        config: the resolved config that really ran, `execution` included. metrics: JSON values.
+        inputs: digest by input name. informative: glob patterns of files kept and checked but not
+        part of the digest (times, logs). drop: names in the work folder to delete first
+        (resumable checkpoints).
+        """
+        work, final = self.work_path(request), self.object_path(request)
+        for name in drop:
+            shutil.rmtree(work / name, ignore_errors=True)
+        files: dict[str, dict[str, Any]] = {}
+        for file in sorted(p for p in work.rglob("*") if p.is_file() and p.name != RECORD):
+            name = file.relative_to(work).as_posix()
+            files[name] = {
+                "size": file.stat().st_size,
+                "sha256": file_digest(file),
+                "informative": any(Path(name).match(pattern) for pattern in informative),
+            }
+            _fsync(file)
+        record = {
+            "schema": RECORD_SCHEMA,
+            "recipe": request.recipe,
+            "node": request.node,
+            "fingerprint": request.fingerprint,
+            "payload": request.payload,
+            "digest": tree_digest((n, e["sha256"]) for n, e in files.items() if not e["informative"]),
+            "inputs": inputs,
+            "config": config,
+            "metrics": metrics,
+            "overridden": request.overridden,
+            "provenance": provenance(),
+            "files": files,
+        }
+        write_json(work / RECORD, record)
+        if final.exists():
+            shutil.rmtree(final)
+        os.rename(work, final)
+        _fsync(final.parent)
+        return self.open(final, reused=False)
+
+    def discard(self, request: Request) -> None:
+        """Forget a sealed object (a forced re-run); refs to it dangle until the new one is sealed."""
+        shutil.rmtree(self.object_path(request), ignore_errors=True)
+
+    def build(
+        self,
+        request: Request,
+        make: Callable[[Path], dict[str, Any]],
+        *,
+        config: dict[str, Any],
+        inputs: dict[str, str],
+        ref: str | None = None,
+        force: bool = False,
+    ) -> Artifact:
+        """The sealed artefact of `request`: found, or made by `make(empty work folder) -> metrics`.
+
+        For nodes that are made in this process; training and evaluation run through a job.
+        """
+        if force:
+            self.discard(request)
+        found = self.find(request)
+        if found is None:
+            with self.building(request) as work:
+                _empty(work)
+                metrics = make(work)
+                found = self.seal(request, config=config, metrics=metrics, inputs=inputs)
+        self.point(ref or request.node, found)
+        return found
+
+    def point(self, ref: str, artifact: Artifact) -> None:
+        """Move the ref `refs/<recipe>/<ref>.json`; an overridden artefact never becomes a ref."""
+        if artifact.overridden:
+            return
+        target = artifact.path.relative_to(self.home).as_posix()
+        write_json(
+            self._ref_path(artifact.recipe, ref),
+            {"object": target, "fingerprint": artifact.fingerprint, "digest": artifact.digest},
+        )
+
+    def ref(self, recipe: str, ref: str) -> Artifact | None:
+        """The artefact a ref points to, or None if it was never made or is gone."""
+        path = self._ref_path(recipe, ref)
+        if not path.is_file():
+            return None
+        target = self.home / _read_json(path)["object"]
+        return self.open(target) if (target / RECORD).is_file() else None
+
+    def _ref_path(self, recipe: str, ref: str) -> Path:
+        return self.home / "refs" / recipe / f"{ref}.json"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical JSON atomically: temporary file, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(canonical_json(value) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _fsync(path.parent)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from None
+    return value
+
+
+def _empty(folder: Path) -> None:
+    for child in folder.iterdir():
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

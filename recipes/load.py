@@ -1,0 +1,105 @@
+"""From a YAML file to a `Recipe`, or to errors that name file, field and mend.
+
+YAML is read by `yaml.SafeLoader` with one addition: a key written twice is refused,
+because YAML would silently keep the second.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from recipes.schema import Recipe
+
+SHIPPED = Path(__file__).parent
+
+
+class RecipeError(Exception):
+    """A recipe that cannot be used; the message is for the person who wrote it."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """SafeLoader that refuses a mapping with the same key twice."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is written twice", key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse one YAML file. Raises `RecipeError` with file, line and column."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise RecipeError(f"{path}{where}: {error.problem}") from None
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and validate one recipe; its name is the file's stem with '-' and '.' as '_'.
+
+    Raises `RecipeError` that lists every bad field, one a line.
+    """
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of fields, found {type(raw).__name__}")
+    if "name" in raw:
+        raise RecipeError(f"{path}: name: leave it out; a recipe is called after its file")
+    name = path.stem.replace("-", "_").replace(".", "_")
+    try:
+        return Recipe.model_validate({"name": name, **raw})
+    except ValidationError as error:
+        lines = [_explain(path, problem) for problem in error.errors()]
+        raise RecipeError("\n".join(lines)) from None
+
+
+def load_recipes(folder: Path = SHIPPED) -> dict[str, tuple[Path, Recipe]]:
+    """Every recipe of a folder, by name. Raises `RecipeError` at the first that is not valid."""
+    found = {}
+    for path in sorted(folder.glob("*.yaml")):
+        recipe = load_recipe(path)
+        if recipe.name in found:
+            raise RecipeError(f"{path}: a second recipe called '{recipe.name}', after {found[recipe.name][0]}")
+        found[recipe.name] = (path, recipe)
+    return found
+
+
+def _explain(path: Path, problem: Any) -> str:
+    """One pydantic error as `file: field: what is wrong (mend)`."""
+    field = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "unknown key" + _suggestion(problem["loc"])
+    elif problem["type"] != "value_error" and problem["type"] != "missing":
+        message += f", found {problem['input']!r}"
+    return f"{path}: {field}: {message}" if field else f"{path}: {message}"
+
+
+def _suggestion(loc: tuple[Any, ...]) -> str:
+    """`; did you mean 'x'?` from all field names of the schema, if one is close."""
+    names = _field_names(Recipe.model_json_schema())
+    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _field_names(schema: Any) -> set[str]:
+    names = set(schema.get("properties", {}))
+    for definition in schema.get("$defs", {}).values():
+        names |= set(definition.get("properties", {}))
+    return names
