@@ -27,7 +27,7 @@ class _UniqueKeys(yaml.SafeLoader):
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is written twice", key_node.start_mark)
         seen.add(key)
@@ -71,7 +71,7 @@ def load_recipe(path: Path) -> Recipe:
 
 def load_recipes(folder: Path = SHIPPED) -> dict[str, tuple[Path, Recipe]]:
     """Every recipe of a folder, by name. Raises `RecipeError` at the first that is not valid."""
-    found = {}
+    found: dict[str, tuple[Path, Recipe]] = {}
     for path in sorted(folder.glob("*.yaml")):
         recipe = load_recipe(path)
         if recipe.name in found:

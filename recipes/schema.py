@@ -103,7 +103,9 @@ class Source(Origin):
         description="YAML file (relative to the recipe) of answers by category; gives `prompts` rows their answer",
     )
     limit: int | None = Field(default=None, ge=1, description="keep the first N rows read")
-    max_quarantined: float = Field(default=0.05, ge=0, le=1, description="share of bad rows above which the asset blocks")
+    max_quarantined: float = Field(
+        default=0.05, ge=0, le=1, description="share of bad rows above which the asset blocks"
+    )
     sensitive: bool = Field(default=False, description="harmful text: never shown in logs, reports or UI metadata")
 
     @model_validator(mode="after")
@@ -231,9 +233,7 @@ class StageBase(Section):
     def _batch_divides(self) -> "StageBase":
         per_pass = self.execution.micro_batch * self.execution.devices
         if self.batch_rows % per_pass:
-            raise ValueError(
-                f"batch_rows {self.batch_rows} is not a multiple of micro_batch × devices = {per_pass}"
-            )
+            raise ValueError(f"batch_rows {self.batch_rows} is not a multiple of micro_batch × devices = {per_pass}")
         return self
 
 
@@ -328,7 +328,7 @@ class Target(Section):
 
 
 class Guard(Section):
-    """A metric that must not get worse by `margin` or more; `floor` bounds it absolutely (ceiling if lower is better)."""
+    """A metric that must not get worse by `margin` or more; `floor` bounds it (a ceiling if lower is better)."""
 
     metric: str
     margin: float = Field(gt=0, lt=1)
