@@ -1,0 +1,139 @@
+"""The store: sealed once, found again, never half there."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lineage.job import Job, JobInput
+from lineage.store import RECORD, Artifact, Request, Store, StoreError
+
+
+def make(text: str) -> Any:
+    def write(work: Path) -> dict[str, Any]:
+        (work / "rows.txt").write_text(text, encoding="utf-8")
+        (work / "times.json").write_text(f'{{"pid": {os.getpid()}}}', encoding="utf-8")
+        return {"rows": 1}
+
+    return write
+
+
+def build(store: Store, beta: float = 0.1, text: str = "hello", **options: Any) -> Artifact:
+    request = Request("demo", "clean/a", {"beta": beta}, overridden=options.pop("overridden", False))
+    return store.build(request, make(text), config={}, inputs={}, **options)
+
+
+def test_a_second_build_is_found_and_makes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second = build(store), build(store, text="never written")
+    assert (first.reused, second.reused) == (False, True)
+    assert (second.path / "rows.txt").read_text(encoding="utf-8") == "hello"
+    assert first.digest == second.digest
+
+
+def test_force_builds_again_and_the_digest_follows_the_bytes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second = build(store), build(store, text="other", force=True)
+    assert first.fingerprint == second.fingerprint
+    assert first.digest != second.digest
+
+
+def test_a_ref_moves_but_not_to_an_overridden_artefact(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    usual = build(store)
+    build(store, beta=0.5, overridden=True)
+    pointed = store.ref("demo", "clean/a")
+    assert pointed is not None and pointed.fingerprint == usual.fingerprint
+
+
+def test_a_failed_build_seals_nothing_and_the_next_starts_clean(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def fail(work: Path) -> dict[str, Any]:
+        (work / "half.txt").write_text("half", encoding="utf-8")
+        raise ValueError("no")
+
+    request = Request("demo", "clean/a", {"beta": 0.1})
+    with pytest.raises(ValueError, match="no"):
+        store.build(request, fail, config={}, inputs={})
+    assert store.find(request) is None
+    assert not (build(store).path / "half.txt").exists()
+
+
+def test_a_damaged_object_is_reported_with_its_file(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    artifact = build(store)
+    (artifact.path / "rows.txt").write_text("jello", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"rows\.txt: its bytes are not those recorded"):
+        store.verify(artifact)
+    (artifact.path / "rows.txt").write_text("longer than before", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"rows\.txt: missing or not 5 bytes"):
+        build(store)
+
+
+def test_informative_files_are_kept_but_not_part_of_the_digest(tmp_path: Path) -> None:
+    digests = []
+    for run in ("one", "two"):
+        store = Store(tmp_path / run)
+        request = Request("demo", "sft", {})
+        with store.building(request) as work:
+            (work / "weights").write_text("w", encoding="utf-8")
+            (work / "history.json").write_text(run, encoding="utf-8")
+            artifact = store.seal(request, config={}, metrics={}, inputs={}, informative=("history.json",))
+        assert artifact.record["files"]["history.json"]["informative"]
+        digests.append(artifact.digest)
+    assert digests[0] == digests[1]
+
+
+def test_two_builders_of_one_artefact_do_not_meet(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    request = Request("demo", "clean/a", {"beta": 0.1})
+    with store.building(request), pytest.raises(StoreError, match="another process is building"):
+        build(store)
+
+
+def test_a_builder_that_is_killed_leaves_its_work_and_no_lock(tmp_path: Path) -> None:
+    script = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from lineage.store import Request, Store
+        with Store(Path({str(tmp_path)!r})).building(Request("demo", "clean/a", {{"beta": 0.1}})) as work:
+            (work / "checkpoint").write_text("resume me")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL
+    store = Store(tmp_path)
+    request = Request("demo", "clean/a", {"beta": 0.1})
+    assert store.find(request) is None
+    with store.building(request) as work:
+        assert (work / "checkpoint").read_text(encoding="utf-8") == "resume me"
+
+
+def test_the_record_holds_the_payload_and_where_it_came_from(tmp_path: Path) -> None:
+    record = build(Store(tmp_path)).record
+    assert record["payload"] == {"beta": 0.1}
+    assert record["provenance"]["versions"]["pyarrow"]
+    assert set(record["files"]) == {"rows.txt", "times.json"}
+    assert RECORD not in record["files"]
+
+
+def test_a_job_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    artifact = build(Store(tmp_path))
+    job = Job(
+        kind="sft",
+        recipe="demo",
+        node="sft",
+        ref="sft",
+        home=tmp_path,
+        payload={"a": 1},
+        config={"beta": 0.1},
+        execution={"micro_batch": 2},
+        inputs={"mixture": JobInput.of(artifact)},
+    )
+    assert Job.read(job.write()) == job
