@@ -1,0 +1,134 @@
+"""The job's side of MLflow: log into a run that the parent created. Without a run, nothing is logged.
+
+Only the client API is used: the fluent API would end the run, pop `MLFLOW_RUN_ID` and keep global
+state, while the run's life belongs to the parent. A run that cannot be found when the job starts is an
+error; a tracking server that fails later is reported once and does not cost a training run.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineage.job import Tracking
+from training import TrainingError
+from training.progress import say
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_NOT_IN_NAMES = re.compile(r"[^\w\-. /:]")
+_DIGEST_CHARACTERS = 36  # MLflow's limit for a dataset digest; the whole sha256 goes into a tag
+_PARAM_CHARACTERS = 500
+_BATCH = 100  # MLflow's limit of params and tags in one request
+
+
+class RunLog:
+    """Where a job logs to: this one drops everything, for a job without an MLflow run."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers at a step; characters that MLflow refuses in names become `_`."""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Settings, nested ones by dotted name. MLflow never lets a param change."""
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Facts that may change between attempts."""
+
+    def dataset(self, name: str, digest_sha256: str, path: Path, rows: int, context: str) -> None:
+        """An input of the run, with its sha256 in a tag."""
+
+    def artifact(self, path: Path) -> None:
+        """Upload one file."""
+
+
+@contextmanager
+def run_log(tracking: Tracking | None) -> Iterator[RunLog]:
+    """The log of the job's MLflow run, with system metrics while it is open."""
+    if tracking is None:
+        yield RunLog()
+        return
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    client = MlflowClient(tracking.uri)
+    try:
+        client.get_run(tracking.run_id)
+    except MlflowException as error:
+        raise TrainingError(f"tracking.run_id {tracking.run_id}: not in {tracking.uri}: {error.message}") from None
+    monitor = SystemMetricsMonitor(tracking.run_id, resume_logging=True, tracking_uri=tracking.uri)
+    monitor.start()
+    try:
+        yield _MlflowRunLog(client, tracking.run_id)
+    finally:
+        monitor.finish()
+
+
+class _MlflowRunLog(RunLog):
+    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+        self._reported = False
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        batch = [Metric(_name(name), float(value), now, step) for name, value in values.items()]
+        self._try(lambda: self._client.log_batch(self._run_id, metrics=batch))
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        flat = [Param(_name(name), str(value)[:_PARAM_CHARACTERS]) for name, value in _flat(values)]
+        for start in range(0, len(flat), _BATCH):
+            batch = flat[start : start + _BATCH]
+            self._try(lambda batch=batch: self._client.log_batch(self._run_id, params=batch))  # type: ignore[misc]
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        batch = [RunTag(_name(name), str(value)) for name, value in _flat(values)]
+        self._try(lambda: self._client.log_batch(self._run_id, tags=batch))
+
+    def dataset(self, name: str, digest_sha256: str, path: Path, rows: int, context: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name,
+            digest=digest_sha256[:_DIGEST_CHARACTERS],
+            source_type="local",
+            source=json.dumps({"uri": path.as_uri()}),
+            profile=json.dumps({"num_rows": rows}),
+        )
+        tags = [InputTag("mlflow.data.context", context), InputTag("sha256", digest_sha256)]
+        self._try(lambda: self._client.log_inputs(self._run_id, [DatasetInput(dataset, tags)]))
+
+    def artifact(self, path: Path) -> None:
+        self._try(lambda: self._client.log_artifact(self._run_id, str(path)))
+
+    def _try(self, send: Callable[[], None]) -> None:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            send()
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            if not self._reported:
+                say(f"MLflow: logging failed, the job goes on without it: {str(error).splitlines()[0]}")
+            self._reported = True
+
+
+def _name(name: str) -> str:
+    return _NOT_IN_NAMES.sub("_", name)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
