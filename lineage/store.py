@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,12 @@ class Artifact:
         """The whole record, read from disk."""
         return _read_json(self.path / RECORD)
 
+    @property
+    def failed_checks(self) -> list[str]:
+        """Names of the blocking checks in `metrics["checks"]` that did not pass."""
+        checks = self.metrics.get("checks", {})
+        return [name for name, check in checks.items() if check["blocking"] and not check["passed"]]
+
 
 @dataclass(frozen=True)
 class Request:
@@ -80,9 +86,14 @@ class Store:
         return self.object_path(request).with_name(request.fingerprint + ".work")
 
     def find(self, request: Request, *, reused: bool = True) -> Artifact | None:
-        """The sealed artefact of this request, or None. Raises StoreError if it is damaged."""
+        """The sealed artefact of this request, or None. Raises StoreError if it is damaged.
+
+        `overridden` is the request's: what a launch override once built is canonical when the recipe itself asks.
+        """
         path = self.object_path(request)
-        return self.open(path, reused=reused) if (path / RECORD).is_file() else None
+        if not (path / RECORD).is_file():
+            return None
+        return replace(self.open(path, reused=reused), overridden=request.overridden)
 
     def open(self, path: Path, *, reused: bool = True) -> Artifact:
         """Handle of a sealed folder; checks that every file is there with its recorded size."""
@@ -204,8 +215,8 @@ class Store:
         return found
 
     def point(self, ref: str, artifact: Artifact) -> None:
-        """Move the ref `refs/<recipe>/<ref>.json`; an overridden artefact never becomes a ref."""
-        if artifact.overridden:
+        """Move the ref `refs/<recipe>/<ref>.json`; what is overridden or fails a blocking check never becomes a ref."""
+        if artifact.overridden or artifact.failed_checks:
             return
         target = artifact.path.relative_to(self.home).as_posix()
         write_json(
@@ -219,7 +230,7 @@ class Store:
         if not path.is_file():
             return None
         target = self.home / _read_json(path)["object"]
-        return self.open(target) if (target / RECORD).is_file() else None
+        return replace(self.open(target), overridden=False) if (target / RECORD).is_file() else None
 
     def _ref_path(self, recipe: str, ref: str) -> Path:
         return self.home / "refs" / recipe / f"{ref}.json"

@@ -62,11 +62,15 @@ def load_recipe(path: Path) -> Recipe:
     if "name" in raw:
         raise RecipeError(f"{path}: name: leave it out; a recipe is called after its file")
     name = path.stem.replace("-", "_").replace(".", "_")
+    return validate({"name": name, **raw}, str(path))
+
+
+def validate(fields: dict[str, Any], where: str) -> Recipe:
+    """A `Recipe` from its fields. Raises `RecipeError` that lists every bad field, one a line, after `where`."""
     try:
-        return Recipe.model_validate({"name": name, **raw})
+        return Recipe.model_validate(fields)
     except ValidationError as error:
-        lines = [_explain(path, problem) for problem in error.errors()]
-        raise RecipeError("\n".join(lines)) from None
+        raise RecipeError("\n".join(_explain(where, problem) for problem in error.errors())) from None
 
 
 def load_recipes(folder: Path = SHIPPED) -> dict[str, tuple[Path, Recipe]]:
@@ -80,15 +84,15 @@ def load_recipes(folder: Path = SHIPPED) -> dict[str, tuple[Path, Recipe]]:
     return found
 
 
-def _explain(path: Path, problem: Any) -> str:
-    """One pydantic error as `file: field: what is wrong (mend)`."""
+def _explain(where: str, problem: Any) -> str:
+    """One pydantic error as `where: field: what is wrong (mend)`."""
     field = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "unknown key" + _suggestion(problem["loc"])
     elif problem["type"] != "value_error" and problem["type"] != "missing":
         message += f", found {problem['input']!r}"
-    return f"{path}: {field}: {message}" if field else f"{path}: {message}"
+    return f"{where}: {field}: {message}" if field else f"{where}: {message}"
 
 
 def _suggestion(loc: tuple[Any, ...]) -> str:
