@@ -1,0 +1,77 @@
+"""The gate's findings as sentences: what was seen, how sure it is, what was asked for.
+
+Differences of shares are called points (percentage points). Every number is one of the test's own;
+nothing is judged here.
+"""
+
+from evaluation.decision import Floor, Test
+
+
+def test_sentence(test: Test, alpha: float, power: float) -> str:
+    """What one test found. `alpha` and `power` are the recipe's."""
+    sure = f"{1 - alpha:.0%}"
+    return _guard_sentence(test, sure, power) if test.role == "guard" else _gain_sentence(test, sure)
+
+
+def floor_sentence(floor: Floor, n: int, alpha: float) -> str:
+    """What one absolute bound found over `n` items."""
+    kind = "floor" if floor.higher_is_better else "ceiling"
+    at_least, at_most = f"at least {floor.low:.1%}", f"at most {floor.high:.1%}"
+    kept, broken = (at_least, at_most) if floor.higher_is_better else (at_most, at_least)
+    sure, bound = f"with {1 - alpha:.0%} confidence", f"the {kind} of {floor.floor:.1%}"
+    finding = {
+        "pass": f"{sure} {kept}, so {bound} is kept",
+        "fail": f"{sure} {broken}, so {bound} is broken",
+        "inconclusive": f"between {floor.low:.1%} and {floor.high:.1%}, so {n} items cannot tell on which side of "
+        f"{bound} it lies",
+    }[floor.outcome]
+    return f"{floor.metric}: {floor.score:.1%}, {finding}."
+
+
+def points(gain: float) -> str:
+    """A difference as `12.5 points better`, `3.0 points worse` or `no different`."""
+    if round(gain * 100, 1) == 0:
+        return "no different"
+    return f"{abs(gain) * 100:.1f} points {'better' if gain > 0 else 'worse'}"
+
+
+def allowance(margin: float) -> str:
+    """A margin as `20 points`; at most two decimals."""
+    return f"{round(margin * 100, 2):g} points"
+
+
+def _gain_sentence(test: Test, sure: str) -> str:
+    seen = f"{test.metric}: {points(test.gain)} {_versus(test)} ({test.reference:.1%} → {test.candidate:.1%})"
+    asked = f"; more than {allowance(test.threshold)} are asked for" if test.threshold else ""
+    if test.outcome == "pass":
+        return f"{seen}, with {sure} confidence at least {points(test.lower)}{asked}."
+    if test.outcome == "fail":
+        bound = f"at least {points(test.upper)}" if test.upper < 0 else f"at most {points(test.upper)}"
+        return f"{seen}, with {sure} confidence {bound}{asked}."
+    return f"{seen}; the truth may be {points(test.lower)}{asked}: {_cannot_tell(test)}."
+
+
+def _guard_sentence(test: Test, sure: str, power: float) -> str:
+    seen = f"{test.metric}: {points(test.gain)} {_versus(test)} ({test.reference:.1%} → {test.candidate:.1%})"
+    may_lose = f"it may lose up to {allowance(-test.threshold)}"
+    if test.outcome == "fail":
+        return f"{seen}, with {sure} confidence at least {points(test.upper)}; {may_lose}."
+    if test.lower <= test.threshold:
+        return f"{seen}; the truth may be {points(test.lower)} and {may_lose}: {_cannot_tell(test)}."
+    worst = f"at most {points(test.lower)}" if test.lower < 0 else "not worse at all"
+    sentence = f"{seen}, with {sure} confidence {worst}; {may_lose}."
+    if test.outcome == "pass":
+        return sentence
+    return (
+        f"{sentence} An equally good model would pass this guard with a probability of only {test.power:.0%}, below "
+        f"the {power:.0%} that the recipe asks for, so passing it shows too little: {_cannot_tell(test)}."
+    )
+
+
+def _cannot_tell(test: Test) -> str:
+    more = test.items_needed if test.items_needed and test.items_needed > test.n else None
+    return f"{test.n:,} items are too few" + (f", about {more:,} are needed" if more else "")
+
+
+def _versus(test: Test) -> str:
+    return "than base" if test.against == "base" else f"than the {test.against}"

@@ -1,0 +1,155 @@
+"""Intervals, paired tests and power, against published numbers and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from evaluation.statistics import (
+    items_needed,
+    mean_interval,
+    minimum_detectable,
+    paired_difference,
+    power_at,
+    quantile,
+)
+
+DRAWS = 10_000
+ALPHA = 0.05
+
+
+def test_unclustered_binary_mean_has_wilsons_interval():
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263.
+    interval = mean_interval([1.0] * 81 + [0.0] * 182, None, binary=True)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
+    assert interval.se == pytest.approx(math.sqrt(81 / 263 * 182 / 263 / 263))
+
+
+def test_clustered_standard_error_counts_clusters_not_items():
+    items = np.repeat([0.0, 1.0, 1.0, 0.0, 1.0, 0.0], 50)
+    clustered = mean_interval(items, np.repeat(range(6), 50).tolist(), binary=True)
+    alone = mean_interval(items[::50], None, binary=False)
+    assert clustered.n_clusters == 6
+    assert clustered.se == pytest.approx(alone.se)
+    assert (clustered.low, clustered.high) == pytest.approx((alone.low, alone.high))
+
+
+@pytest.mark.parametrize("clusters", [None, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]])
+def test_a_perfect_score_on_few_items_is_not_certain(clusters):
+    interval = mean_interval([1.0] * 10, clusters, binary=True)
+    assert interval.mean == interval.high == 1
+    assert interval.low < 0.75
+
+
+def test_scores_outside_zero_and_one_are_refused():
+    for bad in ([0.5, float("nan")], [0.5, 1.5], []):
+        with pytest.raises(ValueError, match="scores"):
+            mean_interval(bad, None, binary=False)
+
+
+def test_unclustered_binary_difference_is_agresti_and_mins():
+    # Agresti and Min 2005, section 2: n = 1600, b = 150, c = 86 (approval ratings): centre and variance by hand.
+    better, worse, n = 150, 86, 1600
+    candidate = [1.0] * better + [0.0] * worse + [1.0] * (n - better - worse)
+    reference = [0.0] * better + [1.0] * worse + [1.0] * (n - better - worse)
+    found = paired_difference(candidate, reference, None, binary=True, alpha=0.025)
+    centre = (better - worse) / (n + 2)
+    se = math.sqrt(better + worse + 1 - (better - worse) ** 2 / (n + 2)) / (n + 2)
+    assert found.mean == pytest.approx(0.04)
+    assert (found.centre, found.se) == pytest.approx((centre, se))
+    assert (found.lower, found.upper) == pytest.approx((centre - 1.959964 * se, centre + 1.959964 * se))
+
+
+def test_singleton_clusters_are_no_clusters():
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 2, 80).astype(float), rng.integers(0, 2, 80).astype(float)
+    assert paired_difference(x, y, list(range(80)), True, ALPHA) == paired_difference(x, y, None, True, ALPHA)
+
+
+def test_swapping_the_models_mirrors_the_interval():
+    rng = np.random.default_rng(2)
+    x, y, clusters = rng.random(60), rng.random(60), (np.arange(60) // 3).tolist()
+    forth, back = paired_difference(x, y, clusters, False, ALPHA), paired_difference(y, x, clusters, False, ALPHA)
+    assert (forth.mean, forth.lower, forth.upper) == pytest.approx((-back.mean, -back.upper, -back.lower))
+    assert (forth.better, forth.worse) == (back.worse, back.better)
+
+
+def test_one_cluster_proves_nothing():
+    found = paired_difference([1.0] * 500, [0.0] * 500, ["a"] * 500, True, ALPHA)
+    assert (found.lower, found.upper) == (-1, 1)
+    assert power_at(0.5, found.se, ALPHA, found.df) == 0
+
+
+@pytest.mark.parametrize("scores", [0.0, 0.5])
+def test_equal_outcomes_on_few_items_do_not_prove_a_small_margin(scores):
+    for n in (2, 5, 10, 20):
+        found = paired_difference([scores] * n, [scores] * n, None, scores == 0, ALPHA)
+        assert found.lower < -0.05
+
+
+def test_power_is_that_of_the_published_table():
+    # Paired binary tests at one-sided 5 %: n items with a share of discordant pairs; margin in points.
+    for n, discordant, margin, expected in [(1319, 0.15, 2, 0.59), (541, 0.20, 3, 0.47), (250, 0.10, 5, 0.80)]:
+        assert power_at(margin / 100, math.sqrt(discordant / n), ALPHA, None) == pytest.approx(expected, abs=0.01)
+    assert minimum_detectable(math.sqrt(0.20 / 541), ALPHA, 0.8, None) == pytest.approx(0.048, abs=0.0005)
+
+
+def test_the_detectable_gap_has_the_power_asked_for_and_enough_items_reach_it():
+    for df in (None, 30):
+        gap = minimum_detectable(0.03, ALPHA, 0.8, df)
+        assert power_at(gap, 0.03, ALPHA, df) == pytest.approx(0.8, abs=0.01)
+        assert items_needed(100, 0.03, gap / 2, ALPHA, 0.8, df) == 400
+    assert items_needed(100, 0.03, 0.0, ALPHA, 0.8, None) is None
+
+
+def _clustered_draws(rng, draws, clusters, size, gain, discordant, share_alike):
+    """Paired outcomes in clusters: `share_alike` of the clusters move together; mean difference is `gain`."""
+    moves = rng.choice([1, -1, 0], p=[(discordant + gain) / 2, (discordant - gain) / 2, 1 - discordant],
+                       size=(draws, clusters, size + 1))  # fmt: skip
+    alike = rng.random((draws, clusters, 1)) < share_alike
+    x = np.where(alike, moves[..., :1], moves[..., 1:]).reshape(draws, clusters * size)
+    base = rng.integers(0, 2, x.shape)
+    reference = np.where(x == 0, base, x == -1).astype(float)
+    return np.where(x == 0, base, x == 1).astype(float), reference, np.repeat(range(clusters), size).tolist()
+
+
+@pytest.mark.parametrize("truth", [0.0, -0.10], ids=["superiority", "non-inferiority"])
+@pytest.mark.parametrize(
+    ("clusters", "size", "alike"), [(150, 1, 0.0), (57, 4, 0.3), (30, 5, 0.6)], ids=["items", "subjects", "prompts"]
+)
+def test_false_passes_at_the_margin_stay_within_alpha(truth, clusters, size, alike):
+    rng = np.random.default_rng([clusters, size, int(-truth * 100)])
+    candidate, reference, labels = _clustered_draws(rng, DRAWS, clusters, size, truth, 0.25, alike)
+    passes = sum(
+        paired_difference(x, y, labels, True, ALPHA).lower > truth for x, y in zip(candidate, reference, strict=True)
+    )
+    assert passes / DRAWS <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / DRAWS)
+    assert passes / DRAWS >= 0.025  # and the test is not merely timid
+
+
+def test_ignoring_clusters_would_pass_too_often():
+    rng = np.random.default_rng(7)
+    candidate, reference, _ = _clustered_draws(rng, 2_000, 30, 5, -0.10, 0.25, 0.6)
+    passes = sum(
+        paired_difference(x, y, None, True, ALPHA).lower > -0.10 for x, y in zip(candidate, reference, strict=True)
+    )
+    assert passes / 2_000 > 0.08
+
+
+def test_few_items_with_rare_losses_do_not_pass_falsely():
+    # At a true loss of 2 points most samples of 30 have no discordant pair at all: a Wald interval passes them all.
+    rng = np.random.default_rng(3)
+    losses = (rng.random((2_000, 30)) < 0.02).astype(float)
+    passes = sum(paired_difference(1 - row, np.ones(30), None, True, ALPHA).lower > -0.02 for row in losses)
+    assert passes == 0
+
+
+def test_few_alike_clusters_without_a_loss_do_not_pass_falsely():
+    # Five clusters of a hundred items that stand or fall together are five observations, not five hundred.
+    labels = np.repeat(range(5), 100).tolist()
+    assert paired_difference([1.0] * 500, [1.0] * 500, labels, True, ALPHA).lower < -0.20
+
+
+def test_quantiles_are_students_and_the_normal_ones():
+    assert quantile(0.95, None) == pytest.approx(1.644854, abs=1e-6)
+    assert quantile(0.95, 10) == pytest.approx(1.812461, abs=1e-6)
