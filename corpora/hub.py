@@ -1,0 +1,180 @@
+"""`hf://<org>/<name>[@<revision>][?config=&split=]`, or a local folder in hub layout, `hf:///absolute/folder`.
+
+A revision that is not a commit is resolved to its current one, which then is the identity; a local folder is
+identified by its bytes. Datasets are read by the `datasets` library once and kept as JSONL in a folder of their
+own content, because the library's cache is keyed by path and time and would serve old rows.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from corpora.local import MODEL_FILES, folder_files
+from corpora.raw import CorpusError, Fetched, RawFile
+from lineage.hashing import file_digest, fingerprint, tree_digest
+from recipes.schema import Model, Origin
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class _Spec:
+    repository: str
+    revision: str | None
+    config: str | None
+    split: str
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder in hub layout, or None for a repository of the hub."""
+        return Path(self.repository) if self.repository.startswith("/") else None
+
+
+def observe(origin: Origin, folder: Path, cache: Path) -> str:
+    """Digest of repository, commit and what is read of it; of a local folder, its bytes. Raises CorpusError."""
+    spec = _parse(origin.uri)
+    if isinstance(origin, Model):
+        return _model_digest(origin, spec)
+    content = _content(origin, spec)
+    return fingerprint({**content, "config": spec.config, "split": spec.split})
+
+
+def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
+    """One JSONL file with every row of the dataset's split. Raises CorpusError."""
+    if isinstance(origin, Model):
+        return fetch_model(origin, cache)
+    spec = _parse(origin.uri)
+    digest = observe(origin, folder, cache)
+    target = cache / "hf" / digest / f"{spec.config or 'default'}.{spec.split}.jsonl"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            partial = Path(scratch) / target.name
+            with partial.open("w", encoding="utf-8") as file:
+                for row in _rows(origin.uri, spec, Path(scratch) / "datasets"):
+                    file.write(row + "\n")
+            os.replace(partial, target)
+    return Fetched([RawFile(target.name, target)], digest)
+
+
+def fetch_model(origin: Origin, cache: Path) -> Fetched:
+    """The files of a model repository that are weights without code, configuration, tokenizer or template."""
+    spec = _parse(origin.uri)
+    if spec.folder is not None:
+        return Fetched(_local_files(origin, spec.folder), _model_digest(origin, spec))
+    from huggingface_hub import snapshot_download
+
+    commit = _commit(origin, spec)
+    with _hub_errors(origin.uri):
+        patterns = [pattern for pattern in MODEL_FILES if pattern != "*.gguf"]
+        root = Path(snapshot_download(spec.repository, revision=commit, allow_patterns=patterns))
+    model = Model(uri=origin.uri, licence="-")
+    return Fetched(folder_files(root, model), fingerprint({"repository": spec.repository, "commit": commit}))
+
+
+def _model_digest(origin: Origin, spec: _Spec) -> str:
+    if spec.folder is not None:
+        return tree_digest((file.name, file_digest(file.path)) for file in _local_files(origin, spec.folder))
+    return fingerprint({"repository": spec.repository, "commit": _commit(origin, spec)})
+
+
+def _content(origin: Origin, spec: _Spec) -> dict[str, Any]:
+    if spec.folder is None:
+        return {"repository": spec.repository, "commit": _commit(origin, spec)}
+    files = _local_files(origin, spec.folder)
+    return {"tree": tree_digest((file.name, file_digest(file.path)) for file in files)}
+
+
+def _local_files(origin: Origin, root: Path) -> list[RawFile]:
+    if not root.is_dir():
+        raise CorpusError(f"{origin.uri}: no such folder: {root}")
+    found = folder_files(root, origin)
+    if not found:
+        raise CorpusError(f"{origin.uri}: the folder {root} holds no files to read")
+    return found
+
+
+def _commit(origin: Origin, spec: _Spec) -> str:
+    """The commit that the revision stands for now: itself, or what the hub answers."""
+    if spec.revision is not None and _COMMIT.fullmatch(spec.revision):
+        return spec.revision
+    from huggingface_hub import HfApi
+
+    kind = "model" if isinstance(origin, Model) else "dataset"
+    with _hub_errors(origin.uri):
+        commit = HfApi().repo_info(spec.repository, revision=spec.revision, repo_type=kind).sha
+    if commit is None:
+        raise CorpusError(f"{origin.uri}: the hub names no commit for it; pin one with @<commit>")
+    return commit
+
+
+def _rows(uri: str, spec: _Spec, scratch: Path) -> Iterator[str]:
+    """Every row of the split as one line of JSON; NaN stays NaN, for the line reader to refuse."""
+    import datasets
+
+    source: dict[str, Any] = {"path": spec.repository}
+    if spec.folder is None:
+        source["revision"] = _commit(Origin(uri=uri), spec)
+    datasets.disable_progress_bars()
+    with _hub_errors(uri):
+        rows = datasets.load_dataset(**source, name=spec.config, split=spec.split, cache_dir=str(scratch))
+        for index, row in enumerate(rows):
+            try:
+                yield json.dumps(row, ensure_ascii=False, default=_plain)
+            except TypeError as error:
+                raise CorpusError(f"{uri}: row {index} of split '{spec.split}' is not text: {error}") from None
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _plain(value: Any) -> str:
+    """Dates and times as ISO 8601; anything else has no place in a row of text."""
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    raise TypeError(f"a field holds {type(value).__name__}")
+
+
+@contextmanager
+def _hub_errors(uri: str) -> Iterator[None]:
+    """One plain error for what the hub's libraries raise: no network, no such repository, revision or split."""
+    import datasets
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        reason = f"the hub refuses it: {_first_line(error)}; check name and revision, and `hf auth login` if it is gated"
+    except (httpx2.HTTPError, ConnectionError) as error:
+        reason = f"no network: the hub cannot be reached ({_first_line(error)}); check the connection, or use a local copy"
+    except HFValidationError as error:
+        reason = f"not the name of a repository: {_first_line(error)}"
+    except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
+        reason = f"the dataset cannot be read: {_first_line(error)}"
+    else:
+        return
+    raise CorpusError(f"{uri}: {reason}") from None
+
+
+def _first_line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _parse(uri: str) -> _Spec:
+    place, _, query = uri.partition("://")[2].partition("?")
+    given = dict(parse_qsl(query))
+    unknown = sorted(set(given) - {"config", "split"})
+    if unknown:
+        raise CorpusError(f"{uri}: an hf uri takes config and split, not {unknown}")
+    repository, _, revision = place.partition("@")
+    if not repository.strip("/"):
+        raise CorpusError(f"{uri}: an hf uri is hf://<org>/<name>[@<revision>] or hf:///absolute/folder")
+    return _Spec(repository, revision or None, given.get("config"), given.get("split", "train"))

@@ -1,0 +1,69 @@
+"""Files of the machine itself: a path, a glob, or a folder, relative to the recipe."""
+
+import glob
+from pathlib import Path
+
+from corpora.raw import CorpusError, Fetched, RawFile
+from lineage.hashing import file_digest, tree_digest
+from recipes.schema import Model, Origin
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf")
+"""What of a model's folder is read: weights without code in them, configuration, tokenizer, template."""
+
+
+def observe(origin: Origin, folder: Path, cache: Path) -> str:
+    """Digest of the names and bytes of the files. Raises CorpusError if there are none, or the hash is wrong."""
+    return fetch(origin, folder, cache).digest
+
+
+def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
+    """The files where they lie; nothing is copied."""
+    files = _files(origin, folder)
+    digests = [(file.name, file_digest(file.path)) for file in files]
+    if origin.sha256 is not None:
+        if len(files) != 1:
+            raise CorpusError(f"{origin.uri}: sha256 is for one file, but {len(files)} files match")
+        if digests[0][1] != origin.sha256:
+            raise CorpusError(f"{origin.uri}: wrong sha256: expected {origin.sha256}, found {digests[0][1]}")
+    return Fetched(files, tree_digest(digests))
+
+
+def folder_files(root: Path, origin: Origin) -> list[RawFile]:
+    """Every file below a folder but hidden ones; of a model's folder only `MODEL_FILES`."""
+    found = [
+        RawFile(path.relative_to(root).as_posix(), path)
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    if isinstance(origin, Model):
+        found = [file for file in found if any(Path(file.name).match(pattern) for pattern in MODEL_FILES)]
+    return found
+
+
+def _files(origin: Origin, folder: Path) -> list[RawFile]:
+    path = folder / origin.uri
+    if path.is_file():
+        return [RawFile(path.name, path)]
+    if path.is_dir():
+        found = folder_files(path, origin)
+        if not found:
+            raise CorpusError(f"{origin.uri}: the folder {path} holds no files to read")
+        return found
+    if not glob.has_magic(origin.uri):
+        raise CorpusError(f"{origin.uri}: no such file; looked for {path}")
+    root = _fixed_part(path)
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    found = [RawFile(match.relative_to(root).as_posix(), match) for match in matches if match.is_file()]
+    if not found:
+        raise CorpusError(f"{origin.uri}: no file matches; looked for {path}")
+    return found
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folders of a pattern before its first wildcard, so that moving all files together changes no name."""
+    fixed = Path(pattern.anchor)
+    for part in pattern.relative_to(pattern.anchor).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    return fixed

@@ -1,0 +1,157 @@
+"""Find one exact release file through pip's own configuration and stream it to disk, its hash checked on the way.
+
+pip resolves its options itself (files, environment, defaults), so a company's mirror, its certificates and its
+proxy work here as they do for pip, and no host is written down in this project.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+
+from corpora.raw import CorpusError
+
+if TYPE_CHECKING:
+    from unearth import Link
+    from unearth.fetchers import PyPIClient
+
+_CONNECTION_RETRIES = 3
+
+
+def download(uri: str, release: str, sha256: str, target: Path) -> None:
+    """Write the release file to `target`, atomically and only if its hash is right.
+
+    Raises CorpusError: no network, no index has the file, wrong hash, or the transfer broke off.
+    """
+    import httpx2
+
+    options = _pip_options(uri)
+    with _client(options) as client:
+        link = _find(uri, release, client, options)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            found = _stream(client, link, partial)
+            if found != sha256:
+                raise CorpusError(
+                    f"{uri}: wrong sha256 of {release}: expected {sha256}, found {found}. "
+                    "Correct sha256 in the recipe if the file is trusted; nothing was kept"
+                )
+            os.replace(partial, target)
+        except httpx2.HTTPError as error:
+            raise CorpusError(
+                f"{uri}: the download of {release} from {_host(link.url)} failed ({_short(error)}); run it again"
+            ) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _find(uri: str, release: str, client: "PyPIClient", options: Any) -> "Link":
+    """The link of exactly this file from the first place that has it."""
+    import httpx2
+    from unearth import PackageFinder
+
+    project = _project(uri, release)
+    places = [{"find_links": [place]} for place in options.find_links if "://" in place or os.path.exists(place)]
+    places += [{"index_urls": [url]} for url in _index_urls(options)]
+    asked, unreachable = [], []
+    for place in places:
+        url = next(iter(place.values()))[0]
+        asked.append(_host(url))
+        finder = PackageFinder(session=client, ignore_compatibility=True, **place)
+        try:
+            packages = finder.find_all_packages(project, allow_yanked=True)
+            match = next((p.link for p in packages if p.link.filename == release), None)
+        except httpx2.HTTPError as error:
+            unreachable.append(f"{_host(url)} ({_short(error)})")
+            continue
+        if match is not None:
+            return match
+    if unreachable:
+        raise CorpusError(
+            f"{uri}: no network: {release} is not in the cache and the package index cannot be reached: "
+            f"{', '.join(unreachable)}. Check the connection and `pip config list`"
+        )
+    raise CorpusError(
+        f"{uri}: no package index has the release file {release} (asked {', '.join(asked) or 'none'}). "
+        f"Check the file name against the files of '{project}' and `pip config list`"
+    )
+
+
+def _stream(client: "PyPIClient", link: "Link", target: Path) -> str:
+    """Write the linked bytes to `target` and return their sha256."""
+    hasher = hashlib.sha256()
+    with client.get_stream(link.url_without_fragment) as response, target.open("wb") as file:
+        response.raise_for_status()
+        for block in response.iter_bytes(1 << 20):
+            hasher.update(block)
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    return hasher.hexdigest()
+
+
+def _pip_options(uri: str) -> Any:
+    """The options `pip download` would run with, resolved by pip itself."""
+    from pip._internal.commands import create_command
+
+    try:
+        options, _ = create_command("download").parse_args([])
+    except SystemExit:
+        raise CorpusError(f"{uri}: pip's configuration cannot be read; run `pip config debug`") from None
+    return options
+
+
+def _index_urls(options: Any) -> list[str]:
+    return [] if options.no_index else [options.index_url, *options.extra_index_urls]
+
+
+@contextmanager
+def _client(options: Any) -> "Iterator[PyPIClient]":
+    import httpx2
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers import PyPIClient
+
+    verify = httpx2.create_ssl_context(verify=options.cert or True)
+    client = PyPIClient(
+        trusted_hosts=options.trusted_hosts,
+        verify=verify,
+        cert=options.client_cert,
+        timeout=options.timeout,
+        follow_redirects=True,
+        proxy=options.proxy or None,
+        event_hooks={"response": [_refuse_server_error]},
+    )
+    client.auth = MultiDomainBasicAuth(prompting=False, index_urls=_index_urls(options))
+    with client:
+        yield client
+
+
+def _refuse_server_error(response: Any) -> None:
+    """An index that answers 401, 403 or 5xx does not say that it lacks a file."""
+    if response.status_code >= 500 or response.status_code in (401, 403):
+        response.raise_for_status()
+
+
+def _project(uri: str, release: str) -> str:
+    try:
+        if release.endswith(".whl"):
+            return parse_wheel_filename(release)[0]
+        return parse_sdist_filename(release)[0]
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        raise CorpusError(f"{uri}: '{release}' is not the file name of a wheel or sdist") from None
+
+
+def _host(url: str) -> str:
+    """Host and port of a URL, without credentials; a local path as it is."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or url
+
+
+def _short(error: Exception) -> str:
+    return str(error).split("\n", 1)[0] or type(error).__name__

@@ -1,0 +1,194 @@
+"""The one place where messages become text and tokens: a checkpoint's own chat template and tokenizer.
+
+Training, preference pairs and evaluation all come here, so they see the same bytes. Which tokens count in the
+loss is found in two independent ways that must agree: by character spans in the rendered text (`encode`), and by
+tokenising growing prefixes of the conversation (`encode_by_prefix`). Supervised are the assistant's words and
+the end-of-turn token after them, not the newline that templates put behind it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from corpora.raw import CorpusError
+from lineage.hashing import file_digest, fingerprint
+
+Message = dict[str, str]
+Encoded = tuple[list[int], list[bool]]
+"""Token ids of a whole conversation, and for each of them whether the loss counts it."""
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A chat template with its tokenizer. `name` says in errors which checkpoint it is."""
+
+    name: str
+    tokenizer: Any
+    digest: str
+
+    @classmethod
+    def load(cls, checkpoint: Path) -> "ChatTemplate":
+        """Read tokenizer and template of a checkpoint folder.
+
+        Raises CorpusError if there is no template, no fast tokenizer, or no end-of-turn token.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{checkpoint}: no tokenizer can be read: {str(error).splitlines()[0]}") from None
+        if not isinstance(tokenizer.chat_template, str):
+            raise CorpusError(f"{checkpoint}: has no chat template; name one in model.chat_template of the recipe")
+        if not tokenizer.is_fast or not (checkpoint / "tokenizer.json").is_file():
+            raise CorpusError(f"{checkpoint}: has no tokenizer.json, which character positions of tokens come from")
+        identity = {"template": tokenizer.chat_template, "tokenizer": file_digest(checkpoint / "tokenizer.json")}
+        template = cls(checkpoint.name, tokenizer, fingerprint(identity))
+        _ = template.end_of_turn
+        return template
+
+    def render(self, messages: Sequence[Message], generation_prompt: bool = False) -> str:
+        """The text that the model reads. Raises CorpusError if the template refuses the conversation."""
+        from jinja2 import TemplateError
+
+        try:
+            rendered: str = self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=generation_prompt
+            )
+        except (TemplateError, TypeError, KeyError) as error:
+            roles = [message.get("role") for message in messages]
+            raise CorpusError(f"{self.name}: its chat template refuses a conversation of {roles}: {error}") from None
+        return rendered
+
+    @property
+    def end_of_turn_id(self) -> int:
+        """Id of the token that ends an assistant turn."""
+        return self._token_id(self.end_of_turn)
+
+    @cached_property
+    def end_of_turn(self) -> str:
+        """Text of the special token that follows the assistant's words in a rendered conversation."""
+        probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        tail = self._pieces(probe)[-1]
+        special = [token for token in self._control_tokens if tail.startswith(token)]
+        if not special:
+            raise CorpusError(f"{self.name}: its chat template puts no special token after an assistant turn: {tail!r}")
+        return max(special, key=len)
+
+    def controls(self, messages: Sequence[Message]) -> bool:
+        """Whether some message's own text spells a control token, which would forge the turns' structure."""
+        return any(token in message["content"] for message in messages for token in self._control_tokens)
+
+    def tokenise(self, text: str) -> list[int]:
+        """Ids of rendered text; the template has put every special token there already."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of a conversation that waits for the assistant: they end with the generation prompt."""
+        return self.tokenise(self.render(messages, generation_prompt=True))
+
+    def encode(self, messages: Sequence[Message]) -> Encoded:
+        """Token ids and mask, the mask by character spans of the assistant's words. Raises CorpusError."""
+        text, spans = self._spans(messages)
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        supervised, remaining = [], list(reversed(spans))
+        for start, end in encoding["offset_mapping"]:
+            while remaining and start >= remaining[-1][1]:
+                remaining.pop()
+            inside = bool(remaining) and end > remaining[-1][0] and start < end
+            if inside and (start < remaining[-1][0] or end > remaining[-1][1]):
+                raise CorpusError(
+                    f"{self.name}: a token spans the border of an assistant turn; "
+                    "strip the white space round the assistant's words"
+                )
+            supervised.append(inside)
+        return list(encoding["input_ids"]), supervised
+
+    def encode_by_prefix(self, messages: Sequence[Message]) -> Encoded:
+        """The same by tokenising each growing prefix. Raises CorpusError if the template is not prefix-stable."""
+        ids = self.tokenise(self.render(messages))
+        supervised = [False] * len(ids)
+        for index, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before = self.prompt_ids(messages[:index])
+            upto = self.tokenise(self.render(messages[: index + 1]))
+            if ids[: len(upto)] != upto or upto[: len(before)] != before:
+                raise CorpusError(
+                    f"{self.name}: its chat template is not prefix-stable: turn {index} changes what comes before it, "
+                    "so a prompt in training is not the prompt in use; give another one in model.chat_template"
+                )
+            if self.end_of_turn_id not in upto[len(before) :]:
+                raise CorpusError(f"{self.name}: turn {index} is not followed by {self.end_of_turn}")
+            last = len(upto) - upto[::-1].index(self.end_of_turn_id)
+            supervised[len(before) : last] = [True] * (last - len(before))
+        return ids, supervised
+
+    def encode_by_library(self, messages: Sequence[Message]) -> list[int]:
+        """The ids that transformers gives for the whole conversation in one call, as a server would."""
+        ids: list[int] = self.tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False)
+        return ids
+
+    def parity(self, messages: Sequence[Message]) -> str | None:
+        """What differs between the ways of encoding a conversation; None if nothing does."""
+        ids, supervised = self.encode(messages)
+        try:
+            other_ids, other_supervised = self.encode_by_prefix(messages)
+        except CorpusError as error:
+            return str(error)
+        if ids != other_ids or ids != self.encode_by_library(messages):
+            return f"{self.name}: tokens differ between the whole text and its prefixes"
+        if supervised != other_supervised:
+            place = next(i for i, pair in enumerate(zip(supervised, other_supervised, strict=True)) if len(set(pair)) > 1)
+            return f"{self.name}: the masks differ first at token {place} of {len(ids)}"
+        return None
+
+    @cached_property
+    def _control_tokens(self) -> list[str]:
+        tokens = self.tokenizer.added_tokens_decoder.values()
+        return sorted({token.content for token in tokens if token.special})
+
+    def _token_id(self, token: str) -> int:
+        found: int = self.tokenizer.convert_tokens_to_ids(token)
+        return found
+
+    def _spans(self, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]]]:
+        """The rendered text and, for each assistant turn, the span of its words and their end-of-turn token."""
+        pieces = self._pieces(messages)
+        text, spans = pieces[0], []
+        for message, piece in zip(messages, pieces[1:], strict=True):
+            start = len(text)
+            text += message["content"]
+            if message["role"] == "assistant":
+                if not piece.startswith(self.end_of_turn):
+                    raise CorpusError(f"{self.name}: its chat template does not end every assistant turn alike")
+                spans.append((start, len(text) + len(self.end_of_turn)))
+            text += piece
+        if text != self.render(messages):
+            raise CorpusError(
+                f"{self.name}: its chat template changes the words of a message; "
+                "give one that copies them in model.chat_template"
+            )
+        return text, spans
+
+    def _pieces(self, messages: Sequence[Message]) -> list[str]:
+        """What the template writes before, between and after the messages' own words."""
+        key = tuple(message["role"] for message in messages)
+        if key not in self._seen_pieces:
+            marks = [f"\ue000{index}\ue001" for index in range(len(messages))]
+            rest = self.render([{"role": r, "content": m} for r, m in zip(key, marks, strict=True)])
+            pieces = []
+            for mark in marks:
+                piece, found, rest = rest.partition(mark)
+                if not found:
+                    raise CorpusError(f"{self.name}: its chat template leaves out or reorders messages of {list(key)}")
+                pieces.append(piece)
+            self._seen_pieces[key] = [*pieces, rest]
+        return self._seen_pieces[key]
+
+    @cached_property
+    def _seen_pieces(self) -> dict[tuple[str, ...], list[str]]:
+        return {}

@@ -1,0 +1,61 @@
+"""Where raw text and base models come from: one entry for every scheme of a recipe's `uri`.
+
+`observe` says which content a source has now, as cheaply as the scheme allows; `fetch` puts that content on
+disk as ordinary files. Each scheme is a module of its own (`local`, `pypi`, `gym`, `hub`); what the rows in a
+file mean is left to `lines` and `formats`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpora import gym, hub, local, pypi
+from corpora.raw import CorpusError, Fetched, RawFile
+from recipes.schema import Origin
+
+__all__ = ["CorpusError", "Fetched", "RawFile", "fetch", "fetch_model", "observe"]
+
+
+@dataclass(frozen=True)
+class _Scheme:
+    observe: Callable[[Origin, Path, Path], str]
+    fetch: Callable[[Origin, Path, Path], Fetched]
+
+
+_SCHEMES = {
+    "path": _Scheme(local.observe, local.fetch),
+    "pypi": _Scheme(pypi.observe, pypi.fetch),
+    "gym": _Scheme(gym.observe, gym.fetch),
+    "hf": _Scheme(hub.observe, hub.fetch),
+}
+
+
+def observe(origin: Origin, folder: Path, cache: Path) -> str:
+    """Digest (64 hex digits) of the content that `fetch` would deliver now.
+
+    folder: where the recipe lies, for relative paths. cache: where downloads are kept. Only `hf://` at a
+    branch or tag asks the network. Raises CorpusError.
+    """
+    return _SCHEMES[origin.scheme].observe(origin, folder, cache)
+
+
+def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
+    """The content of a source as files on disk, downloaded or generated at most once. Raises CorpusError."""
+    return _SCHEMES[origin.scheme].fetch(origin, folder, cache)
+
+
+def fetch_model(origin: Origin, folder: Path, cache: Path) -> Fetched:
+    """The files of a base model: weights as safetensors or GGUF, configuration, tokenizer, template.
+
+    Pickled weights and code are never among them. Raises CorpusError, also when there are no weights.
+    """
+    if origin.scheme == "gym":
+        raise CorpusError(f"{origin.uri}: a model cannot come from gym://")
+    if origin.scheme == "hf":
+        found = hub.fetch_model(origin, cache)
+    else:
+        found = fetch(origin, folder, cache)
+    if not any(file.path.suffix in (".safetensors", ".gguf") for file in found.files):
+        names = ", ".join(file.name for file in found.files[:8])
+        raise CorpusError(f"{origin.uri}: no .safetensors or .gguf weights among its files ({names})")
+    return found
