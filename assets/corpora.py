@@ -1,0 +1,107 @@
+"""Raw sources, observed, and the clean corpora made of them."""
+
+import warnings
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.checks import specs
+from assets.errors import plain_failures
+from assets.handles import ARTEFACT, Delivered, delivered
+from assets.launch import Rebuild
+from assets.making import links, make_here
+from assets.pipeline import Pipeline, code_version
+from assets.tracking import Tracker
+from corpora import clean as cleaning
+from corpora.sources import observe
+from lineage.hashing import file_digest
+from lineage.store import Artifact, Request, Store
+from recipes.load import RecipeError
+from recipes.schema import Source, identity
+
+_KINDS = {"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file"}
+
+
+def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
+    """All sources of a recipe: one observation step that records the data version of each."""
+    declared = [
+        dg.AssetSpec(
+            pipeline.key("raw", name),
+            group_name=pipeline.name,
+            description=f"{source.uri}, group {source.group}, licence {source.licence}",
+            kinds={_KINDS[source.scheme]},
+            owners=pipeline.owners,
+        )
+        for name, source in pipeline.recipe.sources.items()
+    ]
+
+    def raw(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[dg.ObserveResult]:
+        for key in sorted(context.selected_asset_keys):
+            source = pipeline.recipe.sources[key.path[-1]]
+            with plain_failures():
+                digest = observe(source, pipeline.folder, store.home / "cache")
+            yield dg.ObserveResult(
+                asset_key=key,
+                data_version=dg.DataVersion(digest),
+                metadata={"uri": source.uri, "group": source.group, "licence": source.licence, "digest": digest},
+            )
+
+    with warnings.catch_warnings(category=dg.BetaWarning, action="ignore"):
+        return dg.multi_observable_source_asset(specs=declared, name=f"{pipeline.name}__raw", can_subset=True)(raw)
+
+
+def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefinition:
+    """One source, read into the common schema: bad rows quarantined, duplicates out. It fetches what it needs."""
+
+    @dg.asset(
+        **pipeline.common(
+            "clean",
+            name,
+            description=f"Rows of {name} in the common schema, without bad rows and duplicates.",
+            kinds={"parquet"},
+            code_version=code_version(source, cleaning.VERSION),
+        ),
+        deps=[pipeline.key("raw", name)],
+        dagster_type=ARTEFACT,
+        check_specs=specs("clean", pipeline.key("clean", name)),
+    )
+    def clean(
+        context: dg.AssetExecutionContext,
+        config: Rebuild,
+        store: dg.ResourceParam[Store],
+        tracker: dg.ResourceParam[Tracker],
+    ) -> Delivered:
+        cache = store.home / "cache"
+        with plain_failures():
+            inputs = {"raw": observe(source, pipeline.folder, cache), **answers_digest(pipeline, source.answers)}
+            artifact = make_here(
+                context,
+                store,
+                tracker,
+                clean_request(pipeline, name, source, inputs),
+                lambda work, _run: cleaning.clean(name, source, pipeline.folder, cache, work),
+                config=source.model_dump(mode="json"),
+                inputs=inputs,
+                ref=f"clean/{name}",
+                force=config.force,
+            )
+        rows = {"dagster/row_count": artifact.metrics["kept"]}
+        return delivered("clean", artifact, metadata=rows, links=links(tracker, artifact))
+
+    return clean
+
+
+def clean_request(pipeline: Pipeline, name: str, source: Source, inputs: dict[str, str]) -> Request:
+    config = {"source": name, **identity(source)}
+    payload = {"node": "clean", "version": cleaning.VERSION, "config": config, "inputs": inputs}
+    return Request(pipeline.name, f"clean/{name}", payload)
+
+
+def answers_digest(pipeline: Pipeline, answers: str | None) -> dict[str, str]:
+    """Digest of a file of answers that a recipe names, as one more input."""
+    if answers is None:
+        return {}
+    path = pipeline.folder / answers
+    if not path.is_file():
+        raise RecipeError(f"{pipeline.path}: answers: {path} is no file")
+    return {f"answers/{answers}": file_digest(path)}

@@ -1,0 +1,119 @@
+"""The decision: the gate's verdict over reports, and the page that shows it to people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.errors import plain_failures
+from assets.handles import ARTEFACT, Delivered, delivered
+from assets.launch import Rebuild
+from assets.making import links, make_here
+from assets.pipeline import Pipeline, code_version
+from assets.tracking import TrackedRun, Tracker
+from evaluation import gate
+from evaluation.page import render_page
+from evaluation.report import Report
+from lineage.store import Artifact, Request, Store
+from recipes.schema import identity
+
+DECISION, PAGE = "decision.json", "report.html"
+
+
+def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
+    """Compares the candidate with reference and base; a decision is made whatever it says."""
+    promotion = pipeline.recipe.promotion
+    names = [*pipeline.recipe.evaluation.reports, "reference"]
+    stages = list(pipeline.recipe.stages)
+
+    @dg.asset(
+        **pipeline.common(
+            "decision",
+            description=f"May {promotion.candidate} become champion of {promotion.registered_model}?",
+            kinds={"json"},
+            code_version=code_version(promotion, gate.VERSION),
+        ),
+        ins=pipeline.handles([*(("report", name) for name in names), *((name,) for name in stages)]),
+        dagster_type=ARTEFACT,
+    )
+    def decided(
+        context: dg.AssetExecutionContext,
+        config: Rebuild,
+        store: dg.ResourceParam[Store],
+        tracker: dg.ResourceParam[Tracker],
+        **handles: Artifact,
+    ) -> Delivered:
+        reports = {name: handles[f"report__{name}"] for name in names}
+        checkpoints = {name: handles[name] for name in stages}
+        overridden = handles[promotion.candidate].overridden
+        inputs = {f"report/{name}": artifact.digest for name, artifact in reports.items()}
+        payload = {
+            "node": "decision",
+            "version": gate.VERSION,
+            "config": {**identity(promotion), "overridden": overridden},
+            "inputs": inputs,
+        }
+
+        def make(work: Path, run: TrackedRun) -> dict[str, Any]:
+            metrics = _decide(pipeline, reports, checkpoints, overridden, work)
+            for name in (DECISION, PAGE):
+                run.artifact(work / name)
+            return metrics
+
+        with plain_failures():
+            artifact = make_here(
+                context,
+                store,
+                tracker,
+                Request(pipeline.name, "decision", payload, any(r.overridden for r in handles.values())),
+                make,
+                config=promotion.model_dump(mode="json"),
+                inputs=inputs,
+                ref="decision",
+                force=config.force,
+            )
+        return delivered("decision", artifact, metadata=_page(artifact), links=links(tracker, artifact))
+
+    return decided
+
+
+def read_decision(artifact: Artifact) -> gate.Decision:
+    return gate.Decision.model_validate_json((artifact.path / DECISION).read_text(encoding="utf-8"))
+
+
+def _decide(
+    pipeline: Pipeline,
+    artifacts: dict[str, Artifact],
+    checkpoints: dict[str, Artifact],
+    overridden: bool,
+    work: Path,
+) -> dict[str, Any]:
+    """Write decision and page into `work`; returns the metrics."""
+    promotion = pipeline.recipe.promotion
+    reports = {name: Report.load(artifact.path) for name, artifact in artifacts.items()}
+    candidate, reference, base = (reports[name] for name in (promotion.candidate, "reference", "base"))
+    against_base = reference.subject["checkpoint_digest"] == base.subject["checkpoint_digest"]
+    found = gate.decide(
+        promotion,
+        candidate,
+        reference,
+        base,
+        reference_kind="base" if against_base else "champion",
+        overridden=overridden,
+    )
+    context = {"recipe": pipeline.name, "description": pipeline.recipe.description}
+    page = render_page(found, reports, _histories(checkpoints), context)
+    (work / DECISION).write_text(found.to_json(), encoding="utf-8")
+    (work / PAGE).write_text(page, encoding="utf-8")
+    return {"verdict": found.verdict, "reasons": list(found.reasons), "reference_kind": found.reference_kind}
+
+
+def _histories(checkpoints: dict[str, Artifact]) -> dict[str, list[dict[str, Any]]]:
+    files = {name: artifact.path / "history.json" for name, artifact in checkpoints.items()}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
+
+
+def _page(artifact: Artifact) -> dict[str, Any]:
+    page = artifact.path / PAGE
+    return {"page": dg.MetadataValue.url(page.as_uri())}

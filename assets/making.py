@@ -1,0 +1,109 @@
+"""How an artefact comes to be: found sealed, made in this step's process, or made by a job process.
+
+All three end alike: a handle, its ref moved (never by an override, never past a failed check), and a
+link to the MLflow run that made it.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import dagster as dg
+
+from assets.tracking import TrackedRun, Tracker
+from lineage.job import INTERRUPTED, REFUSED, SEALED, Job
+from lineage.store import Artifact, Request, Store
+
+ONCE_MORE = dg.RetryPolicy(max_retries=1)
+"""For job assets: a crash is tried once more, from the newest verified checkpoint; a user's mistake is not."""
+
+
+class Ended(NamedTuple):
+    """How a job process ended: its exit status (negative: minus the signal) and the last lines that it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Launcher(Protocol):
+    """Runs a command in a process tree of its own, and leaves none of it behind."""
+
+    def run(self, context: dg.AssetExecutionContext, command: Sequence[str], *, grace_seconds: float) -> Ended: ...
+
+
+def make_here(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    tracker: Tracker,
+    request: Request,
+    make: Callable[[Path, TrackedRun], dict[str, Any]],
+    *,
+    config: dict[str, Any],
+    inputs: Mapping[str, str],
+    ref: str,
+    force: bool,
+) -> Artifact:
+    """`store.build` with an MLflow run around the making."""
+
+    def tracked(work: Path) -> dict[str, Any]:
+        with tracker.run(context, request, config=config, inputs=inputs) as run:
+            metrics = make(work, run)
+            run.log(metrics)
+            return metrics
+
+    return store.build(request, tracked, config=config, inputs=dict(inputs), ref=ref, force=_forced(context, force))
+
+
+def make_by_job(
+    context: dg.AssetExecutionContext, store: Store, tracker: Tracker, launcher: Launcher, job: Job, *, force: bool
+) -> Artifact:
+    """The artefact of a job: found, or made by `python -m training|evaluation job.json`.
+
+    Raises dg.Failure: without retries when the job refused its input.
+    """
+    if _forced(context, force):
+        store.discard(job.request)
+    artifact = store.find(job.request)
+    if artifact is None:
+        inputs = {name: given.digest for name, given in job.inputs.items()}
+        with tracker.run(context, job.request, config=job.config, inputs=inputs) as run:
+            path = job.model_copy(update={"tracking": run.tracking}).write()
+            module = "evaluation" if job.kind == "evaluate" else "training"
+            grace = float(job.execution["grace_seconds"])
+            ended = launcher.run(context, [sys.executable, "-m", module, str(path)], grace_seconds=grace)
+            artifact = _sealed(store, job, ended)
+    store.point(job.ref, artifact)
+    return artifact
+
+
+def links(tracker: Tracker, artifact: Artifact) -> dict[str, str]:
+    url = tracker.url(artifact.fingerprint)
+    return {"mlflow": url} if url else {}
+
+
+def _forced(context: dg.AssetExecutionContext, force: bool) -> bool:
+    """A retry after a forced attempt resumes it instead of throwing its result away."""
+    return force and context.retry_number == 0
+
+
+def _sealed(store: Store, job: Job, ended: Ended) -> Artifact:
+    who = f"{job.recipe}/{job.ref}"
+    if ended.status == SEALED:
+        artifact = store.find(job.request, reused=False)
+        if artifact is not None:
+            return artifact
+        raise dg.Failure(f"{who}: the job reported success but sealed nothing", allow_retries=False)
+    if ended.status == REFUSED:
+        raise dg.Failure(_last_line(ended.stdout, ended.stderr), allow_retries=False)
+    how = "was stopped" if ended.status == INTERRUPTED else f"failed with exit status {ended.status}"
+    raise dg.Failure(
+        f"{who}: the job {how} and resumes when run again: {_last_line(ended.stderr, ended.stdout)}",
+        metadata={"stderr": ended.stderr},
+    )
+
+
+def _last_line(*outputs: str) -> str:
+    """The last line of the first output that has one: a job says there why it ended."""
+    return next((text.strip().rpartition("\n")[2] for text in outputs if text.strip()), "it wrote nothing")

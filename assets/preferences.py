@@ -1,0 +1,70 @@
+"""Preference pairs: rules of a recipe over clean corpora."""
+
+import dagster as dg
+
+from assets.checks import specs
+from assets.corpora import answers_digest
+from assets.errors import plain_failures
+from assets.handles import ARTEFACT, Delivered, delivered
+from assets.launch import Rebuild
+from assets.making import links, make_here
+from assets.pipeline import Pipeline, code_version
+from assets.tracking import Tracker
+from corpora import preferences as pairing
+from lineage.store import Artifact, Request, Store
+from recipes.schema import Preferences, identity
+
+
+def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> dg.AssetsDefinition:
+    """One set of pairs, tokenised with the base model's tokenizer and template."""
+    named = list(dict.fromkeys(rule.source for rule in preferences.pairs))
+    rules = ", ".join(f"{rule.source} ({rule.rule})" for rule in preferences.pairs)
+
+    @dg.asset(
+        **pipeline.common(
+            "preferences",
+            name,
+            description=f"Chosen and rejected answers from {rules}.",
+            kinds={"parquet"},
+            code_version=code_version(preferences, pairing.VERSION),
+        ),
+        ins=pipeline.handles([("base",), *(("clean", source) for source in named)]),
+        dagster_type=ARTEFACT,
+        check_specs=specs("preferences", pipeline.key("preferences", name)),
+    )
+    def pairs(
+        context: dg.AssetExecutionContext,
+        config: Rebuild,
+        store: dg.ResourceParam[Store],
+        tracker: dg.ResourceParam[Tracker],
+        base: Artifact,
+        **clean: Artifact,
+    ) -> Delivered:
+        corpora = {source: clean[f"clean__{source}"] for source in named}
+        sources = {source: pipeline.recipe.sources[source] for source in named}
+        folders = {source: artifact.path for source, artifact in corpora.items()}
+        with plain_failures():
+            inputs = {"base": base.digest, **{f"clean/{n}": artifact.digest for n, artifact in corpora.items()}}
+            for rule in preferences.pairs:
+                inputs |= answers_digest(pipeline, rule.answers)
+            payload = {
+                "node": "preferences",
+                "version": pairing.VERSION,
+                "config": identity(preferences),
+                "inputs": inputs,
+            }
+            overridden = any(artifact.overridden for artifact in (base, *corpora.values()))
+            artifact = make_here(
+                context,
+                store,
+                tracker,
+                Request(pipeline.name, f"preferences/{name}", payload, overridden),
+                lambda work, _run: pairing.build_pairs(preferences, folders, sources, base.path, pipeline.folder, work),
+                config=preferences.model_dump(mode="json"),
+                inputs=inputs,
+                ref=f"preferences/{name}",
+                force=config.force,
+            )
+        return delivered("preferences", artifact, links=links(tracker, artifact))
+
+    return pairs

@@ -1,0 +1,209 @@
+"""The parent's side of MLflow: one run per artefact made, under one parent per recipe and Dagster run.
+
+A run is created before the work starts, found again by its fingerprint when an attempt failed or died,
+and always ends with a status. Artefacts that are reused make no run. What happens inside a job is
+logged by the job (`training.tracking`). Each side links to the other: the Dagster run's URL is a tag,
+the MLflow run's URL is metadata of the materialization.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from filelock import FileLock
+
+from lineage.job import Tracking
+from lineage.provenance import provenance
+from lineage.store import Request, write_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_DIGEST_CHARACTERS = 32  # MLflow keeps 36 characters of a dataset digest
+_WORST_FIRST = ("RUNNING", "FAILED", "KILLED", "FINISHED")
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """An open MLflow run."""
+
+    client: "MlflowClient"
+    uri: str
+    run_id: str
+
+    @property
+    def tracking(self) -> Tracking:
+        return Tracking(uri=self.uri, run_id=self.run_id)
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        """The numbers of an artefact's metrics, nested ones by dotted name."""
+        for name, value in _numbers(metrics):
+            self.client.log_metric(self.run_id, name.replace(",", "_"), value)
+
+    def artifact(self, path: Path) -> None:
+        self.client.log_artifact(self.run_id, str(path))
+
+
+class Tracker:
+    """MLflow on sqlite under `<home>/mlflow`."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self.folder = home / "mlflow"
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    @contextmanager
+    def run(
+        self,
+        context: dg.AssetExecutionContext,
+        request: Request,
+        *,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, str],
+    ) -> Iterator[TrackedRun]:
+        """The MLflow run of one artefact. inputs: digest by name; they are logged as datasets."""
+        client = self._client()
+        with self._locked():
+            run_id, parent_id = self._open(client, context, request)
+        self._describe(client, run_id, config, inputs)
+        status = "FAILED"
+        try:
+            yield TrackedRun(client, self.uri, run_id)
+            status = "FINISHED"
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            status = "KILLED"
+            raise
+        finally:
+            with self._locked():
+                client.set_terminated(run_id, status)
+                _settle(client, parent_id)
+
+    def url(self, fingerprint: str) -> str | None:
+        """Where the MLflow UI shows the run that made this artefact, if one did here."""
+        note = self._note(fingerprint)
+        if not note.is_file():
+            return None
+        ids = json.loads(note.read_text(encoding="utf-8"))
+        return f"{mlflow_url()}/#/experiments/{ids['experiment_id']}/runs/{ids['run_id']}"
+
+    def _open(self, client: "MlflowClient", context: dg.AssetExecutionContext, request: Request) -> tuple[str, str]:
+        """Find or create the run and its parent; both are RUNNING afterwards."""
+        from training.mlflow_store import experiment_id
+
+        experiment = experiment_id(self.uri, f"temper/{request.recipe}", self._home)
+        tags = _dagster_tags(context)
+        dagster_run = tags["dagster.run_id"]
+        parent = _find(client, experiment, {"temper.kind": "pipeline", "dagster.run_id": dagster_run})
+        if parent is None:
+            name = f"{request.recipe} {dagster_run[:8]}"
+            parent = client.create_run(experiment, run_name=name, tags={**tags, "temper.kind": "pipeline"})
+        tags |= {
+            "mlflow.parentRunId": parent.info.run_id,
+            "dagster.asset_key": context.asset_key.to_user_string(),
+            "temper.kind": request.payload["node"],
+            "temper.fingerprint": request.fingerprint,
+            "temper.overridden": str(request.overridden).lower(),
+        }
+        run = _find(client, experiment, {"temper.fingerprint": request.fingerprint}, unfinished=True)
+        if run is None:
+            name = f"{request.node}/{request.fingerprint[:8]}"
+            run = client.create_run(experiment, run_name=name, tags=tags)
+        for key, value in tags.items():
+            client.set_tag(run.info.run_id, key, value)
+        for run_id in (run.info.run_id, parent.info.run_id):
+            client.update_run(run_id, status="RUNNING")
+        write_json(self._note(request.fingerprint), {"experiment_id": experiment, "run_id": run.info.run_id})
+        return run.info.run_id, parent.info.run_id
+
+    def _describe(
+        self, client: "MlflowClient", run_id: str, config: Mapping[str, Any], inputs: Mapping[str, str]
+    ) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        known = client.get_run(run_id).data.params
+        for name, value in _leaves(config):
+            if name not in known:
+                client.log_param(run_id, name, value)
+        datasets = [
+            DatasetInput(
+                Dataset(name, digest[:_DIGEST_CHARACTERS], "artefact", json.dumps({"digest": digest})),
+                [InputTag("mlflow.data.context", name), InputTag("sha256", digest)],
+            )
+            for name, digest in inputs.items()
+        ]
+        client.log_inputs(run_id, datasets)
+
+    def _client(self) -> "MlflowClient":
+        from training.mlflow_store import prepare_store
+
+        prepare_store(self.uri)
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri, registry_uri=self.uri)
+
+    def _locked(self) -> FileLock:
+        return FileLock(self.folder / "runs.lock")
+
+    def _note(self, fingerprint: str) -> Path:
+        return self.folder / "runs" / f"{fingerprint}.json"
+
+
+def dagster_url() -> str:
+    """Where the Dagster UI is to be found (`TEMPER_DAGSTER_URL`)."""
+    return os.environ.get("TEMPER_DAGSTER_URL", "http://127.0.0.1:3000").rstrip("/")
+
+
+def mlflow_url() -> str:
+    """Where the MLflow UI is to be found (`TEMPER_MLFLOW_URL`)."""
+    return os.environ.get("TEMPER_MLFLOW_URL", "http://127.0.0.1:5000").rstrip("/")
+
+
+def _dagster_tags(context: dg.AssetExecutionContext) -> dict[str, str]:
+    facts = provenance()
+    return {
+        "dagster.run_id": context.run_id,
+        "dagster.url": f"{dagster_url()}/runs/{context.run_id}",
+        "dagster.job": context.job_name,
+        "temper.commit": str(facts["commit"]),
+        "temper.uncommitted_changes": str(facts["uncommitted_changes"]).lower(),
+        "mlflow.user": str(facts["user"]),
+    }
+
+
+def _find(client: "MlflowClient", experiment: str, tags: dict[str, str], *, unfinished: bool = False) -> "Run | None":
+    """The newest run with these tags; with `unfinished`, only one that has not ended well."""
+    clauses = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    if unfinished:
+        clauses.append("attributes.status != 'FINISHED'")
+    found = client.search_runs([experiment], " and ".join(clauses), max_results=1)
+    return found[0] if found else None
+
+
+def _settle(client: "MlflowClient", parent_id: str) -> None:
+    """End the parent with the worst status of its children, unless one of them still runs."""
+    experiment = client.get_run(parent_id).info.experiment_id
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent_id}'")
+    worst = min((child.info.status for child in children), key=_WORST_FIRST.index)
+    if worst != "RUNNING":
+        client.set_terminated(parent_id, worst)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    return ((name, value) for name, value in _leaves(values) if isinstance(value, int | float))

@@ -1,0 +1,62 @@
+"""`python -m orchestration run RECIPE`, `… dev`, `… explain RECIPE NODE`."""
+
+import argparse
+import sys
+
+from assets.errors import USER_ERRORS
+
+
+def main() -> int:
+    """Exit codes: 0 done, 1 something failed, 2 a mistake in what was asked, 130 interrupted."""
+    arguments = _parser().parse_args()
+    try:
+        return int(arguments.command(arguments))
+    except USER_ERRORS as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from lineage.store import Store
+    from orchestration.instance import open_instance, prepare_home
+    from orchestration.run import find_recipe, run
+    from orchestration.summary import Summary
+
+    finished = run(find_recipe(arguments.recipe), force=arguments.force, select=arguments.select)
+    if finished.interrupted:
+        print("Interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    for node, message in finished.failures.items():
+        print(f"{node}: {message}", file=sys.stderr)
+    if not finished.success:
+        print(f"What the processes wrote: {finished.log}", file=sys.stderr)
+        return 1
+    home = prepare_home()
+    with open_instance(home) as instance:
+        Summary(instance, Store(home), finished.pipeline, finished.run_id).show()
+    return 0
+
+
+def _dev(arguments: argparse.Namespace) -> int:
+    from orchestration.dev import dev
+
+    return dev(arguments.dagster_port, arguments.mlflow_port)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m orchestration", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="materialize a recipe's graph, reusing what has not changed")
+    run.add_argument("recipe", help="name of a shipped recipe, or path of a recipe file")
+    run.add_argument("--force", action="store_true", help="make everything selected again")
+    run.add_argument("--select", nargs="+", default=[], metavar="NODE", help="only these nodes; 'dpo+': and downstream")
+    run.set_defaults(command=_run)
+    dev = commands.add_parser("dev", help="Dagster UI and MLflow UI on loopback, until Ctrl-C")
+    dev.add_argument("--dagster-port", type=int, default=3000)
+    dev.add_argument("--mlflow-port", type=int, default=5000)
+    dev.set_defaults(command=_dev)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""`dev`: Dagster (web server and daemon) and the MLflow UI on loopback, on the state that `run` writes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from types import FrameType
+
+from assets.tracking import Tracker
+from orchestration.instance import open_instance, prepare_home
+from orchestration.launcher import end_tree
+from recipes.load import RecipeError
+from training.mlflow_store import prepare_store
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 120.0
+_GRACE_SECONDS = 15.0
+
+
+def dev(dagster_port: int, mlflow_port: int) -> int:
+    """Serve both until Ctrl-C or until one of them ends. Raises RecipeError for a port that is taken."""
+    for name, port in (("--dagster-port", dagster_port), ("--mlflow-port", mlflow_port)):
+        _refuse_taken(name, port)
+    home = prepare_home()
+    urls = {"Dagster": f"http://{_HOST}:{dagster_port}", "MLflow": f"http://{_HOST}:{mlflow_port}"}
+    os.environ.update(TEMPER_DAGSTER_URL=urls["Dagster"], TEMPER_MLFLOW_URL=urls["MLflow"])
+    tracker = Tracker(home)
+    prepare_store(tracker.uri)
+    with open_instance(home):
+        pass
+    signal.signal(signal.SIGTERM, _interrupt)
+    dagster = ["dagster", "dev", "-m", "orchestration.definitions", "-h", _HOST, "-p", str(dagster_port)]
+    mlflow = ["mlflow", "server", "--backend-store-uri", tracker.uri, "--workers", "1"]
+    mlflow += ["--host", _HOST, "--port", str(mlflow_port)]
+    servers = [_serve(command) for command in (dagster, mlflow)]
+    try:
+        for name, url in urls.items():
+            _wait(url, servers)
+            print(f"{name:<8} {url}", flush=True)
+        print("Ctrl-C stops both.", flush=True)
+        while all(server.poll() is None for server in servers):
+            time.sleep(0.5)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for server in servers:
+            end_tree(server, _GRACE_SECONDS)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _serve(command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-m", *command], text=True, start_new_session=True)
+
+
+def _refuse_taken(option: str, port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex((_HOST, port)) == 0:
+            raise RecipeError(f"port {port} on {_HOST} is taken; choose another with {option}")
+
+
+def _wait(url: str, servers: "list[subprocess.Popen[str]]") -> None:
+    """Until the server answers, or one of them has ended, or it is too late."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and all(server.poll() is None for server in servers):
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own loopback address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise RecipeError(f"{url} does not answer; see its messages above")

@@ -1,0 +1,118 @@
+"""What a run has come to: times, scores, verdict, registry and where to look, as tables on the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from assets.decisions import PAGE, read_decision
+from assets.handles import note_path, noted_artifact
+from assets.pipeline import Pipeline
+from assets.tracking import dagster_url, mlflow_url
+from evaluation.report import Report
+from lineage.store import Artifact, Store
+
+_VERDICTS = {"pass": "green", "fail": "red"}
+
+
+class Summary:
+    """The summary of one run; nodes that it did not touch are shown as the refs have them."""
+
+    def __init__(self, instance: dg.DagsterInstance, store: Store, pipeline: Pipeline, run_id: str) -> None:
+        self._instance, self._store, self._pipeline, self._run_id = instance, store, pipeline, run_id
+        self._console = Console(highlight=False)
+
+    def show(self) -> None:
+        self._console.print()
+        self._console.print(self._stages())
+        reports = {name: self._artifact("report", name) for name in self._pipeline.recipe.evaluation.reports}
+        known = {name: Report.load(artifact.path) for name, artifact in reports.items() if artifact is not None}
+        if known:
+            self._console.print(_scores(known))
+        self._decision()
+        self._registry()
+        self._console.print(f"Dagster  {dagster_url()}   MLflow  {mlflow_url()}   (start both with: make dev)")
+        self._console.print(f"State    {self._store.home}")
+
+    def _stages(self) -> Table:
+        table = Table(title=f"{self._pipeline.name}: stages", title_justify="left")
+        for column in ("stage", "wall time", "tokens/s", ""):
+            table.add_column(column, justify="left" if column in ("stage", "") else "right")
+        made = {m.asset_key: m for m in self._materializations()}
+        for stats in sorted(self._instance.get_run_step_stats(self._run_id), key=lambda s: s.start_time or 0):
+            node = stats.step_key.split("__")
+            materialization = made.get(dg.AssetKey(node))
+            metadata = materialization.metadata if materialization is not None else {}
+            table.add_row(
+                "/".join(node[1:]),
+                f"{stats.end_time - stats.start_time:.1f} s" if stats.start_time and stats.end_time else "",
+                f"{metadata['tokens_per_s'].value:.0f}" if "tokens_per_s" in metadata else "",
+                "reused" if "reused" in metadata and metadata["reused"].value else _status(stats.status),
+            )
+        return table
+
+    def _decision(self) -> None:
+        artifact = self._artifact("decision")
+        if artifact is None:
+            return
+        decision = read_decision(artifact)
+        colour = _VERDICTS.get(decision.verdict, "yellow")
+        self._console.print(f"\nVerdict  [bold {colour}]{decision.verdict}[/] against {decision.reference_kind}")
+        for test in (*decision.tests, *decision.floors):
+            self._console.print(f"  {test.outcome:<12} {escape(test.sentence)}")
+        if not decision.tests:
+            for reason in decision.reasons:
+                self._console.print(f"  {escape(reason)}")
+        self._console.print(f"Report   {artifact.path / PAGE}", soft_wrap=True)
+
+    def _registry(self) -> None:
+        event = self._instance.get_latest_materialization_event(self._pipeline.key("registry"))
+        if event is None or event.asset_materialization is None:
+            return
+        facts = _values(event.asset_materialization.metadata)
+        aliases = facts["aliases"] or "no alias"
+        self._console.print(f"Registry {facts['registered_model']} version {facts['version']}: {aliases}")
+
+    def _artifact(self, *node: str) -> Artifact | None:
+        """The node's artefact in this run, else what its ref points to."""
+        note = note_path(self._store.home, self._run_id, self._pipeline.key(*node))
+        if note.is_file():
+            return noted_artifact(self._store, note)
+        return self._store.ref(self._pipeline.name, "/".join(node))
+
+    def _materializations(self) -> list[dg.AssetMaterialization]:
+        records = self._instance.get_records_for_run(
+            self._run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        found = (record.event_log_entry.asset_materialization for record in records)
+        return [materialization for materialization in found if materialization is not None]
+
+
+def _scores(reports: Mapping[str, Report]) -> Table:
+    table = Table(title="scores (95 % interval)", title_justify="left")
+    table.add_column("metric")
+    for name in reports:
+        table.add_column(name, justify="right")
+    metrics = dict.fromkeys(metric for report in reports.values() for metric in report.results)
+    for metric in metrics:
+        table.add_row(metric, *(_score(report, metric) for report in reports.values()))
+    return table
+
+
+def _score(report: Report, metric: str) -> str:
+    result = report.results.get(metric)
+    if result is None:
+        return ""
+    low, high = result["ci95"]
+    return f"{result['mean']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _status(status: Any) -> str:
+    return {"SUCCESS": "made", "FAILURE": "failed", "SKIPPED": "skipped"}.get(status.value, "") if status else ""
+
+
+def _values(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
+    return {name: value.value for name, value in metadata.items()}
