@@ -1,0 +1,160 @@
+"""A checkpoint in memory, and how it answers: greedy decoding in batches, the same for every task.
+
+Prompts are sorted by length and padded on the left. Decoding stops at the end of the turn; a finished
+answer leaves its batch, so that a batch costs what its unfinished answers cost. (`generate` of
+transformers keeps finished rows to the end: 48 IFEval prompts of which 17 end early need 23 % less this
+way.) Nothing of the checkpoint's `generation_config.json` applies: no sampling, no penalties.
+
+In bfloat16 an answer can change with the size of its batch: `batch_size` and dtype belong to the suite.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from corpora.rendering import ChatTemplate
+from evaluation.report import EvaluationError
+from evaluation.task import Tick
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal model on its device with the chat template and tokenizer of its checkpoint."""
+
+    model: Any
+    template: ChatTemplate
+    batch_size: int
+    stop_ids: frozenset[int]
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.template.tokenizer
+
+    @property
+    def context(self) -> int:
+        """Most tokens that the model reads and writes together."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+    def chat_prompt(self, user: str) -> str:
+        """One user turn as the model was trained to see it, up to where the assistant speaks."""
+        return self.template.render([{"role": "user", "content": user}], generation_prompt=True)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer. finite: no NaN or infinity decided a token. cut: stopped by the limit, not by the model."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    cut: bool
+    finite: bool
+
+
+def load_model(checkpoint: Path, dtype: Literal["float32", "bfloat16"], batch_size: int) -> LoadedModel:
+    """Load a checkpoint folder: safetensors only, no remote code, on CUDA if there is one.
+
+    Raises EvaluationError if it cannot be loaded whole: transformers would fill what is missing at random.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            checkpoint,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{checkpoint}: cannot be loaded: {error}") from None
+    bad = sorted([*info["missing_keys"], *info["mismatched_keys"]], key=str)
+    if bad:
+        raise EvaluationError(f"{checkpoint}: {len(bad)} weights are missing or of another shape, as {bad[0]}")
+    template = ChatTemplate.load(checkpoint)
+    stops = frozenset({template.end_of_turn_id, template.tokenizer.eos_token_id} - {None})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return LoadedModel(model.eval().to(device), template, batch_size, stops)
+
+
+def generate(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, tick: Tick) -> list[Response]:
+    """Greedy answers to rendered prompts, in their order.
+
+    Raises EvaluationError before the first token if a prompt and its answer may not fit the model's context.
+    """
+    ids = [model.template.tokenise(prompt) for prompt in prompts]
+    longest = max(map(len, ids), default=0)
+    if longest + max_new_tokens > model.context:
+        raise EvaluationError(
+            f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's context of "
+            f"{model.context} tokens; lower max_new_tokens"
+        )
+    answers: dict[int, Response] = {}
+    order = sorted(range(len(ids)), key=lambda index: (-len(ids[index]), index))
+    for start in range(0, len(order), model.batch_size):
+        batch = order[start : start + model.batch_size]
+        responses = _decode(model, [ids[index] for index in batch], max_new_tokens, tick, start)
+        answers.update(zip(batch, responses, strict=True))
+    return [answers[index] for index in range(len(ids))]
+
+
+def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
+    """(input ids, attention mask, position ids) of rows padded on the left, on the model's device."""
+    import torch
+
+    width = max(map(len, rows))
+    ids = torch.tensor([[0] * (width - len(row)) + list(row) for row in rows], device=model.model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.model.device)
+    return ids, mask, (mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def _decode(
+    model: LoadedModel, rows: Sequence[list[int]], max_new_tokens: int, tick: Tick, done_before: int
+) -> list[Response]:
+    """Greedy answers of one batch."""
+    import torch
+    from transformers import DynamicCache
+
+    written: list[list[int]] = [[] for _ in rows]
+    finite = [True] * len(rows)
+    ended = [False] * len(rows)
+    live = list(range(len(rows)))
+    ids, mask, positions = left_padded(model, rows)
+    cache = DynamicCache(config=model.model.config)
+    with torch.inference_mode():
+        for _ in range(max_new_tokens):
+            logits = model.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            best = logits.max(dim=-1)
+            sound = best.values.isfinite().tolist()
+            keep = []
+            for slot, (row, token) in enumerate(zip(live, best.indices.tolist(), strict=True)):
+                finite[row] = sound[slot]
+                ended[row] = token in model.stop_ids or not sound[slot]
+                if not ended[row]:
+                    written[row].append(token)
+                    keep.append(slot)
+            tick(done_before + sum(ended))
+            if not keep:
+                break
+            ids, positions = best.indices[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
+            if len(keep) < len(live):
+                chosen = torch.tensor(keep, device=ids.device)
+                cache.batch_select_indices(chosen)
+                ids, mask, positions = ids[chosen], mask[chosen], positions[chosen]
+                live = [live[slot] for slot in keep]
+    tick(done_before + len(rows))
+    texts = model.tokenizer.batch_decode(written, skip_special_tokens=True)
+    return [
+        Response(text, len(row), len(tokens), not end, ok)
+        for text, row, tokens, end, ok in zip(texts, rows, written, ended, finite, strict=True)
+    ]

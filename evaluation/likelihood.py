@@ -1,0 +1,93 @@
+"""How likely a model finds the possible answers to a question: log-probabilities of continuations.
+
+lm-eval scores each (context, answer) pair on its own and so reads a question once per answer. Here the
+answers to one question share the reading: the context goes through the model once, its cache is repeated
+for the answers, and only positions that score an answer reach the vocabulary.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation.generation import LoadedModel, left_padded
+from evaluation.task import Tick
+
+Pair = tuple[list[int], list[int]]
+"""Token ids of a context (two at least) and of its continuation (one at least)."""
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Log-probability (natural) of a continuation, and whether greedy decoding would have written it."""
+
+    logprob: float
+    greedy: bool
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.logprob)
+
+
+def log_likelihoods(model: LoadedModel, pairs: Sequence[Pair], tick: Tick) -> list[Likelihood]:
+    """The likelihood of each continuation after its context, in the order of `pairs`.
+
+    `tick` gets the number of distinct contexts done. Contexts must fit the model: shorten them before.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, (context, _) in enumerate(pairs):
+        groups.setdefault(tuple(context), []).append(index)
+    contexts = sorted(groups, key=lambda context: (-len(context), groups[context][0]))
+    width = max(map(len, groups.values()), default=1)
+    per_batch = max(1, model.batch_size // width)
+    found: dict[int, Likelihood] = {}
+    for start in range(0, len(contexts), per_batch):
+        tick(start)
+        batch = contexts[start : start + per_batch]
+        indices = [groups[context] for context in batch]
+        answers = [[pairs[index][1] for index in group] for group in indices]
+        flat = [index for group in indices for index in group]
+        found.update(zip(flat, _score(model, batch, answers), strict=True))
+    tick(len(contexts))
+    return [found[index] for index in range(len(pairs))]
+
+
+def _score(
+    model: LoadedModel, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[list[int]]]
+) -> list[Likelihood]:
+    """Likelihoods of the answers to each context, flat, context by context."""
+    import torch
+    from transformers import DynamicCache
+
+    counts = torch.tensor([len(group) for group in answers], device=model.model.device)
+    flat = [answer for group in answers for answer in group]
+    last = [context[-1] for context, group in zip(contexts, answers, strict=True) for _ in group]
+    ids, mask, positions = left_padded(model, [context[:-1] for context in contexts])
+    cache = DynamicCache(config=model.model.config)
+    shared: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+    with torch.inference_mode():
+        model.model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **shared)
+        rows = torch.arange(len(contexts), device=ids.device).repeat_interleave(counts)
+        cache.batch_select_indices(rows)
+        longest = max(map(len, flat))
+        tokens = torch.zeros(len(flat), longest, dtype=torch.long, device=ids.device)
+        targets = torch.zeros_like(tokens)
+        real = torch.zeros_like(tokens)
+        for row, answer in enumerate(flat):
+            tokens[row, : len(answer)] = torch.tensor([last[row], *answer[:-1]])
+            targets[row, : len(answer)] = torch.tensor(answer)
+            real[row, : len(answer)] = 1
+        steps = torch.arange(1, longest + 1, device=ids.device)
+        logits = model.model(
+            input_ids=tokens,
+            attention_mask=torch.cat([mask[rows], real], dim=1),
+            position_ids=positions[rows, -1:] + steps,
+            **shared,
+        ).logits
+        scored = real.bool()
+        kept, wanted = logits[scored].float(), targets[scored]
+        chosen = torch.zeros(scored.shape, device=ids.device)
+        chosen[scored] = kept.gather(-1, wanted[:, None])[:, 0] - kept.logsumexp(-1)
+        greedy = torch.ones_like(scored)
+        greedy[scored] = kept.argmax(-1) == wanted
+    return [Likelihood(*pair) for pair in zip(chosen.sum(-1).tolist(), greedy.all(-1).tolist(), strict=True)]

@@ -1,0 +1,121 @@
+"""What a task of a suite is to the runner: prepared first, run later, answered with one outcome.
+
+Preparing reads and checks everything that the task needs (rows, resources), for all tasks before the
+model is loaded, so that nothing is found missing after an hour of generation. Running needs the model.
+Here too is how rows come from the files of an origin, and how some of them are drawn.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from corpora.sources import RawFile, fetch
+from evaluation.report import EvaluationError, Sample
+from lineage.hashing import fingerprint
+from recipes.schema import Origin
+
+if TYPE_CHECKING:
+    from evaluation.generation import LoadedModel
+
+Tick = Callable[[int], None]
+"""Called with the number of items done so far, at least once per forward pass; raises to stop the job."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task finds its data: the recipe's folder, the cache of origins, a scratch folder of its own."""
+
+    folder: Path
+    cache: Path
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What running a task gave.
+
+    health: counts of what can go wrong: `nonfinite` (items with a NaN or an infinite probability), `empty`
+    and `cut` (answers without text, answers stopped by the token limit), `truncated` (prompts that lost
+    their beginning), `constant` (1 if every item got the same choice). tokens: read and written by the model.
+    """
+
+    samples: list[Sample]
+    health: dict[str, int]
+    tokens: int
+
+
+class Prepared(Protocol):
+    """A task that has all it needs but the model. `facts` (JSON) say what was measured and how."""
+
+    @property
+    def items(self) -> Sequence[Any]: ...
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    def run(self, model: "LoadedModel", tick: Tick) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Distinct rows of an origin in file order, and the digest of their bytes."""
+
+    rows: list[dict[str, Any]]
+    digest: str
+    duplicates: int
+
+
+def read_rows(where: str, origin: Origin, place: Place) -> Rows:
+    """All rows of .jsonl, .json (one list) and .txt files (`{"text": line}`), exact repeats dropped.
+
+    Raises EvaluationError that names file and line, never the text; CorpusError if the files cannot be had.
+    """
+    fetched = fetch(origin, place.folder, place.cache)
+    seen: dict[str, dict[str, Any]] = {}
+    read = 0
+    for file in fetched.files:
+        for line, row in _rows_of(where, file):
+            if not isinstance(row, dict):
+                raise EvaluationError(f"{where}: {file.name}:{line}: expected an object, found {type(row).__name__}")
+            read += 1
+            seen.setdefault(fingerprint(row), row)
+    if not seen:
+        raise EvaluationError(f"{where}: {origin.uri} holds no rows")
+    return Rows(list(seen.values()), fetched.digest, read - len(seen))
+
+
+def draw(where: str, rows: Sequence[dict[str, Any]], limit: int | None, seed: int) -> list[dict[str, Any]]:
+    """`limit` rows drawn uniformly without replacement by `seed`, in file order; all rows without a limit."""
+    if limit is None:
+        return list(rows)
+    if limit > len(rows):
+        raise EvaluationError(f"{where}.limit: {limit} items asked for, the data holds {len(rows)}")
+    return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), limit))]
+
+
+def _rows_of(where: str, file: RawFile) -> Iterator[tuple[int, Any]]:
+    """(line or index from 1, row) of one file."""
+    try:
+        text = file.path.read_text(encoding="utf-8-sig")
+        suffix = Path(file.name).suffix.lower()
+        if suffix == ".json":
+            values = json.loads(text)
+            yield from enumerate(values if isinstance(values, list) else [values], start=1)
+            return
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        if suffix == ".txt":
+            yield from ((number, {"text": line.strip()}) for number, line in lines)
+        elif suffix in (".jsonl", ".ndjson"):
+            yield from ((number, json.loads(line)) for number, line in lines)
+        else:
+            raise EvaluationError(f"{where}: {file.name}: expected a .jsonl, .json or .txt file")
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{where}: {file.name}: not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise EvaluationError(f"{where}: {file.name}:{error.lineno}: not JSON: {error.msg}") from None
