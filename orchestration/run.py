@@ -5,9 +5,11 @@ own, as when launched from the UI. Ctrl-C ends it cleanly: a trainer writes a ch
 command goes on from there.
 """
 
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ import dagster as dg
 
 from assets.pipeline import Pipeline
 from lineage.job import home_folder
-from orchestration.definitions import build
 from orchestration.display import Display, quiet_terminal
 from orchestration.instance import PROCESS_TAG, free_slots, open_instance, prepare_home, this_process
+from orchestration.wiring import build
 from recipes.load import SHIPPED, RecipeError
 
 
@@ -46,6 +48,7 @@ def find_recipe(name_or_path: str) -> Path:
     raise RecipeError(f"no recipe is called '{name_or_path}'; shipped are {names}; another one by its path (….yaml)")
 
 
+@cache
 def recipe_job(path: str) -> dg.JobDefinition:
     """The job of one recipe file; step processes find it again by this function's name."""
     pipeline = Pipeline.load(Path(path))
@@ -56,6 +59,7 @@ def run(path: Path, *, force: bool = False, select: Sequence[str] = ()) -> Finis
     """Materialize the graph of the recipe in `path`, or the selected nodes of it. Raises RecipeError."""
     pipeline = Pipeline.load(path)
     home = prepare_home()
+    os.environ["TEMPER_PRELOAD_RECIPE"] = str(pipeline.path)
     keys = _selected(build([pipeline], home), pipeline, select)
     job = dg.build_reconstructable_job(__package__ + ".run", "recipe_job", (str(pipeline.path),))
     with open_instance(home) as instance:
