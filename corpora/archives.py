@@ -46,10 +46,7 @@ def extract(uri: str, archive: Path, member: str, target: Path) -> list[RawFile]
 
 def _select(uri: str, archive: str, member: str, names: list[str]) -> list[str]:
     """The exact name, else all that match as a glob; `*` stays within one folder."""
-    if member in names:
-        chosen = [member]
-    else:
-        chosen = [name for name in names if PurePosixPath("/", name).match(f"/{member}")]
+    chosen = [member] if member in names else [name for name in names if PurePosixPath("/", name).match(f"/{member}")]
     if not chosen:
         raise CorpusError(f"{uri}: {archive} has no member '{member}'{_suggestion(member, names)}")
     for name in chosen:

@@ -81,18 +81,18 @@ def _problems(uri: str, spec: _Spec) -> Iterator[dict[str, Any]]:
         if len(seen) == spec.size:
             return
     raise CorpusError(
-        f"{uri}: {spec.task} has too few problems: {len(seen)} different ones of split '{spec.split}' in {draws} draws, "
-        f"{spec.size} were asked for. Lower size, or widen the task's arguments"
+        f"{uri}: {spec.task} has too few problems: {len(seen)} different ones of split '{spec.split}' "
+        f"in {draws} draws, {spec.size} were asked for. Lower size, or widen the task's arguments"
     )
 
 
 def _row(uri: str, spec: _Spec, entry: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(entry["answer"], str):
-        raise CorpusError(f"{uri}: {spec.task} gives no written answer to its problems, so there is nothing to learn")
+        raise CorpusError(f"{uri}: {spec.task} gives no written answers to learn from")
     try:
         plain = json.loads(json.dumps(entry))
     except TypeError as error:
-        raise CorpusError(f"{uri}: an entry of {spec.task} cannot be kept as JSON ({error}); use another task") from None
+        raise CorpusError(f"{uri}: entries of {spec.task} are not JSON ({error}); use another task") from None
     return {
         "task": spec.task,
         "arguments": spec.arguments,
@@ -106,7 +106,7 @@ def _verifier_travels(uri: str, dataset: Any, entry: dict[str, Any], row: dict[s
     """The verifier must score the stored row as it scores the entry in memory."""
     stored = row["entry"]
     if dataset.score_answer(stored["answer"], entry=stored) != dataset.score_answer(entry["answer"], entry=entry):
-        raise CorpusError(f"{uri}: the verifier cannot score entries of {row['task']} read from a file; use another task")
+        raise CorpusError(f"{uri}: {row['task']} cannot score entries read from a file; use another task")
 
 
 def _dataset(uri: str, spec: _Spec, size: int) -> Any:

@@ -110,7 +110,7 @@ def _commit(origin: Origin, spec: _Spec) -> str:
 
     kind = "model" if isinstance(origin, Model) else "dataset"
     with _hub_errors(origin.uri):
-        commit = HfApi().repo_info(spec.repository, revision=spec.revision, repo_type=kind).sha
+        commit: str | None = HfApi().repo_info(spec.repository, revision=spec.revision, repo_type=kind).sha
     if commit is None:
         raise CorpusError(f"{origin.uri}: the hub names no commit for it; pin one with @<commit>")
     return commit
@@ -151,9 +151,9 @@ def _hub_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except HfHubHTTPError as error:
-        reason = f"the hub refuses it: {_first_line(error)}; check name and revision, and `hf auth login` if it is gated"
+        reason = f"the hub refuses it ({_first_line(error)}); check name and revision, and `hf auth login`"
     except (httpx2.HTTPError, ConnectionError) as error:
-        reason = f"no network: the hub cannot be reached ({_first_line(error)}); check the connection, or use a local copy"
+        reason = f"no network: the hub cannot be reached ({_first_line(error)}); use a local copy"
     except HFValidationError as error:
         reason = f"not the name of a repository: {_first_line(error)}"
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
@@ -17,9 +17,7 @@ from corpora.raw import CorpusError
 
 if TYPE_CHECKING:
     from unearth import Link
-    from unearth.fetchers import PyPIClient
-
-_CONNECTION_RETRIES = 3
+    from unearth.fetchers import Fetcher, PyPIClient
 
 
 def download(uri: str, release: str, sha256: str, target: Path) -> None:
@@ -55,13 +53,15 @@ def _find(uri: str, release: str, client: "PyPIClient", options: Any) -> "Link":
     from unearth import PackageFinder
 
     project = _project(uri, release)
-    places = [{"find_links": [place]} for place in options.find_links if "://" in place or os.path.exists(place)]
-    places += [{"index_urls": [url]} for url in _index_urls(options)]
+    folders = [place for place in options.find_links if "://" in place or os.path.exists(place)]
+    places = [(place, PackageFinder.add_find_links) for place in folders]
+    places += [(index, PackageFinder.add_index_url) for index in _index_urls(options)]
     asked, unreachable = [], []
-    for place in places:
-        url = next(iter(place.values()))[0]
+    for url, add in places:
         asked.append(_host(url))
-        finder = PackageFinder(session=client, ignore_compatibility=True, **place)
+        finder = PackageFinder(session=cast("Fetcher", client), ignore_compatibility=True)
+        finder.sources.clear()
+        add(finder, url)
         try:
             packages = finder.find_all_packages(project, allow_yanked=True)
             match = next((p.link for p in packages if p.link.filename == release), None)

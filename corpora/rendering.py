@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from corpora.conversations import Message
 from corpora.raw import CorpusError
 from lineage.hashing import file_digest, fingerprint
 
-Message = dict[str, str]
 Encoded = tuple[list[int], list[bool]]
 """Token ids of a whole conversation, and for each of them whether the loss counts it."""
 
@@ -142,7 +142,7 @@ class ChatTemplate:
         if ids != other_ids or ids != self.encode_by_library(messages):
             return f"{self.name}: tokens differ between the whole text and its prefixes"
         if supervised != other_supervised:
-            place = next(i for i, pair in enumerate(zip(supervised, other_supervised, strict=True)) if len(set(pair)) > 1)
+            place = [a == b for a, b in zip(supervised, other_supervised, strict=True)].index(False)
             return f"{self.name}: the masks differ first at token {place} of {len(ids)}"
         return None
 

@@ -51,10 +51,7 @@ def fetch_model(origin: Origin, folder: Path, cache: Path) -> Fetched:
     """
     if origin.scheme == "gym":
         raise CorpusError(f"{origin.uri}: a model cannot come from gym://")
-    if origin.scheme == "hf":
-        found = hub.fetch_model(origin, cache)
-    else:
-        found = fetch(origin, folder, cache)
+    found = hub.fetch_model(origin, cache) if origin.scheme == "hf" else fetch(origin, folder, cache)
     if not any(file.path.suffix in (".safetensors", ".gguf") for file in found.files):
         names = ", ".join(file.name for file in found.files[:8])
         raise CorpusError(f"{origin.uri}: no .safetensors or .gguf weights among its files ({names})")

@@ -1,0 +1,154 @@
+"""Parquet files of the corpora: their schemas, and writing them in batches with the same bytes every time.
+
+What the rows mean is said by those who write them; here lie only names and types, and the facts about a corpus
+that travel in the file itself.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpora.raw import CorpusError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = "rows.parquet"
+QUARANTINE = "quarantine.parquet"
+MANIFEST = "manifest.json"
+PAIRS = "pairs.parquet"
+
+_BATCH = 2000
+_FACTS = b"temper"
+
+
+class Table:
+    """A parquet file being written, in row groups of 2,000 rows."""
+
+    def __init__(self, path: Path, schema: "pa.Schema") -> None:
+        import pyarrow.parquet as pq
+
+        self.rows = 0
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._waiting.append(row)
+        self.rows += 1
+        if len(self._waiting) == _BATCH:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+            self._waiting = []
+
+
+@contextmanager
+def writing(path: Path, schema: "pa.Schema", facts: dict[str, Any] | None = None) -> Iterator[Table]:
+    """A table that is complete when the block ends. `facts` (JSON) travel in the file's own metadata."""
+    if facts is not None:
+        schema = schema.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)})
+    table = Table(path, schema)
+    try:
+        yield table
+    finally:
+        table.close()
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts that a table was written with."""
+    import pyarrow.parquet as pq
+
+    found = (pq.read_schema(path).metadata or {}).get(_FACTS)
+    if found is None:
+        raise CorpusError(f"{path}: is not a table of this project")
+    facts: dict[str, Any] = json.loads(found)
+    return facts
+
+
+def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Every row in order, a batch in memory at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
+            yield from batch.to_pylist()
+
+
+def clean_schema(kind: str) -> "pa.Schema":
+    """Rows of a clean corpus, by kind: conversation, document or preference."""
+    import pyarrow as pa
+
+    content = {
+        "conversation": [("messages", _messages()), ("category", pa.string())],
+        "document": [("text", pa.string())],
+        "preference": [(name, _messages()) for name in ("prompt", "chosen", "rejected")],
+    }
+    origin = pa.struct([("file", pa.string()), ("line", pa.int64())])
+    return pa.schema(
+        [("id", pa.string()), *content[kind], ("source", pa.string()), ("group", pa.string()), ("origin", origin)]
+    )
+
+
+def quarantine_schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("file", pa.string()),
+            ("line", pa.int64()),
+            ("byte_offset", pa.int64()),
+            ("reason", pa.string()),
+            ("raw", pa.binary()),
+        ]
+    )
+
+
+def mixture_schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("group", pa.string()),
+            ("epoch", pa.int32()),
+            ("messages", _messages()),
+            ("input_ids", pa.list_(pa.int32())),
+            ("supervised", pa.list_(pa.bool_())),
+            ("n_tokens", pa.int32()),
+            ("n_supervised", pa.int32()),
+            ("sensitive", pa.bool_()),
+        ]
+    )
+
+
+def pairs_schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("signal", pa.string()),
+            ("sensitive", pa.bool_()),
+            *((name, _messages()) for name in ("prompt", "chosen", "rejected")),
+            *((f"{name}_ids", pa.list_(pa.int32())) for name in ("prompt", "chosen", "rejected")),
+        ]
+    )
+
+
+def _messages() -> "pa.DataType":
+    import pyarrow as pa
+
+    return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
