@@ -4,7 +4,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import specs
 from assets.curves import curve
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
@@ -29,15 +28,13 @@ def base_checkpoint(pipeline: Pipeline) -> dg.AssetsDefinition:
     """The model that everything starts from, as safetensors with tokenizer and template."""
     model = pipeline.recipe.model
 
-    @dg.asset(
-        **pipeline.common(
-            "base",
-            description=f"{model.uri} in {model.dtype}, licence {model.licence}.",
-            kinds={"pytorch", "huggingface"},
-            code_version=code_version(model, base_stage.VERSION),
-        ),
+    @pipeline.asset(
+        "base",
+        description=f"{model.uri} in {model.dtype}, licence {model.licence}.",
+        kinds={"pytorch", "huggingface"},
+        code_version=code_version(model, base_stage.VERSION),
         dagster_type=ARTEFACT,
-        check_specs=specs("base", pipeline.key("base")),
+        checks="base",
         pool=GPU,
         retry_policy=ONCE_MORE,
     )
@@ -82,16 +79,14 @@ def stage_checkpoint(pipeline: Pipeline, name: str, stage: Stage) -> dg.AssetsDe
     """The checkpoint of one training stage, whatever its kind."""
     data = ("mixture", stage.mixture) if isinstance(stage, Sft) else ("preferences", stage.preferences)
 
-    @dg.asset(
-        **pipeline.common(
-            name,
-            description=f"{stage.kind.upper()} of {stage.start} on {'/'.join(data)}.",
-            kinds={"pytorch", "huggingface"},
-            code_version=code_version(stage, _VERSIONS[stage.kind]),
-        ),
+    @pipeline.asset(
+        name,
+        description=f"{stage.kind.upper()} of {stage.start} on {'/'.join(data)}.",
+        kinds={"pytorch", "huggingface"},
+        code_version=code_version(stage, _VERSIONS[stage.kind]),
         ins=pipeline.handles([(stage.start,), data]),
         dagster_type=ARTEFACT,
-        check_specs=specs(stage.kind, pipeline.key(name)),
+        checks=stage.kind,
         pool=GPU,
         retry_policy=ONCE_MORE,
     )

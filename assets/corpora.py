@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.checks import specs
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -15,7 +14,7 @@ from assets.tracking import Tracker
 from corpora import clean as cleaning
 from corpora.sources import observe
 from lineage.hashing import file_digest
-from lineage.store import Artifact, Request, Store
+from lineage.store import Request, Store
 from recipes.load import RecipeError
 from recipes.schema import Source, identity
 
@@ -53,17 +52,15 @@ def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
 def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefinition:
     """One source, read into the common schema: bad rows quarantined, duplicates out. It fetches what it needs."""
 
-    @dg.asset(
-        **pipeline.common(
-            "clean",
-            name,
-            description=f"Rows of {name} in the common schema, without bad rows and duplicates.",
-            kinds={"parquet"},
-            code_version=code_version(source, cleaning.VERSION),
-        ),
+    @pipeline.asset(
+        "clean",
+        name,
+        description=f"Rows of {name} in the common schema, without bad rows and duplicates.",
+        kinds={"parquet"},
+        code_version=code_version(source, cleaning.VERSION),
         deps=[pipeline.key("raw", name)],
         dagster_type=ARTEFACT,
-        check_specs=specs("clean", pipeline.key("clean", name)),
+        checks="clean",
     )
     def clean(
         context: dg.AssetExecutionContext,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from evaluation.page import render_page
 
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
@@ -13,7 +14,6 @@ from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import TrackedRun, Tracker
 from evaluation import gate
-from evaluation.page import render_page
 from evaluation.report import Report
 from lineage.store import Artifact, Request, Store
 from recipes.schema import identity
@@ -27,13 +27,11 @@ def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
     names = [*pipeline.recipe.evaluation.reports, "reference"]
     stages = list(pipeline.recipe.stages)
 
-    @dg.asset(
-        **pipeline.common(
-            "decision",
-            description=f"May {promotion.candidate} become champion of {promotion.registered_model}?",
-            kinds={"json"},
-            code_version=code_version(promotion, gate.VERSION),
-        ),
+    @pipeline.asset(
+        "decision",
+        description=f"May {promotion.candidate} become champion of {promotion.registered_model}?",
+        kinds={"json"},
+        code_version=code_version(promotion, gate.VERSION),
         ins=pipeline.handles([*(("report", name) for name in names), *((name,) for name in stages)]),
         dagster_type=ARTEFACT,
     )

@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from assets.checks import specs
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -19,17 +18,15 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
     groups = {n: s.group for n, s in pipeline.recipe.sources.items() if s.group in mixture.shares}
     shares = ", ".join(f"{group} {share:.0%}" for group, share in mixture.shares.items())
 
-    @dg.asset(
-        **pipeline.common(
-            "mixture",
-            name,
-            description=f"{mixture.size:,} {mixture.unit.replace('_', ' ')}: {shares}.",
-            kinds={"parquet"},
-            code_version=code_version(mixture, mixing.VERSION),
-        ),
+    @pipeline.asset(
+        "mixture",
+        name,
+        description=f"{mixture.size:,} {mixture.unit.replace('_', ' ')}: {shares}.",
+        kinds={"parquet"},
+        code_version=code_version(mixture, mixing.VERSION),
         ins=pipeline.handles([("base",), *(("clean", source) for source in groups)]),
         dagster_type=ARTEFACT,
-        check_specs=specs("mixture", pipeline.key("mixture", name)),
+        checks="mixture",
     )
     def mixed(
         context: dg.AssetExecutionContext,

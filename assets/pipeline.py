@@ -1,13 +1,14 @@
 """A recipe bound to its file: what gives every asset its key, group, owners and place to read from."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from assets.checks import specs
 from lineage.hashing import fingerprint
 from recipes.load import load_recipe
 from recipes.schema import Recipe, Section, identity
@@ -49,16 +50,30 @@ class Pipeline:
     def handles(self, nodes: Iterable[tuple[str, ...]]) -> dict[str, dg.AssetIn]:
         return {name: asset_in for node in nodes for name, asset_in in self.handle(*node).items()}
 
-    def common(self, *parts: str, description: str, kinds: set[str], code_version: str) -> dict[str, Any]:
-        """What every materializable asset of this pipeline is declared with."""
-        return {
-            "key": self.key(*parts),
-            "group_name": self.name,
-            "description": description,
-            "kinds": kinds,
-            "owners": self.owners,
-            "code_version": code_version,
-        }
+    def asset(
+        self,
+        *parts: str,
+        description: str,
+        kinds: set[str],
+        code_version: str,
+        checks: str | None = None,
+        **more: Any,
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """`dg.asset` with what all materializable assets of this pipeline share.
+
+        checks: the kind of node whose declared checks it has.
+        """
+        declare: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+            key=self.key(*parts),
+            group_name=self.name,
+            description=description,
+            kinds=kinds,
+            owners=self.owners,
+            code_version=code_version,
+            check_specs=specs(checks, self.key(*parts)) if checks else None,
+            **more,
+        )
+        return declare
 
     @property
     def owners(self) -> list[str]:

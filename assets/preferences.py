@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from assets.checks import specs
 from assets.corpora import answers_digest
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
@@ -20,17 +19,15 @@ def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> d
     named = list(dict.fromkeys(rule.source for rule in preferences.pairs))
     rules = ", ".join(f"{rule.source} ({rule.rule})" for rule in preferences.pairs)
 
-    @dg.asset(
-        **pipeline.common(
-            "preferences",
-            name,
-            description=f"Chosen and rejected answers from {rules}.",
-            kinds={"parquet"},
-            code_version=code_version(preferences, pairing.VERSION),
-        ),
+    @pipeline.asset(
+        "preferences",
+        name,
+        description=f"Chosen and rejected answers from {rules}.",
+        kinds={"parquet"},
+        code_version=code_version(preferences, pairing.VERSION),
         ins=pipeline.handles([("base",), *(("clean", source) for source in named)]),
         dagster_type=ARTEFACT,
-        check_specs=specs("preferences", pipeline.key("preferences", name)),
+        checks="preferences",
     )
     def pairs(
         context: dg.AssetExecutionContext,

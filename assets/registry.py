@@ -21,13 +21,11 @@ def registry(pipeline: Pipeline) -> dg.AssetsDefinition:
     roles = {"candidate": candidate, "reference": "reference", "anchor": "base"}
     nodes = [(candidate,), *(("report", name) for name in roles.values()), ("decision",)]
 
-    @dg.asset(
-        **pipeline.common(
-            "registry",
-            description=f"{candidate} as a version of {promotion.registered_model} in the MLflow registry.",
-            kinds={"mlflow"},
-            code_version=code_version(promotion, gate.VERSION),
-        ),
+    @pipeline.asset(
+        "registry",
+        description=f"{candidate} as a version of {promotion.registered_model} in the MLflow registry.",
+        kinds={"mlflow"},
+        code_version=code_version(promotion, gate.VERSION),
         ins=pipeline.handles(nodes),
         automation_condition=_AUTOMATIC,
     )

@@ -1,11 +1,11 @@
 """Reports: a checkpoint scored by the recipe's suite. The same checkpoint is scored once, whatever its name."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
-from assets.checks import specs
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -25,10 +25,7 @@ _AUTOMATIC = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_bl
 def report_on(pipeline: Pipeline, checkpoint: str) -> dg.AssetsDefinition:
     """The report of one checkpoint of this recipe."""
 
-    @dg.asset(
-        **_declared(pipeline, checkpoint, f"Scores of {checkpoint}."),
-        ins=pipeline.handles([(checkpoint,)]),
-    )
+    @_report_asset(pipeline, checkpoint, f"Scores of {checkpoint}.", [(checkpoint,)])
     def report(
         context: dg.AssetExecutionContext,
         config: Rebuild,
@@ -53,10 +50,9 @@ def reference_report(pipeline: Pipeline) -> dg.AssetsDefinition:
     """
     candidate = pipeline.recipe.promotion.candidate
 
-    @dg.asset(
-        **_declared(pipeline, "reference", "Scores of the champion in the registry, else of the base model."),
-        ins=pipeline.handles(dict.fromkeys([("base",), (candidate,), ("report", "base")])),
-    )
+    upstream = list(dict.fromkeys([("base",), (candidate,), ("report", "base")]))
+
+    @_report_asset(pipeline, "reference", "Scores of the champion in the registry, else of the base model.", upstream)
     def reference(
         context: dg.AssetExecutionContext,
         config: Rebuild,
@@ -119,18 +115,23 @@ def report_job(pipeline: Pipeline, name: str, checkpoint: Artifact, store: Store
     )
 
 
-def _declared(pipeline: Pipeline, name: str, description: str) -> dict[str, Any]:
+def _report_asset(
+    pipeline: Pipeline, name: str, description: str, upstream: list[tuple[str, ...]]
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     tasks = pipeline.recipe.evaluation.model_copy(update={"reports": []})
-    return {
-        **pipeline.common(
-            "report", name, description=description, kinds={"json"}, code_version=code_version(tasks, suite.VERSION)
-        ),
-        "dagster_type": ARTEFACT,
-        "check_specs": specs("report", pipeline.key("report", name)),
-        "pool": GPU,
-        "retry_policy": ONCE_MORE,
-        "automation_condition": _AUTOMATIC,
-    }
+    return pipeline.asset(
+        "report",
+        name,
+        description=description,
+        kinds={"json"},
+        code_version=code_version(tasks, suite.VERSION),
+        checks="report",
+        ins=pipeline.handles(upstream),
+        dagster_type=ARTEFACT,
+        pool=GPU,
+        retry_policy=ONCE_MORE,
+        automation_condition=_AUTOMATIC,
+    )
 
 
 def _scores(artifact: Artifact) -> dict[str, Any]:

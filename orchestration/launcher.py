@@ -49,7 +49,7 @@ class LocalLauncher:
                 text=True,
                 errors="replace",
                 start_new_session=True,
-                preexec_fn=_dies_with_parent(),  # noqa: PLW1509 - one system call, prepared beforehand
+                preexec_fn=_dies_with_parent(),
             )
             relays = [
                 Thread(target=_relay, args=(getattr(process, name), getattr(sys, name), tail), daemon=True)

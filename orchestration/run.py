@@ -94,7 +94,8 @@ def _execute(
         execute_run(subset, run, instance, raise_on_error=False)
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
         return True
-    return instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.CANCELED
+    ended = instance.get_run_by_id(run_id)
+    return ended is not None and ended.status is dg.DagsterRunStatus.CANCELED
 
 
 def _selected(definitions: dg.Definitions, pipeline: Pipeline, select: Sequence[str]) -> list[dg.AssetKey]:

@@ -61,11 +61,12 @@ class Summary:
         decision = read_decision(artifact)
         colour = _VERDICTS.get(decision.verdict, "yellow")
         self._console.print(f"\nVerdict  [bold {colour}]{decision.verdict}[/] against {decision.reference_kind}")
-        for test in (*decision.tests, *decision.floors):
-            self._console.print(f"  {test.outcome:<12} {escape(test.sentence)}")
+        shown = [(t.outcome, t.sentence) for t in decision.tests] + [(f.outcome, f.sentence) for f in decision.floors]
+        for outcome, sentence in shown:
+            self._console.print(f"  {outcome:<12} {escape(sentence)}", soft_wrap=True)
         if not decision.tests:
             for reason in decision.reasons:
-                self._console.print(f"  {escape(reason)}")
+                self._console.print(f"  {escape(reason)}", soft_wrap=True)
         self._console.print(f"Report   {artifact.path / PAGE}", soft_wrap=True)
 
     def _registry(self) -> None:
