@@ -1,0 +1,21 @@
+"""`python -m training job.json`: do one training job and exit as `lineage.job` says."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from training.process import install
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("job", type=Path, help="a job file, as the graph writes it or written by hand")
+    arguments = parser.parse_args()
+    stop = install()
+    from training import runner
+
+    return runner.main(arguments.job, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Direct preference optimisation (Rafailov et al. 2023): a checkpoint and preference pairs in, a checkpoint out.
+
+The reference model is the start checkpoint and nothing else: with LoRA the model without its adapter, else
+a second copy from the same verified folder. TRL's own default would load whatever the model's configuration
+names. Before the first step the loss on the first batch must be ln 2, which it is only if model and
+reference are one. Pairs come as token ids and reach the loss untouched.
+"""
+
+import math
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineage.job import Job
+from recipes.schema import Dpo
+from training import TrainingError, rows
+from training.tracking import RunLog
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 1
+
+_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
+_LN2_TOLERANCE = 1e-4
+"""Model and reference take the same products in the same order: in fp32 and in bf16 0 was seen."""
+
+
+def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
+    """Train `job.inputs["start"]` on `job.inputs["preferences"]` into `work`; returns the record's metrics.
+
+    Raises TrainingError, and Interrupted when `stop` was set.
+    """
+    began = time.monotonic()
+    from transformers import AutoTokenizer
+    from trl import DPOConfig
+
+    from training import loop, weights
+    from training.preferred import PreferenceTrainer
+
+    stage = Dpo.model_validate(job.config)
+    start = job.inputs["start"].path
+    given = job.inputs["preferences"]
+    pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
+    plan = rows.plan(_pair_lengths(pairs), stage)
+    log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
+    with loop.memory_explained(stage, plan):
+        trainer = PreferenceTrainer(
+            model=weights.load_for_training(start, stage),
+            ref_model=None if stage.lora else weights.load_for_training(start, stage),
+            args=DPOConfig(**loop.arguments(stage, plan, work), beta=stage.beta, loss_type=[stage.loss]),
+            train_dataset=_dataset(pairs).select(plan.order),
+            processing_class=AutoTokenizer.from_pretrained(start),
+            peft_config=weights.lora_config(stage.lora),
+        )
+        rows.must_fit(plan, trainer.model.config)
+        batch = loop.first_batch(trainer)
+        checks = {"pairs_untouched": _ids_check(batch, pairs, plan.order), "dpo_step0_ln2": step0_check(trainer, batch)}
+        trained = loop.train(trainer, plan, job, work, log, stop)
+        probe = pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py()
+        checks |= weights.save(trainer.model, start, work, probe)
+    margins = [entry["rewards/margins"] for entry in trained.history]
+    return {
+        **trained.metrics,
+        "margins": {"first": margins[0], "last": margins[-1]},
+        "reward_accuracy_last": trained.history[-1]["rewards/accuracies"],
+        "wall_s": time.monotonic() - began,
+        "checks": checks,
+    }
+
+
+def step0_check(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Loss of the untrained model on a batch. Raises TrainingError unless it is ln 2: −log σ(β·0)."""
+    import torch
+
+    with torch.no_grad(), trainer.accelerator.autocast():
+        loss = float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)))
+    trainer._metrics["train"].clear()
+    if abs(loss - math.log(2)) > _LN2_TOLERANCE:
+        raise TrainingError(
+            f"DPO's loss before the first step is {loss:.6f}, not ln 2 = {math.log(2):.6f}: "
+            "the reference model is not the start checkpoint"
+        )
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": loss,
+        "description": f"the loss before the first step is ln 2 within {_LN2_TOLERANCE:g}: the reference is the start",
+    }
+
+
+def _pair_lengths(pairs: "pa.Table") -> list[int]:
+    """Tokens of both conversations of a pair, prompt counted twice: what a step computes."""
+    import pyarrow.compute as pc
+
+    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in _COLUMNS)
+    return [2 * p + c + r for p, c, r in zip(prompt, chosen, rejected, strict=True)]
+
+
+def _dataset(pairs: "pa.Table") -> Any:
+    from datasets import Dataset
+
+    return Dataset(pairs)
+
+
+def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
+    """Compare the first batch, as the loss will see it, with the pairs' own ids, token by token."""
+    count = len(batch["input_ids"]) // 2
+    wrong = 0
+    for place in range(count):
+        prompt, chosen, rejected = (pairs[name][order[place]].as_py() for name in _COLUMNS)
+        for at, answer in ((place, chosen), (place + count, rejected)):
+            ids = prompt + answer
+            pad = [0] * (batch["input_ids"].shape[1] - len(ids))
+            wrong += batch["input_ids"][at].tolist()[: len(ids)] != ids
+            wrong += batch["attention_mask"][at].tolist() != [1] * len(ids) + pad
+            wrong += batch["completion_mask"][at].tolist() != [0] * len(prompt) + [1] * len(answer) + pad
+    if wrong:
+        raise TrainingError("the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": count,
+        "description": "ids and masks of the first batch (its pairs counted here) equal those of the preference pairs",
+    }

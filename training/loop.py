@@ -1,0 +1,230 @@
+"""The loop that every stage shares: the trainer's settings, its live watch, resuming and stopping.
+
+One optimizer step is `batch_rows` rows however a machine splits them, so another micro-batch resumes from
+the same checkpoints; another kind of device has another random state and starts over.
+"""
+
+import math
+import random
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch  # noqa: TID253 - only job processes import this module
+from transformers import PrinterCallback, TrainerCallback  # noqa: TID253
+
+from lineage.job import Job
+from lineage.store import write_json
+from recipes.schema import StageBase
+from training import Interrupted, TrainingError, checkpoints
+from training.progress import Progress, say
+from training.rows import Plan
+from training.tracking import RunLog
+
+CHECKPOINTS = "checkpoints"
+HISTORY = "history.json"
+_NOT_TOLD = "num_tokens"  # TRL's count starts again at 0 after a resume
+_ADAM_BYTES = 12  # a trainable weight in float32 and Adam's two moments
+
+
+def arguments(stage: StageBase, plan: Plan, work: Path) -> dict[str, Any]:
+    """Arguments common to TRL's configs, each default that bites set."""
+    execution = stage.execution
+    with_warmup = stage.schedule == "constant" and stage.warmup_share > 0
+    return {
+        "output_dir": str(work / CHECKPOINTS),
+        "per_device_train_batch_size": execution.micro_batch,
+        "gradient_accumulation_steps": stage.batch_rows // execution.micro_batch,
+        "gradient_checkpointing": execution.gradient_checkpointing,
+        "train_sampling_strategy": "sequential",
+        "max_steps": plan.steps,
+        "max_length": None,
+        "learning_rate": stage.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup" if with_warmup else stage.schedule,
+        "warmup_steps": math.ceil(stage.warmup_share * plan.steps),
+        "weight_decay": stage.weight_decay,
+        "max_grad_norm": stage.max_grad_norm,
+        "optim": "adamw_torch",
+        "bf16": stage.precision == "bf16",
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "seed": stage.seed,
+        "data_seed": stage.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": stage.checkpoint_steps,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training went: the metrics that every stage records, and the history of all its steps."""
+
+    metrics: dict[str, Any]
+    history: list[dict[str, float]]
+
+
+def train(trainer: Any, plan: Plan, job: Job, work: Path, log: RunLog, stop: threading.Event) -> Trained:
+    """Train to the last step, from the newest checkpoint that can be trusted. Raises Interrupted after a stop."""
+    folder = work / CHECKPOINTS
+    folder.mkdir(exist_ok=True)
+    made_by = {"fingerprint": job.request.fingerprint, "device": trainer.args.device.type}
+    resumed = checkpoints.newest_verified(folder, made_by)
+    if stop.is_set():
+        raise Interrupted(f"{job.ref}: stopped before training")
+    watch = Watch(job.ref, plan, log, stop, folder, made_by)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(watch)
+    first_step = checkpoints.step_of(resumed) if resumed else 0
+    if resumed:
+        say(f"{job.ref}: resumes after step {first_step} of {plan.steps}")
+    if first_step < plan.steps:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    else:
+        _take_up(trainer, resumed)
+    if trainer.state.global_step < plan.steps:
+        raise Interrupted(f"{job.ref}: stopped after step {trainer.state.global_step} of {plan.steps}")
+    history = [_told(entry) for entry in trainer.state.log_history if "loss" in entry]
+    write_json(work / HISTORY, history)
+    return Trained(_metrics(trainer, plan, history, first_step, watch.seconds), history)
+
+
+def _take_up(trainer: Any, finished: Path | None) -> None:
+    """Weights and state of a training that had finished before its result was sealed."""
+    from transformers import TrainerState
+
+    trainer._load_from_checkpoint(str(finished))  # `train` would take one step too many
+    trainer.state = TrainerState.load_from_json(f"{finished}/trainer_state.json")
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Watches a training step by step: tells people, refuses nonsense, saves with care, stops when told."""
+
+    def __init__(
+        self, label: str, plan: Plan, log: RunLog, stop: threading.Event, folder: Path, made_by: dict[str, Any]
+    ) -> None:
+        self._plan, self._log, self._stop, self._folder, self._made_by = plan, log, stop, folder, made_by
+        self._progress = Progress(label, plan.steps, "steps")
+        self._random: tuple[Any, ...] | None = None
+        self._began, self._first_step = time.monotonic(), 0
+        self.seconds = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._began, self._first_step = time.monotonic(), state.global_step
+        self._progress.update(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._random = _random_state()
+        if self._stop.is_set():
+            control.should_save = control.should_training_stop = True
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A stop need not wait for the step's end: its micro-batches are forgotten, with the dice they threw."""
+        if not self._stop.is_set():
+            return
+        control.should_training_stop = True
+        if self._random and not checkpoints.is_complete(checkpoints.at_step(self._folder, state.global_step)):
+            _set_random_state(self._random)
+            control.should_save = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" not in logs:
+            return
+        step = state.global_step
+        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])):
+            raise TrainingError(
+                f"step {step}: loss {logs['loss']}, gradient norm {logs['grad_norm']}: the training has diverged; "
+                "lower learning_rate, raise warmup_share, or train in fp32"
+            )
+        self.seconds = time.monotonic() - self._began
+        rate = (self._plan.tokens[step] - self._plan.tokens[self._first_step]) / self.seconds
+        self._log.metrics({**_told(logs), "tokens_per_s": rate}, step)
+        self._progress.update(step, loss=logs["loss"], tokens_per_s=rate)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        checkpoints.complete(checkpoints.at_step(self._folder, state.global_step), self._made_by)
+        checkpoints.retain(self._folder)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+        """Room for the checkpoint that may follow, while nothing of it is written."""
+        if (state.global_step + 1) % args.save_steps == 0 or self._stop.is_set():
+            trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            checkpoints.need_space(self._folder, trainable * _ADAM_BYTES)
+
+
+@contextmanager
+def memory_explained(stage: StageBase, plan: Plan) -> Iterator[None]:
+    """Turn running out of memory into what to change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+        if not cpu and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        execution = stage.execution
+        ways = []
+        if execution.micro_batch > 1:
+            ways.append(f"execution.micro_batch {execution.micro_batch // 2}")
+        if not execution.gradient_checkpointing:
+            ways.append("execution.gradient_checkpointing: true")
+        ways.append("shorter rows (max_length)" if stage.lora else "lora")
+        raise TrainingError(
+            f"out of memory with micro-batches of {execution.micro_batch} rows of up to {plan.longest} tokens; "
+            f"try {', or '.join(ways)}"
+        ) from error
+
+
+def first_batch(trainer: Any) -> dict[str, Any]:
+    """The first micro-batch, as the trainer's own loader and collator give it."""
+    batch: dict[str, Any] = dict(next(iter(trainer.get_train_dataloader())))
+    return batch
+
+
+def _told(logs: dict[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in logs.items() if name != _NOT_TOLD}
+
+
+def _metrics(trainer: Any, plan: Plan, history: list[dict[str, float]], first: int, seconds: float) -> dict[str, Any]:
+    on_gpu = torch.cuda.is_available()
+    return {
+        "steps": plan.steps,
+        "rows": plan.rows,
+        "tokens": plan.tokens[-1],
+        "tokens_per_s": (plan.tokens[-1] - plan.tokens[first]) / seconds if seconds else 0.0,
+        "loss_first": history[0]["loss"],
+        "loss_last": history[-1]["loss"],
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if on_gpu else _resident_peak(),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "threads": torch.get_num_threads(),
+        "resumed_from_step": first,
+        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    }
+
+
+def _resident_peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _random_state() -> tuple[Any, ...]:
+    import numpy as np
+
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+
+def _set_random_state(state: tuple[Any, ...]) -> None:
+    import numpy as np
+
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state[3])

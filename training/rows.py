@@ -1,0 +1,83 @@
+"""What a stage trains on, in which order, and how many tokens each step sees.
+
+Rows come pre-tokenised from an upstream artefact, already shuffled, and are taken in their order: so the
+shares of a mixture, exact at every prefix of it, are exact after every step. Only inside a step, where
+order changes nothing but rounding, rows are put longest first, so that a micro-batch pads little and the
+largest one comes first. Every epoch goes through the same order.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipes.schema import Stage
+from training import TrainingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NOT_SUPERVISED = -100
+"""The label that torch's cross entropy leaves out by default."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The order of rows within an epoch, and what each optimizer step takes from it."""
+
+    order: list[int]
+    lengths: list[int]
+    batch_rows: int
+    steps: int
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(self.lengths)
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows trained on in all steps."""
+        return sum(len(self._step(step)) for step in range(self.steps))
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """Tokens trained on before step i, prompts included: `tokens[0]` is 0, `tokens[steps]` is all."""
+        per_step = (sum(self.lengths[row] for row in self._step(step)) for step in range(self.steps))
+        return [0, *accumulate(per_step)]
+
+    def _step(self, step: int) -> list[int]:
+        start = step % math.ceil(len(self.order) / self.batch_rows) * self.batch_rows
+        return self.order[start : start + self.batch_rows]
+
+
+def plan(lengths: Sequence[int], stage: Stage) -> Plan:
+    """Steps over rows of these lengths (tokens), `stage.batch_rows` rows each, the last of an epoch maybe fewer."""
+    if not lengths:
+        raise TrainingError("there are no rows to train on")
+    order: list[int] = []
+    for step in range(0, len(lengths), stage.batch_rows):
+        rows = range(step, min(step + stage.batch_rows, len(lengths)))
+        order += sorted(rows, key=lambda row: (-lengths[row], row))
+    steps = math.ceil(stage.epochs * math.ceil(len(lengths) / stage.batch_rows))
+    return Plan(order, list(lengths), stage.batch_rows, min(steps, stage.max_steps or steps))
+
+
+def must_fit(plan: Plan, model_config: Any) -> None:
+    """Raise TrainingError if a row is longer than the positions that the model knows."""
+    positions = getattr(model_config, "max_position_embeddings", None)
+    if positions is not None and plan.longest > positions:
+        raise TrainingError(
+            f"the longest row has {plan.longest} tokens, the model {positions} positions; lower max_length"
+        )
+
+
+def read(file: Path, columns: Sequence[str]) -> "pa.Table":
+    """Columns of an upstream parquet file."""
+    import pyarrow.parquet as pq
+
+    table: pa.Table = pq.read_table(file, columns=list(columns))
+    return table

@@ -1,0 +1,137 @@
+"""One job from its JSON to a sealed artefact.
+
+What was sealed before is returned at once. Inputs are compared with the job byte by byte, the work folder is
+held by one process at a time and resumed if an earlier attempt left checkpoints in it. How it ended is the
+exit status; a person's mistake is one line, never a traceback.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from corpora.raw import CorpusError
+from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
+from lineage.store import StoreError
+from recipes.schema import Execution
+from training import Interrupted, TrainingError
+from training.progress import reporting, say
+from training.tracking import RunLog, run_log
+
+_CHECKPOINTS = "checkpoints"
+_HISTORY = "history.json"
+
+Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
+
+
+def main(job_file: Path, stop: threading.Event) -> int:
+    """Do the job in `job_file`; returns its exit status (`lineage.job`)."""
+    with reporting():
+        try:
+            _do(_read(job_file), stop)
+        except Interrupted as interrupted:
+            say(f"{interrupted}; the same job goes on from there")
+            return INTERRUPTED
+        except (TrainingError, CorpusError) as error:
+            say(f"error: {error}")
+            return REFUSED
+        except StoreError as error:
+            say(f"error: {error}")
+            return FAILED
+    return SEALED
+
+
+def _read(job_file: Path) -> Job:
+    try:
+        return Job.read(job_file)
+    except OSError as error:
+        raise TrainingError(f"{job_file}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TrainingError(f"{job_file}: {where}: {first['msg']}") from None
+
+
+def _do(job: Job, stop: threading.Event) -> None:
+    stage = _stage(job.kind)
+    if (found := job.store.find(job.request)) is not None:
+        job.store.point(job.ref, found)
+        say(f"{job.ref}: is there already: {found.path}")
+        return
+    execution = Execution.model_validate(job.execution)
+    _settle(execution)
+    with job.store.building(job.request) as work:
+        _clear(work)
+        _verify_inputs(job)
+        with run_log(job.tracking) as log:
+            log.params(job.config)
+            log.tags({f"execution.{name}": value for name, value in job.execution.items()})
+            metrics = stage(job, work, log, stop)
+            log.metrics({name: value for name, value in metrics.items() if _is_number(value)}, metrics.get("steps", 0))
+        artifact = job.store.seal(
+            job.request,
+            config={**job.config, "execution": job.execution},
+            metrics=metrics,
+            inputs={name: given.digest for name, given in job.inputs.items()},
+            informative=(_HISTORY,),
+            drop=(_CHECKPOINTS,),
+        )
+        job.store.point(job.ref, artifact)
+    say(f"{job.ref}: sealed {artifact.path}")
+
+
+def _stage(kind: str) -> Stage:
+    if kind == "base":
+        from training import base
+
+        return base.run
+    if kind == "sft":
+        from training import sft
+
+        return sft.run
+    if kind == "dpo":
+        from training import dpo
+
+        return dpo.run
+    raise TrainingError(f"kind {kind}: not a training job; run it with python -m evaluation")
+
+
+def _settle(execution: Execution) -> None:
+    """Devices and threads, before torch is imported. One device: torch would split batches over all it sees."""
+    if execution.devices > 1:
+        raise TrainingError(f"execution.devices: {execution.devices}: a job trains on one device; set it to 1")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible[0]
+    if execution.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(execution.threads)
+
+
+def _clear(work: Path) -> None:
+    """Only checkpoints outlive an attempt: half-written results must not be sealed with whole ones."""
+    for child in work.iterdir():
+        if child.name == _CHECKPOINTS:
+            continue
+        if child.is_dir():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
+
+
+def _verify_inputs(job: Job) -> None:
+    """Every byte of every input is the one that the job was made for."""
+    for name, given in job.inputs.items():
+        artifact = job.store.open(given.path)
+        if artifact.digest != given.digest:
+            raise TrainingError(
+                f"inputs.{name}: {given.path} has digest {artifact.digest[:12]}, the job wants {given.digest[:12]}; "
+                "launch the stage again"
+            )
+        job.store.verify(artifact)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,99 @@
+"""Supervised fine-tuning: a checkpoint and a mixture in, a better checkpoint out.
+
+The mixture brings token ids and, for each token, whether the loss counts it. These reach TRL untouched: no
+template, no truncation, no packing, and the first batch is compared with the mixture before a step is taken.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineage.job import Job
+from recipes.schema import Sft
+from training import TrainingError, rows
+from training.tracking import RunLog
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 1
+
+
+def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
+    """Train `job.inputs["start"]` on `job.inputs["mixture"]` into `work`; returns the record's metrics.
+
+    Raises TrainingError, and Interrupted when `stop` was set.
+    """
+    began = time.monotonic()
+    from transformers import AutoTokenizer
+    from trl import SFTConfig
+
+    from training import loop, weights
+    from training.supervised import SupervisedTrainer
+
+    stage = Sft.model_validate(job.config)
+    start = job.inputs["start"].path
+    given = job.inputs["mixture"]
+    table = rows.read(given.path / "rows.parquet", ("input_ids", "supervised", "n_tokens"))
+    plan = rows.plan(table["n_tokens"].to_pylist(), stage)
+    log.dataset(stage.mixture, given.digest, given.path, len(table), "training")
+    with loop.memory_explained(stage, plan):
+        trainer = SupervisedTrainer(
+            model=weights.load_for_training(start, stage),
+            args=SFTConfig(
+                **loop.arguments(stage, plan, work),
+                packing=False,
+                dataset_kwargs={"skip_prepare_dataset": True},
+            ),
+            train_dataset=_dataset(table).select(plan.order),
+            processing_class=AutoTokenizer.from_pretrained(start),
+            peft_config=weights.lora_config(stage.lora),
+        )
+        rows.must_fit(plan, trainer.model.config)
+        labels_check = _labels_check(loop.first_batch(trainer), table, plan.order)
+        trained = loop.train(trainer, plan, job, work, log, stop)
+        probe = table["input_ids"][plan.order[0]].as_py()
+        saved_checks = weights.save(trainer.model, start, work, probe)
+    return {
+        **trained.metrics,
+        "wall_s": time.monotonic() - began,
+        "checks": {"labels_equal_mask": labels_check, **saved_checks},
+    }
+
+
+def _dataset(table: "pa.Table") -> Any:
+    """Token ids with labels: the id where the loss counts it, else the label that the loss leaves out."""
+    import numpy as np
+    import pyarrow as pa
+    from datasets import Dataset
+
+    ids, supervised = (table[name].combine_chunks() for name in ("input_ids", "supervised"))
+    if not ids.offsets.equals(supervised.offsets):
+        raise TrainingError("rows.parquet: input_ids and supervised differ in length; make the mixture again")
+    flat = ids.values.to_numpy(zero_copy_only=False)
+    labels = np.where(supervised.values.to_numpy(zero_copy_only=False), flat, rows.NOT_SUPERVISED)
+    columns = {"input_ids": ids, "labels": pa.ListArray.from_arrays(ids.offsets, pa.array(labels, pa.int32()))}
+    return Dataset(pa.table(columns))
+
+
+def _labels_check(batch: dict[str, Any], table: "pa.Table", order: list[int]) -> dict[str, Any]:
+    """Compare the first batch, as the loss will see it, with the mixture's own mask, token by token."""
+    wrong = 0
+    for place in range(len(batch["labels"])):
+        row = order[place]
+        ids, mask = table["input_ids"][row].as_py(), table["supervised"][row].as_py()
+        pad = batch["labels"].shape[1] - len(ids)
+        expected = [i if counts else rows.NOT_SUPERVISED for i, counts in zip(ids, mask, strict=True)]
+        attended = [1] * len(ids) + [0] * pad
+        wrong += batch["labels"][place].tolist() != expected + [rows.NOT_SUPERVISED] * pad
+        wrong += batch["input_ids"][place].tolist()[: len(ids)] != ids
+        wrong += batch["attention_mask"][place].tolist() != attended
+    if wrong:
+        raise TrainingError("the labels that the trainer uses are not the mixture's mask; this trl cannot be used")
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": len(batch["labels"]),
+        "description": "labels of the first batch (its rows counted here) equal the mixture's mask, pads are left out",
+    }
