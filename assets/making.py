@@ -19,6 +19,10 @@ ONCE_MORE = dg.RetryPolicy(max_retries=1)
 """For job assets: a crash is tried once more, from the newest verified checkpoint; a user's mistake is not."""
 
 
+_ERROR = "error: "
+"""How a job's last message begins when it refuses its input."""
+
+
 class Ended(NamedTuple):
     """How a job process ended: its exit status (negative: minus the signal) and the last lines that it wrote."""
 
@@ -96,7 +100,7 @@ def _sealed(store: Store, job: Job, ended: Ended) -> Artifact:
             return artifact
         raise dg.Failure(f"{who}: the job reported success but sealed nothing", allow_retries=False)
     if ended.status == REFUSED:
-        raise dg.Failure(_last_line(ended.stdout, ended.stderr), allow_retries=False)
+        raise dg.Failure(ended.stdout.rpartition(_ERROR)[2].strip(), allow_retries=False)
     how = "was stopped" if ended.status == INTERRUPTED else f"failed with exit status {ended.status}"
     raise dg.Failure(
         f"{who}: the job {how} and resumes when run again: {_last_line(ended.stderr, ended.stdout)}",

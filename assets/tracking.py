@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _DIGEST_CHARACTERS = 32  # MLflow keeps 36 characters of a dataset digest
+_PARAM_CHARACTERS = 500  # as the job's side cuts them: a param must not change
 _WORST_FIRST = ("RUNNING", "FAILED", "KILLED", "FINISHED")
 
 
@@ -132,7 +133,7 @@ class Tracker:
         known = client.get_run(run_id).data.params
         for name, value in _leaves(config):
             if name not in known:
-                client.log_param(run_id, name, value)
+                client.log_param(run_id, name, str(value)[:_PARAM_CHARACTERS])
         datasets = [
             DatasetInput(
                 Dataset(name, digest[:_DIGEST_CHARACTERS], "artefact", json.dumps({"digest": digest})),

@@ -47,17 +47,19 @@ def run(job: Job, stop: threading.Event) -> int:
         say(f"{job.ref}: stopped; the same job goes on with the task that it was at")
         return INTERRUPTED
     except (EvaluationError, CorpusError, TrainingError) as error:
-        say(f"{job.ref}: {error}")
+        say(f"error: {error}")
         return REFUSED
     except StoreError as error:
-        say(f"{job.ref}: {error}")
+        say(f"error: {error}")
         return FAILED
     return SEALED
 
 
 def evaluate(job: Job, stop: threading.Event) -> None:
     """Score the job's checkpoint and seal the report. Raises Interrupted when `stop` is set."""
-    if job.store.find(job.request) is not None:
+    found = job.store.find(job.request)
+    if found is not None:
+        job.store.point(job.ref, found)
         return
     evaluation = Evaluation.model_validate(job.config["suite"])
     folder, cache = Path(job.config["folder"]), Path(job.config["cache"])
