@@ -90,12 +90,37 @@ class ChatTemplate:
         """Ids of a conversation that waits for the assistant: they end with the generation prompt."""
         return self.tokenise(self.render(messages, generation_prompt=True))
 
+    def answer_ids(self, prompt: Sequence[Message], answer: Message, prompt_ids: Sequence[int]) -> list[int]:
+        """Ids of one answer up to and with its end-of-turn token, to follow `prompt_ids`. Raises CorpusError."""
+        ids = self.tokenise(self.render([*prompt, answer]))
+        answered = ids[len(prompt_ids) :]
+        if ids[: len(prompt_ids)] != list(prompt_ids) or self.end_of_turn_id not in answered:
+            raise CorpusError(
+                f"{self.name}: its chat template is not prefix-stable: an answer changes the prompt before it; "
+                "give another one in model.chat_template"
+            )
+        return answered[: answered.index(self.end_of_turn_id) + 1]
+
     def encode(self, messages: Sequence[Message]) -> Encoded:
         """Token ids and mask, the mask by character spans of the assistant's words. Raises CorpusError."""
-        text, spans = self._spans(messages)
-        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return self.encode_all([messages])[0]
+
+    def encode_all(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
+        """`encode` of several conversations, tokenised in one call."""
+        if not conversations:
+            return []
+        rendered = [self._spans(messages) for messages in conversations]
+        encoding = self.tokenizer([text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True)
+        return [
+            (list(ids), self._mask(offsets, spans))
+            for ids, offsets, (_, spans) in zip(
+                encoding["input_ids"], encoding["offset_mapping"], rendered, strict=True
+            )
+        ]
+
+    def _mask(self, offsets: Sequence[tuple[int, int]], spans: list[tuple[int, int]]) -> list[bool]:
         supervised, remaining = [], list(reversed(spans))
-        for start, end in encoding["offset_mapping"]:
+        for start, end in offsets:
             while remaining and start >= remaining[-1][1]:
                 remaining.pop()
             inside = bool(remaining) and end > remaining[-1][0] and start < end
@@ -105,7 +130,7 @@ class ChatTemplate:
                     "strip the white space round the assistant's words"
                 )
             supervised.append(inside)
-        return list(encoding["input_ids"]), supervised
+        return supervised
 
     def encode_by_prefix(self, messages: Sequence[Message]) -> Encoded:
         """The same by tokenising each growing prefix. Raises CorpusError if the template is not prefix-stable."""
@@ -127,9 +152,11 @@ class ChatTemplate:
             supervised[len(before) : last] = [True] * (last - len(before))
         return ids, supervised
 
-    def encode_by_library(self, messages: Sequence[Message]) -> list[int]:
-        """The ids that transformers gives for the whole conversation in one call, as a server would."""
-        ids: list[int] = self.tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False)
+    def encode_by_library(self, messages: Sequence[Message], generation_prompt: bool = False) -> list[int]:
+        """The ids that transformers gives for a conversation in one call, as a server would."""
+        ids: list[int] = self.tokenizer.apply_chat_template(
+            list(messages), tokenize=True, add_generation_prompt=generation_prompt, return_dict=False
+        )
         return ids
 
     def parity(self, messages: Sequence[Message]) -> str | None:

@@ -114,23 +114,28 @@ def quarantine_schema() -> "pa.Schema":
     )
 
 
-def mixture_schema() -> "pa.Schema":
+def index_schema() -> "pa.Schema":
+    """Tokenised rows: ids, whether the loss counts each, and how many there are of both."""
     import pyarrow as pa
 
     return pa.schema(
         [
             ("id", pa.string()),
-            ("source", pa.string()),
-            ("group", pa.string()),
-            ("epoch", pa.int32()),
             ("messages", _messages()),
             ("input_ids", pa.list_(pa.int32())),
             ("supervised", pa.list_(pa.bool_())),
             ("n_tokens", pa.int32()),
             ("n_supervised", pa.int32()),
-            ("sensitive", pa.bool_()),
         ]
     )
+
+
+def mixture_schema() -> "pa.Schema":
+    """Tokenised rows in training order, with where each comes from."""
+    import pyarrow as pa
+
+    place = [("source", pa.string()), ("group", pa.string()), ("epoch", pa.int32()), ("sensitive", pa.bool_())]
+    return pa.schema([*index_schema(), *place])
 
 
 def pairs_schema() -> "pa.Schema":

@@ -1,0 +1,158 @@
+"""Preference pairs by stated rules over clean corpora: a prompt, a better and a worse answer, tokenised.
+
+Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is
+the worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round
+(`comply`), so that a model which learns to refuse does not learn to refuse everything. The checks are in
+`pair_checks`; how a trainer uses the pairs is left to it.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpora.answers import Answers, load_answers
+from corpora.clean import content_id
+from corpora.conversations import Message
+from corpora.formats import Preference
+from corpora.pair_checks import check_pairs
+from corpora.raw import CorpusError
+from corpora.rendering import ChatTemplate
+from corpora.tables import PAIRS, ROWS, facts_of, pairs_schema, rows_of, writing
+from lineage.hashing import text_digest
+from recipes.schema import PairRule, Preferences, Source
+
+VERSION = 1
+
+_KIND = {"recorded": "preference", "refuse": "conversation", "comply": "conversation"}
+Row = dict[str, Any]
+
+
+@dataclass
+class _Drawn:
+    """The pairs of one rule, and what was left out of them."""
+
+    pairs: list[Row] = field(default_factory=list)
+    available: int = 0
+    left_out: dict[str, int] = field(default_factory=lambda: {"overlong": 0, "control_tokens": 0, "same_answer": 0})
+
+
+def build_pairs(
+    preferences: Preferences,
+    clean: dict[str, Path],
+    sources: dict[str, Source],
+    checkpoint: Path,
+    folder: Path,
+    work: Path,
+) -> dict[str, Any]:
+    """Write pairs.parquet, in an order drawn by the seed, into `work` and return the metrics.
+
+    clean: clean folder by source. checkpoint: whose tokenizer and template are used. folder: of the recipe, for
+    its files of answers. Raises CorpusError if a source has the wrong kind of rows, or a rule gives no pair.
+    """
+    template = ChatTemplate.load(checkpoint)
+    drawn = [
+        _draw(number, rule, preferences, clean[rule.source], sources[rule.source], template, folder)
+        for number, rule in enumerate(preferences.pairs)
+    ]
+    pairs = [pair for of_rule in drawn for pair in of_rule.pairs]
+    pairs.sort(key=lambda pair: _rank(preferences.seed, "order", pair["signal"], pair["id"]))
+    with writing(work / PAIRS, pairs_schema(), {"template_digest": template.digest}) as table:
+        for pair in pairs:
+            table.add(pair)
+    return {
+        "pairs": len(pairs),
+        "rules": [
+            {
+                "source": rule.source,
+                "rule": rule.rule,
+                "pairs": len(of_rule.pairs),
+                "available": of_rule.available,
+                "left_out": of_rule.left_out,
+            }
+            for rule, of_rule in zip(preferences.pairs, drawn, strict=True)
+        ],
+        "template_digest": template.digest,
+        **check_pairs(work / PAIRS, template),
+    }
+
+
+def _draw(
+    number: int,
+    rule: PairRule,
+    preferences: Preferences,
+    corpus: Path,
+    source: Source,
+    template: ChatTemplate,
+    folder: Path,
+) -> _Drawn:
+    """The rule's pairs that fit `max_length`; with a limit, that many of them by the seed."""
+    found = facts_of(corpus / ROWS)["kind"]
+    if found != _KIND[rule.rule]:
+        raise CorpusError(
+            f"preferences: rule '{rule.rule}' needs {_KIND[rule.rule]} rows, but source '{rule.source}' has {found} rows"
+        )
+    answers = None if rule.answers is None else load_answers(folder / rule.answers)
+    drawn = _Drawn()
+    usable = list(_usable(rule, preferences.max_length, corpus, source, template, answers, drawn))
+    drawn.available = len(usable)
+    if not usable:
+        raise CorpusError(
+            f"preferences: rule '{rule.rule}' of source '{rule.source}' gives no pairs (left out: {drawn.left_out}; "
+            f"max_length is {preferences.max_length})"
+        )
+    key = f"draw/{number}"
+    drawn.pairs = heapq.nsmallest(
+        rule.limit or len(usable), usable, key=lambda pair: _rank(preferences.seed, key, rule.source, pair["id"])
+    )
+    return drawn
+
+
+def _usable(
+    rule: PairRule,
+    max_length: int,
+    corpus: Path,
+    source: Source,
+    template: ChatTemplate,
+    answers: Answers | None,
+    drawn: _Drawn,
+) -> Iterator[Row]:
+    for row in rows_of(corpus / ROWS):
+        pair = _pair(rule, row, answers)
+        if any(template.controls(part) for part in (pair.prompt, pair.chosen, pair.rejected)):
+            drawn.left_out["control_tokens"] += 1
+            continue
+        if pair.chosen == pair.rejected:
+            drawn.left_out["same_answer"] += 1
+            continue
+        ids = _tokenised(pair, template)
+        if len(ids["prompt_ids"]) + max(len(ids["chosen_ids"]), len(ids["rejected_ids"])) > max_length:
+            drawn.left_out["overlong"] += 1
+            continue
+        about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
+        yield {"id": content_id(pair), **about, **vars(pair), **ids}
+
+
+def _pair(rule: PairRule, row: Row, answers: Answers | None) -> Preference:
+    if answers is None:
+        return Preference(row["prompt"], row["chosen"], row["rejected"])
+    messages: list[Message] = row["messages"]
+    refusal = [{"role": "assistant", "content": answers.choose(messages[-2]["content"], row["category"])}]
+    own = messages[-1:]
+    chosen, rejected = (refusal, own) if rule.rule == "refuse" else (own, refusal)
+    return Preference(messages[:-1], chosen, rejected)
+
+
+def _tokenised(pair: Preference, template: ChatTemplate) -> dict[str, list[int]]:
+    """Ids of the prompt up to where the answer begins, and of each answer up to its end-of-turn token."""
+    prompt = template.prompt_ids(pair.prompt)
+    return {
+        "prompt_ids": prompt,
+        "chosen_ids": template.answer_ids(pair.prompt, pair.chosen[0], prompt),
+        "rejected_ids": template.answer_ids(pair.prompt, pair.rejected[0], prompt),
+    }
+
+
+def _rank(seed: int, *key: str) -> str:
+    return text_digest("/".join((str(seed), *key)))
