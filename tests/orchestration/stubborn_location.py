@@ -1,0 +1,22 @@
+"""A code location with one asset: a stubborn trainer in the pool, started by the launcher."""
+
+import os
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from assets.pipeline import GPU
+from orchestration.launcher import LocalLauncher
+from recipes.schema import Execution
+
+_TRAINER = Path(__file__).with_name("stubborn_trainer.py")
+
+
+@dg.asset(pool=GPU)
+def stubborn(context: dg.AssetExecutionContext) -> None:
+    command = [sys.executable, str(_TRAINER), os.environ["STUBBORN_PIDS"]]
+    LocalLauncher().run(context, command, grace_seconds=Execution().grace_seconds)
+
+
+defs = dg.Definitions(assets=[stubborn])
