@@ -124,7 +124,7 @@ def _decode(
     ids, mask, positions = left_padded(model, rows)
     cache = DynamicCache(config=model.model.config)
     with torch.inference_mode():
-        for _ in range(max_new_tokens):
+        for step in range(max_new_tokens):
             logits = model.model(
                 input_ids=ids,
                 attention_mask=mask,
@@ -142,7 +142,7 @@ def _decode(
                 if not ended[row]:
                     written[row].append(token)
                     keep.append(slot)
-            tick(done_before + sum(ended))
+            tick(done_before + max(sum(ended), len(rows) * step // max_new_tokens))
             if not keep:
                 break
             ids, positions = best.indices[:, None], positions[:, -1:] + 1

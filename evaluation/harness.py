@@ -33,6 +33,7 @@ class HarnessTask:
     name: str
     packaged: str
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
+    shots: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ def run_harness(
     scratch: Path,
     tick: Tick,
     *,
-    shots: int,
     chat: bool,
     max_new_tokens: int | None = None,
 ) -> HarnessResult:
@@ -77,8 +77,9 @@ def run_harness(
         _write_task(one, scratch)
     adapter, log = _adapter(model, tick)
     loaded = TaskManager(include_path=str(scratch), include_defaults=False).load([one.name for one in tasks])
-    for task in loaded["tasks"].values():
-        task.set_config("num_fewshot", shots)
+    shots = {one.name: one.shots for one in tasks}
+    for name, task in loaded["tasks"].items():
+        task.set_config("num_fewshot", shots[name])
         task.set_fewshot_seed(_FEWSHOT_SEED)
         if max_new_tokens is not None:
             task.set_config("generation_kwargs", {"max_gen_toks": max_new_tokens}, update=True)

@@ -39,7 +39,7 @@ class Ifeval:
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
         _seed_language_detection()
         task = HarnessTask(self.name, "ifeval/ifeval.yaml", {"train": self.items})
-        done = run_harness(model, [task], self.scratch, tick, shots=0, chat=True, max_new_tokens=self.max_new_tokens)
+        done = run_harness(model, [task], self.scratch, tick, chat=True, max_new_tokens=self.max_new_tokens)
         samples: list[Sample] = []
         for item, scored in zip(self.items, done.samples[self.name], strict=True):
             samples += _samples(self.name, item, scored)

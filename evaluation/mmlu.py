@@ -6,7 +6,8 @@ text. `accuracy` is lm-eval's `acc_norm`: the log-probability of an answer divid
 characters, so that short answers have no advantage. (By letter a small model always says "A".)
 
 A limit draws items uniformly over all subjects: the mean estimates the share of all items answered
-rightly. Subjects are clusters. With five shots the examples are those shipped with lm-eval.
+rightly. Subjects are clusters. With five shots the examples are those shipped with lm-eval,
+which has only four of them for three subjects.
 """
 
 import re
@@ -24,8 +25,8 @@ from lineage.hashing import fingerprint, text_digest
 from recipes.schema import MmluTask
 
 _LETTERS = "ABCD"
-_CHOICES = re.compile(r"^(.*)\(A\)(.*)\(B\)(.*)\(C\)(.*)\(D\)(.*)$", re.DOTALL)
-_ANSWER = re.compile(r"\(([ABCD])\)\.?\s*$")
+_CHOICES = re.compile(r"^(.*)\(A\)(.*)\(B\)(.*)\(C\)(.*)\(D\)(.*?)(?:\(E\)(.*))?$", re.DOTALL)
+_ANSWER = re.compile(r"\(([A-E])\)\.?\s*$")  # one example of college chemistry has five choices
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,8 @@ class Mmlu:
         subjects: dict[str, list[dict[str, Any]]] = {}
         for item in self.items:
             subjects.setdefault(item["subject"], []).append(item)
-        tasks = {
-            subject: HarnessTask(
-                f"{self.name}_{subject}",
-                f"mmlu/continuation/mmlu_{subject}.yaml",
-                {"test": [{k: v for k, v in row.items() if k != "subject"} for row in rows], "dev": examples(subject)},
-            )
-            for subject, rows in subjects.items()
-        }
-        done = run_harness(model, list(tasks.values()), self.scratch, tick, shots=self.shots, chat=False)
+        tasks = {subject: self._task(subject, rows) for subject, rows in subjects.items()}
+        done = run_harness(model, list(tasks.values()), self.scratch, tick, chat=False)
         scored = [
             (item, sample)
             for subject, rows in subjects.items()
@@ -65,6 +59,12 @@ class Mmlu:
         }
         pairs = enumerate(zip(scored, choices, strict=True))
         return Outcome([_sample(self.name, i, *pair, choice) for i, (pair, choice) in pairs], health, done.tokens)
+
+    def _task(self, subject: str, rows: list[dict[str, Any]]) -> HarnessTask:
+        test = [{key: row[key] for key in ("question", "choices", "answer")} for row in rows]
+        dev = examples(subject)
+        packaged = f"mmlu/continuation/mmlu_{subject}.yaml"
+        return HarnessTask(f"{self.name}_{subject}", packaged, {"test": test, "dev": dev}, min(self.shots, len(dev)))
 
 
 def prepare(name: str, task: MmluTask, place: Place) -> Mmlu:
@@ -96,7 +96,7 @@ def prepare(name: str, task: MmluTask, place: Place) -> Mmlu:
 
 @cache
 def examples(subject: str) -> list[dict[str, Any]]:
-    """The five worked examples of a subject that lm-eval ships, as {question, choices, answer}."""
+    """The worked examples of a subject that lm-eval ships, five as a rule, as {question, choices, answer}."""
     import yaml
 
     path = packaged_tasks() / "mmlu" / "flan_cot_fewshot" / f"mmlu_{subject}.yaml"
@@ -107,8 +107,8 @@ def examples(subject: str) -> list[dict[str, Any]]:
         answer = _ANSWER.search(example["target"].strip())
         if parts is None or answer is None:
             raise EvaluationError(f"{path}: an example has no choices (A) to (D) or no answer")
-        question, *choices = (" ".join(part.split()) for part in parts.groups())
-        found.append({"question": question, "choices": choices, "answer": _LETTERS.index(answer[1])})
+        question, *choices = (" ".join(part.split()) for part in parts.groups() if part is not None)
+        found.append({"question": question, "choices": choices, "answer": "ABCDE".index(answer[1])})
     return found
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evaluation.generation import LoadedModel
 
 Tick = Callable[[int], None]
-"""Called with the number of items done so far, at least once per forward pass; raises to stop the job."""
+"""Called at least once per forward pass with the work done so far, in items; raises to stop the job."""
 
 
 @dataclass(frozen=True)
