@@ -80,12 +80,7 @@ def picks(plan: Plan, seed: int, units: dict[str, Any]) -> Iterator[Pick]:
         schedule(list(inner.values()), [_stream(numbers[s], s, units[s], seed) for s in inner])
         for _, inner in sorted(plan.within.items())
     ]
-    emitted = 0
-    for pick in schedule([share for _, share in sorted(plan.groups.items())], groups):
-        yield pick
-        emitted += pick[0]
-        if emitted >= plan.size:
-            return
+    return schedule([share for _, share in sorted(plan.groups.items())], groups, plan.size)
 
 
 def _stream(number: int, source: str, units: Any, seed: int) -> Iterator[Pick]:

@@ -1,0 +1,1 @@
+"""Measurements: each module prints its progress and, as its last line, one JSON object."""
