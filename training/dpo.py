@@ -36,7 +36,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     from transformers import AutoTokenizer
     from trl import DPOConfig
 
-    from training import loop, weights
+    from training import head, loop, weights
     from training.preferred import PreferenceTrainer
 
     stage = Dpo.model_validate(job.config)
@@ -54,6 +54,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             processing_class=AutoTokenizer.from_pretrained(start),
             peft_config=weights.lora_config(stage.lora),
         )
+        head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
         batch = loop.first_batch(trainer)
         checks = {"pairs_untouched": _ids_check(batch, pairs, plan.order), "dpo_step0_ln2": step0_check(trainer, batch)}

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,6 @@ _ENVIRONMENT = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TQDM_DISABLE": "1",
     "WANDB_MODE": "disabled",
-    "PYTHONFAULTHANDLER": "1",
 }
 
 
@@ -44,6 +44,7 @@ def install() -> threading.Event:
     Call it once, in the main thread, before torch, transformers, datasets or mlflow are imported.
     """
     os.environ.update(_ENVIRONMENT)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # trl 1.16 sets what transformers 6 will drop
     stop = threading.Event()
 
     def note(signum: int, _frame: FrameType | None) -> None:

@@ -27,10 +27,9 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     """
     began = time.monotonic()
     from transformers import AutoTokenizer
-    from trl import SFTConfig
+    from trl import SFTConfig, SFTTrainer
 
-    from training import loop, weights
-    from training.supervised import SupervisedTrainer
+    from training import head, loop, weights
 
     stage = Sft.model_validate(job.config)
     start = job.inputs["start"].path
@@ -39,7 +38,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     plan = rows.plan(table["n_tokens"].to_pylist(), stage)
     log.dataset(stage.mixture, given.digest, given.path, len(table), "training")
     with loop.memory_explained(stage, plan):
-        trainer = SupervisedTrainer(
+        trainer = SFTTrainer(
             model=weights.load_for_training(start, stage),
             args=SFTConfig(
                 **loop.arguments(stage, plan, work),
@@ -50,6 +49,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             processing_class=AutoTokenizer.from_pretrained(start),
             peft_config=weights.lora_config(stage.lora),
         )
+        head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
         labels_check = _labels_check(loop.first_batch(trainer), table, plan.order)
         trained = loop.train(trainer, plan, job, work, log, stop)

@@ -1,0 +1,26 @@
+"""What tests of several rooms share. Telemetry is off before any library is imported."""
+
+import os
+
+os.environ |= {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TQDM_DISABLE": "1",
+}
+
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed base checkpoint: a tiny random Llama (float32) with the real SmolLM2 tokenizer and template."""
+    return tiny.sealed(tmp_path_factory.mktemp("tiny"), "base", tiny.write_checkpoint).path

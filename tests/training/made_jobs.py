@@ -1,0 +1,75 @@
+"""Training jobs on the tiny model, and the processes that run them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from lineage.job import Job, JobInput
+from lineage.store import Store
+from recipes.schema import Dpo, Execution, Sft, identity
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGE = {
+    "start": "base",
+    "learning_rate": 0.01,
+    "batch_rows": 4,
+    "precision": "fp32",
+    "seed": 7,
+    "checkpoint_steps": 2,
+}
+LORA = {"rank": 4, "alpha": 8.0, "dropout": 0.1}
+EXECUTION = {"micro_batch": 2, "threads": 1}
+
+
+def sft_job(base: Path, home: Path, rows: int = 24, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """SFT of the tiny base on `rows` made-up conversations, in a store of its own."""
+    mixture = tiny.sealed(home, "mixture", lambda work: tiny.write_mixture(work, base, rows), rows=rows)
+    stage = Sft.model_validate({"kind": "sft", "mixture": "mixture", "execution": EXECUTION, **STAGE, **changes})
+    inputs = {"start": JobInput.of(Store(home).open(base)), "mixture": JobInput.of(mixture)}
+    return _job(home, stage, inputs, execution)
+
+
+def dpo_job(base: Path, home: Path, pairs: int = 16, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """DPO of the tiny base on `pairs` made-up pairs, in a store of its own."""
+    made = tiny.sealed(home, "preferences", lambda work: tiny.write_pairs(work, base, pairs), pairs=pairs)
+    fields = {"kind": "dpo", "preferences": "preferences", "beta": 0.1, "execution": EXECUTION, **STAGE, **changes}
+    inputs = {"start": JobInput.of(Store(home).open(base)), "preferences": JobInput.of(made)}
+    return _job(home, Dpo.model_validate(fields), inputs, execution)
+
+
+def _job(home: Path, stage: Sft | Dpo, inputs: dict[str, JobInput], execution: dict[str, Any] | None) -> Job:
+    digests = {name: given.digest for name, given in inputs.items()}
+    return Job(
+        kind=stage.kind,
+        recipe="tiny",
+        node=stage.kind,
+        ref=stage.kind,
+        home=home,
+        payload={"node": stage.kind, "version": 1, "config": identity(stage), "inputs": digests},
+        config=stage.model_dump(mode="json"),
+        execution=Execution.model_validate(execution or EXECUTION).model_dump(mode="json"),
+        inputs=inputs,
+    )
+
+
+def start(job_file: Path) -> "subprocess.Popen[str]":
+    """`python -m training job.json` as a process, leader of its own session."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "training", str(job_file)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(job_file: Path) -> tuple[int, str]:
+    """Run a job to its end: exit status and everything it wrote."""
+    process = start(job_file)
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
