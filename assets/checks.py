@@ -1,4 +1,4 @@
-"""Blocking asset checks: what must hold of an artefact before anything may be built on it.
+"""Asset checks: what must hold of an artefact before anything may be built on it, and what a person should know.
 
 The makers of artefacts measure and put their verdicts into `metrics["checks"]`; here they are declared,
 so that Dagster knows them before a run, and reported. A declared check that a maker did not report has
@@ -25,7 +25,12 @@ DECLARED: dict[str, dict[str, str]] = {
         "template_parity": "mask and tokens computed in two ways agree",
         "supervised_end_of_turn": "every row has a supervised end of turn",
     },
-    "preferences": {"template_parity": "prompts are rendered by the model's own template"},
+    "preferences": {
+        "template_parity": "prompts and answers are tokenised as the template's library does it",
+        "answers_differ": "no pair has the same answer twice",
+        "end_of_turn": "every answer ends with the end-of-turn token",
+        "length_bias": "chosen and rejected answers are not told apart by their length",
+    },
     "base": {
         "end_of_turn_stops": "generation stops at the token that ends an assistant turn",
         "weights_finite": "no weight is NaN or infinite",
@@ -42,12 +47,15 @@ DECLARED: dict[str, dict[str, str]] = {
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 
+_WARNING_ONLY = {"length_bias"}
 _DOES_NOT_APPLY = {"merged_equals_adapter": "all weights were trained: there is no adapter to merge"}
 
 
 def specs(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of one node; what fails a blocking one is not built upon."""
     return [
-        dg.AssetCheckSpec(name, asset=key, description=text, blocking=True) for name, text in DECLARED[kind].items()
+        dg.AssetCheckSpec(name, asset=key, description=text, blocking=name not in _WARNING_ONLY)
+        for name, text in DECLARED[kind].items()
     ]
 
 
@@ -65,6 +73,7 @@ def _result(name: str, reported: Mapping[str, Any] | None) -> dg.AssetCheckResul
     return dg.AssetCheckResult(
         check_name=name,
         passed=bool(reported["passed"]),
-        description=reported.get("description"),
+        description=reported["description"],
+        severity=dg.AssetCheckSeverity.WARN if name in _WARNING_ONLY else dg.AssetCheckSeverity.ERROR,
         metadata={"value": reported["value"]},
     )

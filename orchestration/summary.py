@@ -1,5 +1,6 @@
 """What a run has come to: times, scores, verdict, registry and where to look, as tables on the terminal."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from assets.tracking import dagster_url, mlflow_url
 from evaluation.report import Report
 from lineage.store import Artifact, Store
 
+_WIDTH = 120
 _VERDICTS = {"pass": "green", "fail": "red"}
 
 
@@ -23,7 +25,7 @@ class Summary:
 
     def __init__(self, instance: dg.DagsterInstance, store: Store, pipeline: Pipeline, run_id: str) -> None:
         self._instance, self._store, self._pipeline, self._run_id = instance, store, pipeline, run_id
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
     def show(self) -> None:
         self._console.print()
@@ -34,7 +36,9 @@ class Summary:
             self._console.print(_scores(known))
         self._decision()
         self._registry()
-        self._console.print(f"Dagster  {dagster_url()}   MLflow  {mlflow_url()}   (start both with: make dev)")
+        self._console.print(
+            f"Dagster  {dagster_url()}   MLflow  {mlflow_url()}   (start both with: make dev)", soft_wrap=True
+        )
         self._console.print(f"State    {self._store.home}")
 
     def _stages(self) -> Table:
@@ -50,7 +54,7 @@ class Summary:
                 "/".join(node[1:]),
                 f"{stats.end_time - stats.start_time:.1f} s" if stats.start_time and stats.end_time else "",
                 f"{metadata['tokens_per_s'].value:.0f}" if "tokens_per_s" in metadata else "",
-                "reused" if "reused" in metadata and metadata["reused"].value else _status(stats.status),
+                _outcome(stats.status, metadata),
             )
         return table
 
@@ -93,7 +97,7 @@ class Summary:
 
 
 def _scores(reports: Mapping[str, Report]) -> Table:
-    table = Table(title="scores (95 % interval)", title_justify="left")
+    table = Table(title="scores in % (95 % interval)", title_justify="left")
     table.add_column("metric")
     for name in reports:
         table.add_column(name, justify="right")
@@ -108,11 +112,16 @@ def _score(report: Report, metric: str) -> str:
     if result is None:
         return ""
     low, high = result["ci95"]
-    return f"{result['mean']:.3f} ({low:.3f} to {high:.3f})"
+    return f"{result['mean']:.1%} ({low:.1%} to {high:.1%})".replace("%", "")
 
 
-def _status(status: Any) -> str:
-    return {"SUCCESS": "made", "FAILURE": "failed", "SKIPPED": "skipped"}.get(status.value, "") if status else ""
+def _outcome(status: Any, metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
+    """What became of a step: made or reused where it has an artefact."""
+    if status is None or status.value != "SUCCESS":
+        return status.value.lower() if status else ""
+    if "reused" not in metadata:
+        return ""
+    return "reused" if metadata["reused"].value else "made"
 
 
 def _values(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:

@@ -22,7 +22,9 @@ def _materialize(store: Store, seen: list[Artifact], learning_rate: float, only:
     def sft(config: Launch) -> dg.MaterializeResult:
         overridden = config.learning_rate != 0.1
         request = Request("tiny", "sft", {"node": "sft", "lr": config.learning_rate}, overridden)
-        made = store.build(request, lambda work: {"bytes": (work / "w").write_text(str(config.learning_rate))}, config={}, inputs={})
+        made = store.build(
+            request, lambda work: {"bytes": (work / "w").write_text(str(config.learning_rate))}, config={}, inputs={}
+        )
         return delivered("other", made)
 
     @dg.asset(key=["tiny", "dpo"], ins={"start": dg.AssetIn(key=["tiny", "sft"])}, dagster_type=ARTEFACT)

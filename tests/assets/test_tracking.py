@@ -1,6 +1,5 @@
 """The parent's side of MLflow, on a real sqlite store."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 

@@ -71,7 +71,11 @@ class Ui:
             nodes = self.ask(_LOCATIONS)["repositoriesOrError"].get("nodes")
         except (urllib.error.URLError, OSError):
             return None
-        return {"repositoryName": nodes[0]["name"], "repositoryLocationName": nodes[0]["location"]["name"]} if nodes else None
+        return (
+            {"repositoryName": nodes[0]["name"], "repositoryLocationName": nodes[0]["location"]["name"]}
+            if nodes
+            else None
+        )
 
 
 def test_terminate_ends_a_stubborn_trainer_and_its_child_and_frees_the_slot(home: Path, tmp_path: Path, ui: Ui) -> None:

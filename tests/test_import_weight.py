@@ -1,0 +1,30 @@
+"""What a code location costs to load: the code server, each run worker and each step pay for it again."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).parent.parent
+_HEAVY = ("torch", "transformers", "datasets", "trl", "peft", "lm_eval", "mlflow", "reasoning_gym", "pyarrow", "scipy")
+_CODE_LOCATION = f"import sys, orchestration.definitions; print(*sorted(set(sys.modules) & {set(_HEAVY)!r}))"
+
+
+def test_the_code_location_loads_nothing_heavy() -> None:
+    assert _python(_CODE_LOCATION).split() == []
+
+
+def test_the_recipe_schema_loads_no_dagster_either() -> None:
+    code = f"import sys, recipes.load; print(*sorted(set(sys.modules) & { ({*_HEAVY, 'dagster'})!r}))"
+    assert _python(code).split() == []
+
+
+def test_the_code_location_loads_about_as_fast_as_what_it_is_made_of() -> None:
+    timed = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+    ours, libraries = ("import orchestration.definitions", "import dagster, mlflow")
+    fastest = {code: min(float(_python(timed.format(code))) for _ in range(3)) for code in (ours, libraries)}
+    assert fastest[ours] <= 1.5 * fastest[libraries]
+
+
+def _python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
