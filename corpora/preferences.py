@@ -91,7 +91,7 @@ def _draw(
     found = facts_of(corpus / ROWS)["kind"]
     if found != _KIND[rule.rule]:
         raise CorpusError(
-            f"preferences: rule '{rule.rule}' needs {_KIND[rule.rule]} rows, but source '{rule.source}' has {found} rows"
+            f"preferences: rule '{rule.rule}' needs {_KIND[rule.rule]} rows, source '{rule.source}' has {found} rows"
         )
     answers = None if rule.answers is None else load_answers(folder / rule.answers)
     drawn = _Drawn()

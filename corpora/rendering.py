@@ -126,8 +126,8 @@ class ChatTemplate:
             inside = bool(remaining) and end > remaining[-1][0] and start < end
             if inside and (start < remaining[-1][0] or end > remaining[-1][1]):
                 raise CorpusError(
-                    f"{self.name}: a token spans the border of an assistant turn; "
-                    "strip the white space round the assistant's words"
+                    f"{self.name}: a token spans the border of an assistant turn: words and template melt together; "
+                    "end the template's header with a line break or a special token, in model.chat_template"
                 )
             supervised.append(inside)
         return supervised

@@ -1,0 +1,159 @@
+"""Files, procedural problems and datasets in hub layout: content, identity, and one plain error for each mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from corpora.gym import is_held_out
+from corpora.raw import CorpusError
+from corpora.sources import fetch, fetch_model, observe
+from recipes.schema import Model
+from tests.corpora.made import source, write_jsonl
+
+SUMS = "min_terms=2&max_terms=2&min_digits=1&max_digits=2"
+
+
+def questions(uri: str, cache: Path) -> list[str]:
+    file = fetch(source(uri), cache, cache).files[0]
+    return [json.loads(line)["question"] for line in file.path.read_text().splitlines()]
+
+
+def test_a_glob_lists_its_files_in_order_by_stable_names(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.jsonl", "c.txt"):
+        (tmp_path / name).write_text("x")
+    found = fetch(source("*.jsonl"), tmp_path, tmp_path)
+    assert [file.name for file in found.files] == ["a.jsonl", "b.jsonl"]
+
+
+def test_moving_a_file_keeps_its_digest_and_editing_it_does_not(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    for folder in ("here", "there"):
+        (tmp_path / folder / "a.txt").write_text("one")
+    before = observe(source("here/*.txt"), tmp_path, tmp_path)
+    assert observe(source("there/*.txt"), tmp_path, tmp_path) == before
+    (tmp_path / "here" / "a.txt").write_text("two")
+    assert observe(source("here/*.txt"), tmp_path, tmp_path) != before
+
+
+@pytest.mark.parametrize(("uri", "said"), [("no.jsonl", "no such file"), ("*.jsonl", "no file matches")])
+def test_a_missing_file_is_named(tmp_path: Path, uri: str, said: str) -> None:
+    with pytest.raises(CorpusError, match=said) as caught:
+        fetch(source(uri), tmp_path, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_pinned_file_with_other_bytes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    with pytest.raises(CorpusError, match=f"wrong sha256: expected {'0' * 64}, found"):
+        fetch(source("a.txt", sha256="0" * 64), tmp_path, tmp_path)
+
+
+def test_a_model_folder_gives_weights_and_never_code(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "config.json", "pytorch_model.bin", "modeling.py", ".hidden.json"):
+        (tmp_path / name).write_text("{}")
+    for uri in (str(tmp_path), f"hf://{tmp_path}"):
+        found = fetch_model(Model(uri=uri, licence="MIT"), tmp_path, tmp_path / "cache")
+        assert [file.name for file in found.files] == ["config.json", "model.safetensors"]
+        assert found.digest == observe(Model(uri=uri, licence="MIT"), tmp_path, tmp_path)
+
+
+def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CorpusError, match=r"no \.safetensors or \.gguf weights"):
+        fetch_model(Model(uri=str(tmp_path), licence="MIT"), tmp_path, tmp_path)
+
+
+def test_train_and_held_out_problems_never_meet_whatever_the_seeds(tmp_path: Path) -> None:
+    train = [q for seed in (1, 2, 3) for q in questions(f"gym://chain_sum?size=300&seed={seed}&{SUMS}", tmp_path)]
+    held_out = [
+        q
+        for seed in (1, 2, 9)
+        for q in questions(f"gym://chain_sum?size=60&seed={seed}&split=held_out&{SUMS}", tmp_path)
+    ]
+    assert not set(train) & set(held_out)
+    assert all(is_held_out(q) for q in held_out)
+    assert not any(is_held_out(q) for q in train)
+
+
+def test_gym_problems_are_distinct_as_many_as_asked_and_the_same_each_time(tmp_path: Path) -> None:
+    uri = f"gym://chain_sum?size=300&seed=5&{SUMS}"
+    first, second = questions(uri, tmp_path / "a"), questions(uri, tmp_path / "b")
+    assert len(first) == len(set(first)) == 300
+    assert first == second
+
+
+def test_the_verifier_travels_with_the_row(tmp_path: Path) -> None:
+    import reasoning_gym
+
+    file = fetch(source("gym://basic_arithmetic?size=5&seed=1&split=held_out"), tmp_path, tmp_path).files[0]
+    row = json.loads(file.path.read_text().splitlines()[0])
+    score = reasoning_gym.get_score_answer_fn(row["task"])
+    assert score(row["answer"], entry=row["entry"]) == 1.0
+    assert score("no number", entry=row["entry"]) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("gym://chain_sun?size=5&seed=1", "no task 'chain_sun'; close to it are .*chain_sum"),
+        ("gym://chain_sum?size=5&seed=1&terms=2", r"takes no argument \['terms'\]; it takes .*'max_terms'"),
+        ("gym://chain_sum?size=5&seed=1&min_terms=3&max_terms=2", "refuses these arguments: max_terms"),
+        (
+            "gym://chain_sum?size=900&seed=1&min_terms=2&max_terms=2&min_digits=1&max_digits=1",
+            r"too few problems: 1\d\d different ones of split 'train' .* 900 were asked for",
+        ),
+    ],
+)
+def test_a_gym_uri_that_cannot_be_met(tmp_path: Path, uri: str, said: str) -> None:
+    with pytest.raises(CorpusError, match=said):
+        fetch(source(uri), tmp_path, tmp_path)
+    assert not list(tmp_path.rglob("*.jsonl*"))
+
+
+@pytest.fixture
+def hub_folder(tmp_path: Path) -> Path:
+    """A dataset in hub layout: two configurations by README, each with its own file."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n"
+        "- config_name: easy\n  data_files: [{split: train, path: easy.jsonl}]\n"
+        "- config_name: hard\n  data_files: [{split: train, path: hard.jsonl}, {split: test, path: test.jsonl}]\n---\n"
+    )
+    for name in ("easy", "hard", "test"):
+        write_jsonl(folder / f"{name}.jsonl", [{"text": f"{name} {i}"} for i in range(3)])
+    return folder
+
+
+def test_a_local_folder_in_hub_layout_is_read_by_config_and_split(tmp_path: Path, hub_folder: Path) -> None:
+    file = fetch(source(f"hf://{hub_folder}?config=hard&split=test"), tmp_path, tmp_path / "cache").files[0]
+    assert [json.loads(line)["text"] for line in file.path.read_text().splitlines()] == ["test 0", "test 1", "test 2"]
+
+
+def test_edited_rows_of_a_hub_folder_are_not_served_from_a_cache(tmp_path: Path, hub_folder: Path) -> None:
+    origin = source(f"hf://{hub_folder}?config=easy")
+    before = fetch(origin, tmp_path, tmp_path / "cache")
+    write_jsonl(hub_folder / "easy.jsonl", [{"text": "edited"}])
+    after = fetch(origin, tmp_path, tmp_path / "cache")
+    assert before.digest != after.digest == observe(origin, tmp_path, tmp_path)
+    assert "edited" in after.files[0].path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"), [("?config=none", "cannot be read: .*none"), ("?config=easy&split=dev", "cannot be read: .*dev")]
+)
+def test_a_config_or_split_that_is_not_there(tmp_path: Path, hub_folder: Path, tail: str, said: str) -> None:
+    with pytest.raises(CorpusError, match=said):
+        fetch(source(f"hf://{hub_folder}{tail}"), tmp_path, tmp_path / "cache")
+
+
+def test_an_unreachable_hub_is_one_plain_error(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="hf://org/name@main: no network: the hub cannot be reached"):
+        observe(source("hf://org/name@main"), tmp_path, tmp_path)
+
+
+def test_a_commit_is_its_own_revision_and_asks_nobody(tmp_path: Path) -> None:
+    one, two = (source(f"hf://org/name@{digit * 40}") for digit in "ab")
+    assert observe(one, tmp_path, tmp_path) != observe(two, tmp_path, tmp_path)
