@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +76,29 @@ def finish(job_file: Path) -> tuple[int, str]:
     process = start(job_file)
     output, _ = process.communicate(timeout=120)
     return process.returncode, output
+
+
+def run_here(job: Job) -> int:
+    """Run a job in this process, on one thread as the others do; its exit status."""
+    import torch
+
+    from training import runner
+
+    torch.set_num_threads(1)
+    return runner.main(job.write(), threading.Event())
+
+
+def weights_of(job: Job) -> bytes:
+    """The bytes of the sealed model's weights."""
+    found = job.store.find(job.request)
+    assert found is not None, "nothing was sealed"
+    return (found.path / "model.safetensors").read_bytes()
+
+
+def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]", seconds: float = 120) -> None:
+    """Wait until `condition` holds while `process` runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"ended early: {process.stdout and process.stdout.read()}"
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)

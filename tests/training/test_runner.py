@@ -1,0 +1,75 @@
+"""A job from its file to its exit status: done once, refused in one line, never half-written."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from made_jobs import finish, run_here, sft_job
+
+from lineage.job import FAILED, REFUSED, SEALED
+
+
+def test_a_sealed_job_is_done_at_once_and_needs_no_torch(tiny_base: Path, tmp_path: Path) -> None:
+    job = sft_job(tiny_base, tmp_path)
+    assert run_here(job) == SEALED
+    began = time.monotonic()
+    status, output = finish(job.write())
+    assert status == SEALED
+    assert "is there already" in output
+    assert time.monotonic() - began < 5
+    pointed = job.store.ref("tiny", "sft")
+    assert pointed is not None
+    assert pointed.fingerprint == job.request.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file"), ("{", "Invalid JSON"), ('{"kind": "sft"}', "recipe: Field required")],
+)
+def test_a_bad_job_file_is_one_line_and_exit_2(tmp_path: Path, content: str | None, said: str) -> None:
+    file = tmp_path / "job.json"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    status, output = finish(file)
+    assert status == REFUSED
+    assert said in output
+    assert output.count("\n") == 1
+
+
+def test_an_input_that_is_not_the_jobs_is_refused(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = sft_job(tiny_base, tmp_path)
+    other = job.inputs["start"].model_copy(update={"digest": "0" * 64})
+    assert run_here(job.model_copy(update={"inputs": {**job.inputs, "start": other}})) == REFUSED
+    assert "inputs.start" in capsys.readouterr().out
+
+
+def test_an_input_with_a_flipped_byte_is_noticed(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = sft_job(tiny_base, tmp_path)
+    file = job.inputs["mixture"].path / "rows.parquet"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert run_here(job) == FAILED
+    assert "its bytes are not those recorded" in capsys.readouterr().out
+
+
+def test_a_training_that_diverges_ends_with_a_reason(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = sft_job(tiny_base, tmp_path, learning_rate=0.99, max_grad_norm=1e30, epochs=20.0, schedule="constant")
+    broken = json.loads(job.model_dump_json())
+    broken["config"]["weight_decay"] = 1e30
+    assert run_here(type(job).model_validate(broken)) == REFUSED
+    assert "the training has diverged" in capsys.readouterr().out
+    assert job.store.find(job.request) is None
+
+
+def test_several_devices_are_refused(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = sft_job(tiny_base, tmp_path, execution={"devices": 2})
+    assert run_here(job) == REFUSED
+    assert "execution.devices: 2" in capsys.readouterr().out

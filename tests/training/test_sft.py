@@ -1,0 +1,103 @@
+"""SFT trains on exactly what the mixture supervises, in the mixture's order, and seals what it trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+from made_jobs import LORA, run_here, sft_job
+
+from lineage.job import SEALED
+from recipes.schema import Sft
+from training import TrainingError, rows, sft
+
+
+@pytest.fixture(scope="module")
+def with_lora(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed SFT artefact with an adapter."""
+    job = sft_job(tiny_base, tmp_path_factory.mktemp("lora"), lora=LORA)
+    assert run_here(job) == SEALED
+    found = job.store.find(job.request)
+    assert found is not None
+    return found.path
+
+
+def test_the_artefact_holds_checkpoint_adapter_and_history(with_lora: Path, tiny_base: Path) -> None:
+    files = {p.relative_to(with_lora).as_posix() for p in with_lora.rglob("*") if p.is_file()}
+    start = {p.name for p in tiny_base.iterdir()}
+    adapter = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+    assert files == start | adapter | {"history.json"}
+    for name in start - {"model.safetensors", ".record.json"}:
+        assert (with_lora / name).read_bytes() == (tiny_base / name).read_bytes(), name
+    config = json.loads((with_lora / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["base_model_name_or_path"] is None
+    assert config["target_modules"] == sorted(config["target_modules"])
+
+
+def test_the_record_says_what_was_trained(with_lora: Path) -> None:
+    record = json.loads((with_lora / ".record.json").read_text(encoding="utf-8"))
+    metrics = record["metrics"]
+    history = json.loads((with_lora / "history.json").read_text(encoding="utf-8"))
+    assert metrics["steps"] == len(history) == 6
+    assert metrics["rows"] == 24
+    assert metrics["loss_last"] == history[-1]["loss"] < metrics["loss_first"] == history[0]["loss"]
+    assert record["files"]["history.json"]["informative"]
+    assert not any(name.startswith("checkpoints") for name in record["files"])
+    assert {name for name, check in metrics["checks"].items() if check["passed"]} == {
+        "labels_equal_mask",
+        "merged_equals_adapter",
+        "reload_equal",
+    }
+
+
+@pytest.mark.invariants
+def test_merged_weights_compute_what_start_and_adapter_do(with_lora: Path, tiny_base: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    apart = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), with_lora / "adapter").eval()
+    merged = AutoModelForCausalLM.from_pretrained(with_lora).eval()
+    ids = torch.arange(5, 45)[None]
+    with torch.no_grad():
+        difference = (apart(ids).logits - merged(ids).logits).abs().max()
+        start = AutoModelForCausalLM.from_pretrained(tiny_base).eval()(ids).logits
+        trained_by = (merged(ids).logits - start).abs().max()
+    assert difference < 1e-4 < trained_by
+
+
+@pytest.mark.invariants
+def test_a_mask_that_the_labels_do_not_follow_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    from torch.utils.data import DataLoader
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    job = sft_job(tiny_base, tmp_path)
+    table = rows.read(job.inputs["mixture"].path / "rows.parquet", ("input_ids", "supervised", "n_tokens"))
+    plan = rows.plan(table["n_tokens"].to_pylist(), Sft.model_validate(job.config))
+    collator = DataCollatorForLanguageModeling(pad_token_id=2)
+    batch = dict(next(iter(DataLoader(sft._dataset(table).select(plan.order), 4, collate_fn=collator))))
+    padded = batch["attention_mask"] == 0
+    assert padded.any()
+    assert (batch["labels"][padded] == rows.NOT_SUPERVISED).all()
+    assert sft._labels_check(batch, table, plan.order)["passed"]
+
+    first = table["supervised"][plan.order[0]].as_py()
+    batch["labels"][0, first.index(True)] = rows.NOT_SUPERVISED
+    with pytest.raises(TrainingError, match="not the mixture's mask"):
+        sft._labels_check(batch, table, plan.order)
+
+
+def test_every_step_takes_its_own_rows_of_the_mixture() -> None:
+    stage = Sft(kind="sft", mixture="m", start="base", learning_rate=0.1, batch_rows=4, seed=0, epochs=1.5)
+    plan = rows.plan([3, 9, 5, 7, 8, 8, 1, 2, 4, 6], stage)
+    assert plan.order == [1, 3, 2, 0, 4, 5, 7, 6, 9, 8]
+    assert plan.steps == 5
+    assert plan.tokens == [0, 24, 43, 53, 77, 96]
+    assert plan.rows == 18
+
+
+def test_a_row_longer_than_the_model_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    plan = rows.plan([3, 9], Sft(kind="sft", mixture="m", start="base", learning_rate=0.1, batch_rows=2, seed=0))
+    with pytest.raises(TrainingError, match="the longest row has 9 tokens, the model 8"):
+        rows.must_fit(plan, SimpleNamespace(max_position_embeddings=8))

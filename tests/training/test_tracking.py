@@ -1,0 +1,43 @@
+"""What a job logs reaches the MLflow run that its parent made, and leaves the run's life to the parent."""
+
+from pathlib import Path
+
+import pytest
+
+from lineage.job import Tracking
+from training import TrainingError
+from training.mlflow_store import experiment_id
+from training.tracking import RunLog, run_log
+
+
+def test_numbers_settings_and_inputs_reach_the_run(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    run_id = client.create_run(experiment_id(uri, "tiny", tmp_path)).info.run_id
+    with run_log(Tracking(uri=uri, run_id=run_id)) as log:
+        log.metrics({"rewards/margins,all": 0.5}, step=3)
+        log.params({"lora": {"rank": 4}, "seed": 1})
+        log.tags({"execution": {"micro_batch": 2}})
+        log.dataset("mixture", "a" * 64, tmp_path, 24, "training")
+    run = client.get_run(run_id)
+    assert run.data.metrics["rewards/margins_all"] == 0.5
+    assert {"lora.rank": "4", "seed": "1"}.items() <= run.data.params.items()
+    assert run.data.tags["execution.micro_batch"] == "2"
+    (given,) = run.inputs.dataset_inputs
+    assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training", "sha256": "a" * 64}
+    assert run.info.status == "RUNNING"
+
+
+def test_a_run_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    experiment_id(uri, "tiny", tmp_path)
+    with pytest.raises(TrainingError, match=r"tracking\.run_id"), run_log(Tracking(uri=uri, run_id="0" * 32)):
+        pass
+
+
+def test_without_a_run_nothing_is_logged() -> None:
+    with run_log(None) as log:
+        assert type(log) is RunLog
+        log.metrics({"loss": 1.0}, step=1)
