@@ -1,0 +1,194 @@
+"""Formats: told apart by their rows, converted into one schema, refused when unclear."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpora.answers import Answers
+from corpora.formats import Conversation, Document, Preference, choose_format
+from corpora.lines import Row, RowError
+from corpora.raw import CorpusError
+from tests.corpora.made import source, talk
+
+ANSWERS = Answers.model_validate({"kinds": {"k": {"match": "^S1", "answers": ["No."]}}, "default": ["Rather not."]})
+
+
+def row(value: dict[str, Any], line: int = 1) -> Row:
+    return Row("a.jsonl", line, 0, value, b"")
+
+
+def convert(value: dict[str, Any], **fields: Any) -> Any:
+    answers = ANSWERS if fields.get("format") == "prompts" else None
+    format_, _ = choose_format(source("a.jsonl", **fields), answers, [row(value)])
+    return format_.name, format_.read(value)
+
+
+def exchange(asked: str, answered: str) -> Conversation:
+    return Conversation([{"role": "user", "content": asked}, {"role": "assistant", "content": answered}])
+
+
+SYSTEM = {"role": "system", "content": "s"}
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "expected"),
+    [
+        ({"instruction": "q", "input": "", "output": "a"}, "alpaca", exchange("q", "a")),
+        ({"instruction": "q", "output": " a\n"}, "alpaca", exchange("q", "a")),
+        ({"instruction": "q", "input": "i", "output": "a"}, "alpaca", exchange("q\ni", "a")),
+        (
+            {"instruction": "q", "output": "a", "history": [["x", "y"]]},
+            "alpaca",
+            Conversation([*exchange("x", "y").messages, *exchange("q", "a").messages]),
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s"},
+            "sharegpt",
+            Conversation([SYSTEM, *exchange("q", "a").messages]),
+        ),
+        (
+            {"conversation": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+            "sharegpt",
+            exchange("q", "a"),
+        ),
+        (
+            {"messages": [SYSTEM, *talk("q", "a")["messages"]]},
+            "chatml",
+            Conversation([SYSTEM, *exchange("q", "a").messages]),
+        ),
+        ({"prompt": "q", "completion": "a"}, "prompt_completion", exchange("q", "a")),
+        ({"question": "q", "answer": "a", "entry": {}}, "question_answer", exchange("q", "a")),
+        ({"text": "words"}, "text", Document("words")),
+        (
+            {
+                "conversations": [{"from": "human", "value": "q"}],
+                "chosen": {"from": "gpt", "value": "a"},
+                "rejected": {"from": "gpt", "value": "b"},
+            },
+            "preference",
+            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+        ),
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "b"},
+            "preference",
+            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+        ),
+        (
+            {"prompt": "q", "chosen": talk("q", "a")["messages"], "rejected": talk("q", "b")["messages"]},
+            "preference",
+            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+        ),
+        (
+            {"chosen": talk("q", "a")["messages"], "rejected": talk("q", "b")["messages"]},
+            "preference",
+            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+        ),
+    ],
+)
+def test_a_format_is_told_by_its_fields_and_read(value: dict[str, Any], name: str, expected: Any) -> None:
+    assert convert(value) == (name, expected)
+
+
+def test_columns_name_fields_by_dotted_paths() -> None:
+    value = {"data": {"asks": ["q", "other"]}, "reply": "a"}
+    columns = {"prompt": "data.asks.0", "completion": "reply"}
+    assert convert(value, columns=columns) == ("prompt_completion", exchange("q", "a"))
+
+
+def test_a_separator_splits_one_field_at_its_first_occurrence() -> None:
+    found = convert({"text": "q\n\na\n\nmore"}, columns={"text": "text"}, separator="\n\n")
+    assert found == ("prompt_completion", exchange("q", "a\n\nmore"))
+
+
+def test_prompts_get_the_answer_of_their_category() -> None:
+    fields = {"format": "prompts", "answers": "a.yaml", "columns": {"prompt": "p", "category": "c.0"}}
+    assert convert({"p": "q", "c": ["S1x"]}, **fields)[1] == exchange("q", "No.")
+    assert convert({"p": "q", "c": ["other"]}, **fields)[1] == exchange("q", "Rather not.")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"instruction": "q", "output": " "}, "field 'output' is empty"),
+        ({"instruction": "q"}, "no field 'output'"),
+        ({"instruction": "q", "input": 3, "output": "a"}, "field 'input' is not text"),
+    ],
+)
+def test_an_alpaca_row_that_does_not_convert(value: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RowError, match=reason):
+        convert(value, format="alpaca")
+
+
+@pytest.mark.parametrize(
+    ("roles", "reason"),
+    [
+        (["assistant", "user"], "roles out of order: turn 1 is of the assistant"),
+        (["user", "user", "assistant"], "roles out of order: turn 2"),
+        (["user", "system", "assistant"], "roles out of order: turn 2"),
+        (["user"], "no answer"),
+        (["user", "assistant", "user"], "no answer"),
+        (["user", "tool_call"], "unknown role 'tool_call': turn 2"),
+        ([], "no turns"),
+    ],
+)
+def test_turns_out_of_order_do_not_convert(roles: list[str], reason: str) -> None:
+    value = {"messages": [{"role": role, "content": "x"} for role in roles]}
+    with pytest.raises(RowError, match=reason):
+        convert(value, format="chatml")
+
+
+def test_an_empty_turn_does_not_convert_but_an_empty_system_prompt_is_left_out() -> None:
+    with pytest.raises(RowError, match="empty turn: turn 1"):
+        convert(talk(" ", "a"))
+    assert convert({"messages": [{"role": "system", "content": ""}, *talk("q", "a")["messages"]]})[1] == exchange("q", "a")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "chosen and rejected are the same"),
+        (
+            {"chosen": talk("q", "a")["messages"], "rejected": talk("p", "b")["messages"]},
+            "chosen and rejected answer different prompts",
+        ),
+        ({"chosen": "a", "rejected": "b"}, "roles out of order"),
+        ({"prompt": "q", "chosen": 1, "rejected": "b"}, "field 'chosen' is neither text nor turns"),
+    ],
+)
+def test_a_pair_that_does_not_convert(value: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RowError, match=reason):
+        convert(value, format="preference")
+
+
+def test_a_row_that_fits_two_formats_is_an_error_that_says_so() -> None:
+    value = {"instruction": "q", "output": "a", "text": "q a"}
+    with pytest.raises(CorpusError, match=r"a\.jsonl:7 fits two formats, alpaca .* and text .*Name `format`"):
+        choose_format(source("a.jsonl"), None, [row(value, line=7)])
+
+
+def test_rows_of_two_formats_are_an_error_that_names_one_of_each() -> None:
+    sample = [row({"text": "x"}, 1), row({"prompt": "q", "completion": "a"}, 2)]
+    with pytest.raises(CorpusError, match=r"several formats: prompt_completion \(a\.jsonl:2\), text \(a\.jsonl:1\)"):
+        choose_format(source("a.jsonl"), None, sample)
+
+
+def test_rows_of_no_format_are_an_error_that_names_their_fields() -> None:
+    with pytest.raises(CorpusError, match=r"fit no known format; a\.jsonl:1 has body, title"):
+        choose_format(source("a.jsonl"), None, [row({"title": "x", "body": "y"})])
+
+
+def test_judged_answers_are_not_taken_for_examples() -> None:
+    with pytest.raises(CorpusError, match="fit no known format"):
+        choose_format(source("a.jsonl"), None, [row({**talk("q", "bad answer"), "label": False})])
+
+
+def test_the_evidence_of_a_format_is_kept() -> None:
+    _, evidence = choose_format(source("a.jsonl"), None, [row({"text": "x"}), row({"other": 1}, 2)])
+    assert evidence == "1 of the first 2 rows have text"
+
+
+def test_unknown_roles_are_shown_only_if_they_look_like_names(tmp_path: Path) -> None:
+    with pytest.raises(RowError) as caught:
+        convert({"messages": [{"role": "how to do harm", "content": "x"}]}, format="chatml")
+    assert "harm" not in str(caught.value)
