@@ -192,3 +192,22 @@ def test_a_checkpoint_that_lacks_weights_is_refused(
     damaged = sealed_checkpoint(store, tmp_path, "damaged")
     assert runner.run(job(store, damaged, evaluation(("sums",)), data), threading.Event()) == REFUSED
     assert "1 weights are missing" in capsys.readouterr().out
+
+
+def test_a_terminated_process_says_that_it_can_go_on(store: Store, checkpoint: JobInput, data: Path) -> None:
+    import signal
+    import subprocess
+    import sys
+
+    long = evaluation(("follow",)).model_dump(mode="json")["tasks"]
+    long["follow"]["max_new_tokens"] = 1900
+    made = job(store, checkpoint, evaluation(tasks=long), data)
+    command = [sys.executable, "-m", "evaluation", str(made.write())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("report/base follow 0/4 prompts")
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == INTERRUPTED
+    assert "the same job goes on from there" in rest
+    assert store.find(made.request) is None
