@@ -8,7 +8,7 @@ from assets.curves import curve
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Launch, Rebuild, resolve_stage
-from assets.making import ONCE_MORE, Launcher, links, make_by_job
+from assets.making import Launcher, links, make_by_job
 from assets.pipeline import GPU, Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.sources import observe
@@ -36,7 +36,6 @@ def base_checkpoint(pipeline: Pipeline) -> dg.AssetsDefinition:
         dagster_type=ARTEFACT,
         checks="base",
         pool=GPU,
-        retry_policy=ONCE_MORE,
     )
     def base(
         context: dg.AssetExecutionContext,
@@ -88,7 +87,6 @@ def stage_checkpoint(pipeline: Pipeline, name: str, stage: Stage) -> dg.AssetsDe
         dagster_type=ARTEFACT,
         checks=stage.kind,
         pool=GPU,
-        retry_policy=ONCE_MORE,
     )
     def checkpoint(
         context: dg.AssetExecutionContext,

@@ -46,7 +46,10 @@ def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
             )
 
     with warnings.catch_warnings(category=dg.BetaWarning, action="ignore"):
-        return dg.multi_observable_source_asset(specs=declared, name=f"{pipeline.name}__raw", can_subset=True)(raw)
+        observed: dg.AssetsDefinition = dg.multi_observable_source_asset(
+            specs=declared, name=f"{pipeline.name}__raw", can_subset=True
+        )(raw)
+    return observed
 
 
 def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefinition:

@@ -15,8 +15,9 @@ from assets.tracking import TrackedRun, Tracker
 from lineage.job import INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import Artifact, Request, Store
 
-ONCE_MORE = dg.RetryPolicy(max_retries=1)
-"""For job assets: a crash is tried once more, from the newest verified checkpoint; a user's mistake is not."""
+_RETRIES = 1
+"""A crashed job is tried once more, from its newest verified checkpoint. Not by a RetryPolicy: Dagster would
+then try again what a person terminated."""
 
 
 _ERROR = "error: "
@@ -65,7 +66,7 @@ def make_by_job(
 ) -> Artifact:
     """The artefact of a job: found, or made by `python -m training|evaluation job.json`.
 
-    Raises dg.Failure: without retries when the job refused its input.
+    Raises dg.Failure when the job refused its input, dg.RetryRequested when it crashed.
     """
     if _forced(context, force):
         store.discard(job.request)
@@ -102,7 +103,7 @@ def _sealed(store: Store, job: Job, ended: Ended) -> Artifact:
     if ended.status == REFUSED:
         raise dg.Failure(ended.stdout.rpartition(_ERROR)[2].strip(), allow_retries=False)
     how = "was stopped" if ended.status == INTERRUPTED else f"failed with exit status {ended.status}"
-    raise dg.Failure(
+    raise dg.RetryRequested(max_retries=_RETRIES) from dg.Failure(
         f"{who}: the job {how} and resumes when run again: {_last_line(ended.stderr, ended.stdout)}",
         metadata={"stderr": ended.stderr},
     )

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
-from assets.making import ONCE_MORE, Launcher, links, make_by_job
+from assets.making import Launcher, links, make_by_job
 from assets.pipeline import GPU, Pipeline, code_version
 from assets.tracking import Tracker
 from evaluation import suite
@@ -129,7 +129,6 @@ def _report_asset(
         ins=pipeline.handles(upstream),
         dagster_type=ARTEFACT,
         pool=GPU,
-        retry_policy=ONCE_MORE,
         automation_condition=_AUTOMATIC,
     )
 

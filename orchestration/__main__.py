@@ -2,8 +2,12 @@
 
 import argparse
 import sys
+from typing import Any
+
+import yaml
 
 from assets.errors import USER_ERRORS
+from recipes.load import RecipeError
 
 
 def main() -> int:
@@ -22,7 +26,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from orchestration.run import find_recipe, run
     from orchestration.summary import Summary
 
-    finished = run(find_recipe(arguments.recipe), force=arguments.force, select=arguments.select)
+    finished = run(
+        find_recipe(arguments.recipe),
+        force=arguments.force,
+        select=arguments.select,
+        overrides=_overrides(arguments.set),
+    )
     if finished.interrupted:
         print("Interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
@@ -43,6 +52,21 @@ def _dev(arguments: argparse.Namespace) -> int:
     return dev(arguments.dagster_port, arguments.mlflow_port)
 
 
+def _overrides(settings: list[str]) -> dict[str, dict[str, Any]]:
+    """`dpo.beta=0.2` as {"dpo": {"beta": 0.2}}; values are read as YAML. Raises RecipeError."""
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        stage, *fields = name.split(".")
+        if not equals or not fields:
+            raise RecipeError(f"--set {setting}: expected STAGE.FIELD=VALUE, as in dpo.beta=0.2")
+        section = found.setdefault(stage, {})
+        for field in fields[:-1]:
+            section = section.setdefault(field, {})
+        section[fields[-1]] = yaml.safe_load(value)
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m orchestration", description=__doc__)
     commands = parser.add_subparsers(required=True)
@@ -50,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("recipe", help="name of a shipped recipe, or path of a recipe file")
     run.add_argument("--force", action="store_true", help="make everything selected again")
     run.add_argument("--select", nargs="+", default=[], metavar="NODE", help="only these nodes; 'dpo+': and downstream")
+    run.add_argument(
+        "--set", nargs="+", default=[], metavar="STAGE.FIELD=VALUE", help="launch overrides, as dpo.beta=0.2"
+    )
     run.set_defaults(command=_run)
     dev = commands.add_parser("dev", help="Dagster UI and MLflow UI on loopback, until Ctrl-C")
     dev.add_argument("--dagster-port", type=int, default=3000)

@@ -96,7 +96,9 @@ class Display:
 
     def _failed(self, node: str, event: dg.DagsterEvent, *, again: bool) -> None:
         message = _message(event)
-        if again:
+        if message.endswith(dg.DagsterExecutionInterruptedError.__name__):
+            self._line(node, "[yellow]stopped[/]")
+        elif again:
             self._line(node, f"[yellow]failed, once more:[/] {escape(message)}")
         else:
             self.failures[node] = message

@@ -7,14 +7,16 @@ command goes on from there.
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 
+from assets.launch import Launch, resolve_stage
 from assets.pipeline import Pipeline
 from lineage.job import home_folder
 from orchestration.display import Display, quiet_terminal
@@ -55,18 +57,28 @@ def recipe_job(path: str) -> dg.JobDefinition:
     return build([pipeline], home_folder()).resolve_job_def(pipeline.name)
 
 
-def run(path: Path, *, force: bool = False, select: Sequence[str] = ()) -> Finished:
-    """Materialize the graph of the recipe in `path`, or the selected nodes of it. Raises RecipeError."""
+def run(
+    path: Path,
+    *,
+    force: bool = False,
+    select: Sequence[str] = (),
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Finished:
+    """Materialize the graph of the recipe in `path`, or the selected nodes of it.
+
+    overrides: launch overrides by stage. Raises RecipeError before anything runs.
+    """
     pipeline = Pipeline.load(path)
     home = prepare_home()
     os.environ["TEMPER_PRELOAD_RECIPE"] = str(pipeline.path)
     keys = _selected(build([pipeline], home), pipeline, select)
+    config = _run_config(pipeline, keys, force, overrides or {})
     job = dg.build_reconstructable_job(__package__ + ".run", "recipe_job", (str(pipeline.path),))
     with open_instance(home) as instance:
         run_id = str(uuid.uuid4())
         log = home / "runs" / f"{run_id}.log"
         with quiet_terminal(log) as console, Display(instance, run_id, pipeline.name, console) as display:
-            interrupted = _execute(job, instance, run_id, keys, _run_config(pipeline, keys, force))
+            interrupted = _execute(job, instance, run_id, keys, config)
         free_slots(instance, run_id)
         finished = instance.get_run_by_id(run_id)
         success = finished is not None and finished.status is dg.DagsterRunStatus.SUCCESS
@@ -90,12 +102,21 @@ def _execute(
         job_code_origin=job.get_python_origin(),
         tags={**definition.run_tags, PROCESS_TAG: this_process()},
     )
-    try:
-        execute_run(subset, run, instance, raise_on_error=False)
-    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-        return True
-    ended = instance.get_run_by_id(run_id)
-    return ended is not None and ended.status is dg.DagsterRunStatus.CANCELED
+    execute_run(subset, run, instance, raise_on_error=False)
+    interrupted = _was_interrupted(instance, run_id)
+    if interrupted:
+        instance.report_run_canceled(run, "Interrupted from the terminal.")
+    return interrupted
+
+
+def _was_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Dagster takes a Ctrl-C for a failure, because nobody asked it through its own interface."""
+    ended = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
+    failures = [record.event_log_entry.dagster_event for record in ended]
+    return any(
+        event is not None and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
+        for event in failures
+    )
 
 
 def _selected(definitions: dg.Definitions, pipeline: Pipeline, select: Sequence[str]) -> list[dg.AssetKey]:
@@ -114,11 +135,23 @@ def _selected(definitions: dg.Definitions, pipeline: Pipeline, select: Sequence[
     return sorted(chosen)
 
 
-def _run_config(pipeline: Pipeline, keys: Sequence[dg.AssetKey], force: bool) -> dict[str, Any]:
-    """Quiet console (the display speaks), and `force` on everything that is made."""
+def _run_config(
+    pipeline: Pipeline, keys: Sequence[dg.AssetKey], force: bool, overrides: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Quiet console (the display speaks), `force` on everything that is made, overrides on stages."""
     unmade = {pipeline.key("registry"), *(pipeline.key("raw", name) for name in pipeline.recipe.sources)}
-    ops = {"__".join(key.path): {"config": {"force": True}} for key in keys if key not in unmade}
+    ops: dict[str, dict[str, Any]] = {"__".join(key.path): {} for key in keys if key not in unmade}
+    if force:
+        ops = {op: {"force": True} for op in ops}
+    for stage, fields in overrides.items():
+        op = "__".join(pipeline.key(stage).path)
+        if stage not in pipeline.recipe.stages or op not in ops:
+            raise RecipeError(
+                f"{pipeline.path}: '{stage}' is no stage of this run; stages: {list(pipeline.recipe.stages)}"
+            )
+        resolve_stage(pipeline, stage, Launch(overrides=dict(fields)))
+        ops[op]["overrides"] = dict(fields)
     return {
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-        **({"ops": ops} if force else {}),
+        "ops": {op: {"config": config} for op, config in ops.items() if config},
     }

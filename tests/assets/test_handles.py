@@ -14,6 +14,10 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "home")
 
 
+def _write(work: Path, learning_rate: float) -> dict[str, int]:
+    return {"bytes": (work / "weights").write_text(str(learning_rate))}
+
+
 def _materialize(store: Store, seen: list[Artifact], learning_rate: float, only: str | None = None) -> bool:
     class Launch(dg.Config):
         learning_rate: float
