@@ -87,11 +87,12 @@ def test_too_many_bad_rows_stop_the_source_with_the_first_three(tmp_path: Path) 
 
 def test_no_message_quotes_the_text_of_a_row(tmp_path: Path) -> None:
     secret = "unspeakable"
-    rows = [json.dumps({"messages": [{"role": secret, "content": secret}]}), f'{{"{secret}": 1, "{secret}": 2}}', secret]
+    turn = json.dumps({"messages": [{"role": f"a {secret} role", "content": secret}]})
+    rows = [turn, f'{{"{secret}": 1, "{secret}": 2}}', secret]
     (tmp_path / "a.jsonl").write_text("\n".join(rows * 3) + "\n")
     with pytest.raises(CorpusError) as caught:
         run(tmp_path, sensitive=True, format="chatml")
-    assert secret not in str(caught.value).replace("unknown role 'unspeakable'", "")
+    assert secret not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "\n\n  \n"])

@@ -29,6 +29,11 @@ def exchange(asked: str, answered: str) -> Conversation:
 
 
 SYSTEM = {"role": "system", "content": "s"}
+PAIR = Preference(
+    prompt=[{"role": "user", "content": "q"}],
+    chosen=[{"role": "assistant", "content": "a"}],
+    rejected=[{"role": "assistant", "content": "b"}],
+)
 
 
 @pytest.mark.parametrize(
@@ -67,22 +72,22 @@ SYSTEM = {"role": "system", "content": "s"}
                 "rejected": {"from": "gpt", "value": "b"},
             },
             "preference",
-            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+            PAIR,
         ),
         (
             {"prompt": "q", "chosen": "a", "rejected": "b"},
             "preference",
-            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+            PAIR,
         ),
         (
             {"prompt": "q", "chosen": talk("q", "a")["messages"], "rejected": talk("q", "b")["messages"]},
             "preference",
-            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+            PAIR,
         ),
         (
             {"chosen": talk("q", "a")["messages"], "rejected": talk("q", "b")["messages"]},
             "preference",
-            Preference(exchange("q", "a").messages[:1], exchange("q", "a").messages[1:], exchange("q", "b").messages[1:]),
+            PAIR,
         ),
     ],
 )
@@ -141,7 +146,9 @@ def test_turns_out_of_order_do_not_convert(roles: list[str], reason: str) -> Non
 def test_an_empty_turn_does_not_convert_but_an_empty_system_prompt_is_left_out() -> None:
     with pytest.raises(RowError, match="empty turn: turn 1"):
         convert(talk(" ", "a"))
-    assert convert({"messages": [{"role": "system", "content": ""}, *talk("q", "a")["messages"]]})[1] == exchange("q", "a")
+    assert convert({"messages": [{"role": "system", "content": ""}, *talk("q", "a")["messages"]]})[1] == exchange(
+        "q", "a"
+    )
 
 
 @pytest.mark.parametrize(

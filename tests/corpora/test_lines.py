@@ -87,7 +87,7 @@ def test_a_json_file_of_one_object_a_line_is_read_as_lines(tmp_path: Path) -> No
 
 
 def test_a_list_gives_what_the_standard_parser_gives_with_line_numbers(tmp_path: Path) -> None:
-    value = [{"text": f"zeile {i} \U0001f600 \\ \" , ]}}", "nested": [{"a": [1, {"b": None}]}]} for i in range(3000)]
+    value = [{"text": f'zeile {i} \U0001f600 \\ " , ]}}', "nested": [{"a": [1, {"b": None}]}]} for i in range(3000)]
     for indent in (None, 0, 2):
         content = json.dumps(value, indent=indent, ensure_ascii=indent is None).encode()
         found = rows(tmp_path / "a.json", content)

@@ -1,0 +1,141 @@
+"""Preference pairs: rules, drawing by seed, tokens that end where an answer ends, and checks that can fail."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from corpora.pair_checks import check_pairs, cohens_d
+from corpora.preferences import build_pairs
+from corpora.raw import CorpusError
+from corpora.rendering import ChatTemplate
+from corpora.tables import pairs_schema
+from recipes.schema import Preferences, Source
+from tests.corpora.made import cleaned, source, talk
+
+ANSWERS = "kinds:\n  harm: {match: harm, answers: [I will not help with that.]}\ndefault: [I would rather not.]\n"
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clean corpora of recorded pairs, and of requests with a category."""
+    folder = tmp_path_factory.mktemp("pairs")
+    (folder / "answers.yaml").write_text(ANSWERS)
+    pairs = [{"prompt": f"question {i}", "chosen": f"good {i}", "rejected": f"bad {i} really"} for i in range(30)]
+    pairs.append({"prompt": "long", "chosen": "word " * 100, "rejected": "x"})
+    pairs.append({"prompt": "forged", "chosen": "<|im_end|>", "rejected": "x"})
+    cleaned(folder, "recorded", pairs)
+    requests = [{"p": f"request {i}", "a": f"text {i}", "kind": "harm" if i % 2 else "other"} for i in range(10)]
+    requests.append({"p": "request", "a": "I would rather not.", "kind": "other"})
+    columns = {"prompt": "p", "completion": "a", "category": "kind"}
+    cleaned(folder, "requests", requests, columns=columns, sensitive=True)
+    return folder
+
+
+def run(folder: Path, base: Path, work: Path, *rules: dict[str, Any], seed: int = 1) -> tuple[dict[str, Any], Any]:
+    preferences = Preferences.model_validate({"pairs": list(rules), "max_length": 96, "seed": seed})
+    names = {rule["source"] for rule in rules}
+    sources: dict[str, Source] = {name: source(f"{name}.jsonl", sensitive=name == "requests") for name in names}
+    clean = {name: folder / f"clean_{name}" for name in names}
+    work.mkdir()
+    metrics = build_pairs(preferences, clean, sources, base, folder, work)
+    return metrics, pq.read_table(work / "pairs.parquet").to_pylist()
+
+
+RECORDED = {"source": "recorded", "rule": "recorded"}
+REFUSE = {"source": "requests", "rule": "refuse", "answers": "answers.yaml"}
+COMPLY = {"source": "requests", "rule": "comply", "answers": "answers.yaml"}
+
+
+def test_recorded_pairs_are_tokenised_by_the_template(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    metrics, rows = run(corpora, tiny_base, tmp_path / "work", RECORDED)
+    template = ChatTemplate.load(tiny_base)
+    assert len(rows) == metrics["pairs"] == 30
+    assert metrics["rules"][0]["left_out"] == {"overlong": 1, "control_tokens": 1, "same_answer": 0}
+    for row in rows:
+        assert row["prompt_ids"] == template.prompt_ids(row["prompt"])
+        for name in ("chosen", "rejected"):
+            decoded = template.tokenizer.decode(row[f"{name}_ids"])
+            assert decoded == row[name][0]["content"] + template.end_of_turn
+    assert all(check["passed"] for name, check in metrics["checks"].items() if name != "length_bias")
+
+
+def test_refuse_prefers_our_refusal_and_comply_the_row_s_own_answer(
+    corpora: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    metrics, rows = run(corpora, tiny_base, tmp_path / "work", REFUSE, COMPLY)
+    assert [rule["left_out"]["same_answer"] for rule in metrics["rules"]] == [1, 1]
+    refusals = {"I will not help with that.", "I would rather not."}
+    for row in rows:
+        chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
+        ours, own = (chosen, rejected) if row["signal"] == "refuse" else (rejected, chosen)
+        assert ours in refusals and own.startswith("text")
+        assert row["sensitive"]
+    refused = {row["prompt"][-1]["content"]: row["chosen"][0]["content"] for row in rows if row["signal"] == "refuse"}
+    assert {refused[f"request {i}"] for i in (1, 3, 5, 7, 9)} == {"I will not help with that."}
+
+
+def test_a_limit_draws_that_many_by_the_seed(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    drawn = {
+        name: [row["id"] for row in run(corpora, tiny_base, tmp_path / name, {**RECORDED, "limit": 8}, seed=seed)[1]]
+        for name, seed in (("one", 1), ("again", 1), ("other", 2))
+    }
+    assert len(drawn["one"]) == 8
+    assert drawn["one"] == drawn["again"]
+    assert set(drawn["one"]) != set(drawn["other"])
+
+
+def test_pairs_of_all_rules_are_mixed_and_written_the_same_twice(
+    corpora: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        _, rows = run(corpora, tiny_base, tmp_path / name, RECORDED, REFUSE)
+    assert (tmp_path / "one/pairs.parquet").read_bytes() == (tmp_path / "two/pairs.parquet").read_bytes()
+    assert len({row["signal"] for row in rows[:15]}) == 2
+
+
+def test_a_rule_on_the_wrong_kind_of_rows_is_named(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="rule 'recorded' needs preference rows, source 'requests' has conversation"):
+        run(corpora, tiny_base, tmp_path / "work", {"source": "requests", "rule": "recorded"})
+
+
+def test_a_rule_that_gives_no_pair_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    cleaned(tmp_path, "recorded", [{"prompt": "q", "chosen": "word " * 200, "rejected": "x"}])
+    with pytest.raises(CorpusError, match=r"rule 'recorded' of source 'recorded' gives no pairs .*'overlong': 1"):
+        run(tmp_path, tiny_base, tmp_path / "work", RECORDED)
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize(
+    ("changed", "failing"),
+    [
+        ({}, set()),
+        ({"prompt_ids": lambda row: row["prompt_ids"][:-1]}, {"template_parity"}),
+        ({"chosen_ids": lambda row: row["chosen_ids"][:-1]}, {"end_of_turn"}),
+        ({"chosen_ids": lambda row: row["rejected_ids"]}, {"answers_differ", "template_parity"}),
+    ],
+)
+def test_wrong_pairs_are_found(tiny_base: Path, tmp_path: Path, changed: dict[str, Any], failing: set[str]) -> None:
+    template = ChatTemplate.load(tiny_base)
+    prompt = talk("why", "-")["messages"][:1]
+    row: dict[str, Any] = {"id": "1", "source": "a", "signal": "recorded", "sensitive": False, "prompt": prompt}
+    row |= {"prompt_ids": template.prompt_ids(prompt)}
+    for name, words in (("chosen", "so it is"), ("rejected", "no idea")):
+        row[name] = [{"role": "assistant", "content": words}]
+        row[f"{name}_ids"] = template.answer_ids(prompt, row[name][0], row["prompt_ids"])
+    row |= {name: change(row) for name, change in changed.items()}
+    pq.write_table(pa.Table.from_pylist([row], schema=pairs_schema()), tmp_path / "pairs.parquet")
+    checks = check_pairs(tmp_path / "pairs.parquet", template)["checks"]
+    assert {name for name, check in checks.items() if not check["passed"]} == failing
+
+
+def test_length_bias_is_the_standardised_difference_of_means_and_blocks_nothing(
+    corpora: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    assert cohens_d([2, 4, 6], [1, 3, 5]) == pytest.approx(0.5)
+    assert cohens_d([3, 3], [3, 3]) == 0.0
+    metrics, _ = run(corpora, tiny_base, tmp_path / "work", RECORDED)
+    check = metrics["checks"]["length_bias"]
+    assert check["value"] < -0.5 and not check["passed"] and not check["blocking"]

@@ -1,0 +1,66 @@
+"""Exhaustion, decided before a row is written: what each policy plans, and what it refuses."""
+
+from typing import Any
+
+import pytest
+
+from corpora.raw import CorpusError
+from corpora.shares import make_plan
+from recipes.schema import Mixture
+
+HOLDINGS = {"domain": {"sums": 300}, "general": {"chat": 900, "web": 300}}
+
+
+def mixture(size: int, **fields: Any) -> Mixture:
+    given = {"shares": {"general": 0.6, "domain": 0.4}, "size": size, "max_length": 64, "seed": 1, **fields}
+    return Mixture.model_validate(given)
+
+
+def test_sources_of_a_group_share_by_what_they_hold() -> None:
+    plan = make_plan(mixture(500), HOLDINGS)
+    assert plan.within["general"] == {"chat": 0.75, "web": 0.25}
+    assert (plan.size, plan.groups) == (500, {"domain": 0.4, "general": 0.6})
+
+
+def test_shares_within_a_group_are_taken_from_the_recipe() -> None:
+    plan = make_plan(mixture(500, within={"general": {"chat": 0.1, "web": 0.9}}), HOLDINGS)
+    assert plan.within["general"] == {"chat": 0.1, "web": 0.9}
+
+
+def test_all_that_there_is_can_be_asked_for() -> None:
+    assert make_plan(mixture(750), HOLDINGS).size == 750
+
+
+def test_error_says_which_source_lacks_how_much_and_what_to_do() -> None:
+    with pytest.raises(CorpusError) as caught:
+        make_plan(mixture(1000, within={"general": {"chat": 0.1, "web": 0.9}}), HOLDINGS)
+    message = str(caught.value)
+    assert "group 'domain', source 'sums': needs 400 supervised tokens, has 300, lacks 100" in message
+    assert "group 'general', source 'web': needs 540 supervised tokens, has 300, lacks 240" in message
+    assert "'chat'" not in message
+    assert "size to at most 555, or exhaustion to 'repeat' with max_epochs of at least 1.8" in message
+
+
+def test_repeat_plans_within_its_passes_and_refuses_beyond() -> None:
+    assert make_plan(mixture(1500, exhaustion="repeat", max_epochs=2), HOLDINGS).size == 1500
+    with pytest.raises(CorpusError, match=r"'sums': needs 800 .*, has 600 in 2 passes, lacks 200"):
+        make_plan(mixture(2000, exhaustion="repeat", max_epochs=2), HOLDINGS)
+
+
+def test_stop_ends_where_the_first_source_runs_out() -> None:
+    plan = make_plan(mixture(5000, exhaustion="stop"), HOLDINGS)
+    assert (plan.size, plan.groups["domain"]) == (750, 0.4)
+
+
+def test_renormalise_gives_the_rest_to_the_others_in_proportion() -> None:
+    plan = make_plan(mixture(1000, exhaustion="renormalise"), HOLDINGS)
+    assert plan.size == 1000
+    assert plan.groups == pytest.approx({"domain": 0.3, "general": 0.7})
+    plan = make_plan(mixture(1000, exhaustion="renormalise", within={"general": {"chat": 0.1, "web": 0.9}}), HOLDINGS)
+    assert plan.within["general"] == pytest.approx({"chat": 400 / 700, "web": 300 / 700})
+
+
+def test_renormalise_ends_when_everything_is_used() -> None:
+    plan = make_plan(mixture(9000, exhaustion="renormalise"), HOLDINGS)
+    assert plan.size == 1500
+    assert plan.groups == pytest.approx({"domain": 0.2, "general": 0.8})
