@@ -37,6 +37,8 @@ def _describe(candidate: Report, reference: Report) -> int:
     shared = [metric for metric in candidate.results if metric in reference.results]
     if not shared:
         raise EvaluationError("the two reports have no metric in common")
+    if candidate.suite["digest"] != reference.suite["digest"]:
+        print("note: the suites differ (tasks, data, dtype or batch size), so a difference need not be the model's")
     for metric in shared:
         ours, theirs = (_by_item(report, metric) for report in (candidate, reference))
         if ours != theirs:

@@ -35,6 +35,15 @@ def test_other_items_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "sums/accuracy: cannot be paired" in capsys.readouterr().out
 
 
+def test_another_suite_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made = report(name, samples("sums/accuracy", [1, 0, 1]), suite={"digest": name})
+        write_report(tmp_path / name, made)
+    assert main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().out.startswith("note: the suites differ")
+
+
 def test_a_folder_that_is_no_report_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "evaluation", "compare", str(tmp_path), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
