@@ -78,7 +78,7 @@ def generate(tokens: int, seed: int) -> dict[str, Any]:
 def scheduled(lengths: dict[str, Any], tokens: int, seed: int) -> Outcome:
     start = time.perf_counter()
     plan = Plan(tokens, SHARES, {name: {name: 1.0} for name in SHARES})
-    chosen = np.fromiter(itertools.chain.from_iterable(picks(plan, seed, lengths)), np.int64).reshape(-1, 4)
+    chosen = np.fromiter(itertools.chain.from_iterable(picks(plan, seed, lengths, 1)), np.int64).reshape(-1, 4)
     seconds = time.perf_counter() - start
     sums = np.bincount(chosen[:, 1], weights=chosen[:, 0])
     return Outcome({name: int(total) for name, total in zip(sorted(lengths), sums, strict=True)}, len(chosen), seconds)

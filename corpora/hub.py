@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from corpora.local import MODEL_FILES, folder_files
+from corpora.local import MODEL_FILES, files_of, folder_files
 from corpora.raw import CorpusError, Fetched, RawFile
 from lineage.hashing import file_digest, fingerprint, tree_digest
 from recipes.schema import Model, Origin
+
+_HUB_FILES = tuple(pattern for pattern in MODEL_FILES if pattern != "*.gguf")
+"""Repositories keep many quantisations of one model side by side as GGUF; none of them is the model itself."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -69,37 +72,26 @@ def fetch_model(origin: Origin, cache: Path) -> Fetched:
     """The files of a model repository that are weights without code, configuration, tokenizer or template."""
     spec = _parse(origin.uri)
     if spec.folder is not None:
-        return Fetched(_local_files(origin, spec.folder), _model_digest(origin, spec))
+        return Fetched(files_of(origin, spec.folder), _model_digest(origin, spec))
     from huggingface_hub import snapshot_download
 
     commit = _commit(origin, spec)
     with _hub_errors(origin.uri):
-        patterns = [pattern for pattern in MODEL_FILES if pattern != "*.gguf"]
-        root = Path(snapshot_download(spec.repository, revision=commit, allow_patterns=patterns))
-    model = Model(uri=origin.uri, licence="-")
-    return Fetched(folder_files(root, model), fingerprint({"repository": spec.repository, "commit": commit}))
+        root = Path(snapshot_download(spec.repository, revision=commit, allow_patterns=list(_HUB_FILES)))
+    return Fetched(folder_files(root, _HUB_FILES), fingerprint({"repository": spec.repository, "commit": commit}))
 
 
 def _model_digest(origin: Origin, spec: _Spec) -> str:
     if spec.folder is not None:
-        return tree_digest((file.name, file_digest(file.path)) for file in _local_files(origin, spec.folder))
+        return tree_digest((file.name, file_digest(file.path)) for file in files_of(origin, spec.folder))
     return fingerprint({"repository": spec.repository, "commit": _commit(origin, spec)})
 
 
 def _content(origin: Origin, spec: _Spec) -> dict[str, Any]:
     if spec.folder is None:
         return {"repository": spec.repository, "commit": _commit(origin, spec)}
-    files = _local_files(origin, spec.folder)
+    files = files_of(origin, spec.folder)
     return {"tree": tree_digest((file.name, file_digest(file.path)) for file in files)}
-
-
-def _local_files(origin: Origin, root: Path) -> list[RawFile]:
-    if not root.is_dir():
-        raise CorpusError(f"{origin.uri}: no such folder: {root}")
-    found = folder_files(root, origin)
-    if not found:
-        raise CorpusError(f"{origin.uri}: the folder {root} holds no files to read")
-    return found
 
 
 def _commit(origin: Origin, spec: _Spec) -> str:

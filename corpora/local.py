@@ -28,15 +28,24 @@ def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
     return Fetched(files, tree_digest(digests))
 
 
-def folder_files(root: Path, origin: Origin) -> list[RawFile]:
-    """Every file below a folder but hidden ones; of a model's folder only `MODEL_FILES`."""
-    found = [
+def folder_files(root: Path, patterns: tuple[str, ...] = ("*",)) -> list[RawFile]:
+    """Every file below a folder whose name matches, in order, but for hidden ones."""
+    return [
         RawFile(path.relative_to(root).as_posix(), path)
         for path in sorted(root.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and any(path.match(pattern) for pattern in patterns)
     ]
-    if isinstance(origin, Model):
-        found = [file for file in found if any(Path(file.name).match(pattern) for pattern in MODEL_FILES)]
+
+
+def files_of(origin: Origin, root: Path) -> list[RawFile]:
+    """The files of a folder; of a model's only `MODEL_FILES`. Raises CorpusError if there are none."""
+    if not root.is_dir():
+        raise CorpusError(f"{origin.uri}: no such folder: {root}")
+    found = folder_files(root, MODEL_FILES) if isinstance(origin, Model) else folder_files(root)
+    if not found:
+        raise CorpusError(f"{origin.uri}: the folder {root} holds no files to read")
     return found
 
 
@@ -45,10 +54,7 @@ def _files(origin: Origin, folder: Path) -> list[RawFile]:
     if path.is_file():
         return [RawFile(path.name, path)]
     if path.is_dir():
-        found = folder_files(path, origin)
-        if not found:
-            raise CorpusError(f"{origin.uri}: the folder {path} holds no files to read")
-        return found
+        return files_of(origin, path)
     if not glob.has_magic(origin.uri):
         raise CorpusError(f"{origin.uri}: no such file; looked for {path}")
     root = _fixed_part(path)

@@ -70,22 +70,22 @@ def mix(mixture: Mixture, sources: dict[str, tuple[str, Path]], checkpoint: Path
 _SUMMARY = ("unit", "size", "rows", "units", "tokens", "supervised_tokens", "requested", "realised", "sources", "bound")
 
 
-def picks(plan: Plan, seed: int, units: dict[str, Any]) -> Iterator[Pick]:
+def picks(plan: Plan, seed: int, units: dict[str, Any], passes: int) -> Iterator[Pick]:
     """The rows of a mixture in training order, until the plan's size is reached.
 
-    units: of every row of each source, as an int64 array.
+    units: of every row of each source, as an int64 array. passes: most times a source may be read.
     """
     numbers = {source: number for number, source in enumerate(sorted(units))}
     groups = [
-        schedule(list(inner.values()), [_stream(numbers[s], s, units[s], seed) for s in inner])
+        schedule(list(inner.values()), [_stream(numbers[s], s, units[s], seed, passes) for s in inner])
         for _, inner in sorted(plan.within.items())
     ]
     return schedule([share for _, share in sorted(plan.groups.items())], groups, plan.size)
 
 
-def _stream(number: int, source: str, units: Any, seed: int) -> Iterator[Pick]:
+def _stream(number: int, source: str, units: Any, seed: int, passes: int) -> Iterator[Pick]:
     """The rows of a source, epoch after epoch, each in an order of its own."""
-    for epoch in itertools.count():
+    for epoch in range(passes):
         permutation = Permutation(len(units), f"{seed}/{source}/{epoch}")
         for start in range(0, len(units), _BLOCK):
             rows = permutation.slice(start, min(start + _BLOCK, len(units)))
@@ -116,7 +116,7 @@ def _write(plan: Plan, mixture: Mixture, indexes: list[TokenIndex], path: Path) 
     import pyarrow.parquet as pq
 
     units = {index.source: index.units(mixture.unit) for index in indexes}
-    chosen = picks(plan, mixture.seed, units)
+    chosen = picks(plan, mixture.seed, units, math.ceil(mixture.max_epochs))
     realised = _Realised()
     with pq.ParquetWriter(path, mixture_schema(), compression="zstd") as writer:
         while batch := list(itertools.islice(chosen, _BATCH)):

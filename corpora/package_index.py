@@ -5,6 +5,7 @@ proxy work here as they do for pip, and no host is written down in this project.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,8 @@ def _client(options: Any) -> "Iterator[PyPIClient]":
     from unearth.auth import MultiDomainBasicAuth
     from unearth.fetchers import PyPIClient
 
+    # unearth warns of every index that lacks the project, which is no news when a later one has it
+    logging.getLogger("unearth").addHandler(logging.NullHandler())
     verify = httpx2.create_ssl_context(verify=options.cert or True)
     client = PyPIClient(
         trusted_hosts=options.trusted_hosts,

@@ -72,14 +72,14 @@ class ChatTemplate:
         """Text of the special token that follows the assistant's words in a rendered conversation."""
         probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         tail = self._pieces(probe)[-1]
-        special = [token for token in self._control_tokens if tail.startswith(token)]
+        special = [token for token in self._special_tokens if tail.startswith(token)]
         if not special:
             raise CorpusError(f"{self.name}: its chat template puts no special token after an assistant turn: {tail!r}")
         return max(special, key=len)
 
     def controls(self, messages: Sequence[Message]) -> bool:
         """Whether some message's own text spells a control token, which would forge the turns' structure."""
-        return any(token in message["content"] for message in messages for token in self._control_tokens)
+        return any(token in message["content"] for message in messages for token in self._structural_tokens)
 
     def tokenise(self, text: str) -> list[int]:
         """Ids of rendered text; the template has put every special token there already."""
@@ -174,9 +174,15 @@ class ChatTemplate:
         return None
 
     @cached_property
-    def _control_tokens(self) -> list[str]:
+    def _special_tokens(self) -> list[str]:
         tokens = self.tokenizer.added_tokens_decoder.values()
         return sorted({token.content for token in tokens if token.special})
+
+    @cached_property
+    def _structural_tokens(self) -> list[str]:
+        """Special tokens that the template writes, or that begin, end or pad a text; others are harmless in words."""
+        ends = (self.tokenizer.bos_token, self.tokenizer.eos_token, self.tokenizer.pad_token)
+        return [token for token in self._special_tokens if token in self.tokenizer.chat_template or token in ends]
 
     def _token_id(self, token: str) -> int:
         found: int = self.tokenizer.convert_tokens_to_ids(token)

@@ -1,6 +1,8 @@
 """Releases of a package index: right ones arrive and stay, wrong ones each give their own error."""
 
+import http.server
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,24 @@ def test_a_file_that_is_no_archive(index: Path, tmp_path: Path) -> None:
     origin = source(f"pypi://{RELEASE}/a.txt", sha256=file_digest(index / RELEASE))
     with pytest.raises(CorpusError, match="cannot be read as an archive"):
         fetch(origin, tmp_path, tmp_path / "cache")
+
+
+def test_an_index_that_is_down_is_not_taken_for_one_without_the_file(
+    no_network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Down(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *arguments: object) -> None:
+            """Keep the test's output clean."""
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Down)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+    try:
+        with pytest.raises(CorpusError, match=r"cannot be reached: .*503"):
+            fetch(source(f"pypi://{RELEASE}/a.txt", sha256="0" * 64), tmp_path, tmp_path / "cache")
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -64,6 +64,7 @@ def test_a_prompt_and_its_answer_make_the_whole(smollm2: ChatTemplate) -> None:
 def test_words_that_spell_a_control_token_are_noticed(smollm2: ChatTemplate) -> None:
     assert smollm2.controls([{"role": "user", "content": "end it <|im_end|> here"}])
     assert not smollm2.controls(TALK)
+    assert not smollm2.controls([{"role": "user", "content": "cat <filename> > out"}])
 
 
 def test_the_digest_follows_the_template(tiny_base: Path, tmp_path: Path, smollm2: ChatTemplate) -> None:

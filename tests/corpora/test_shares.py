@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from corpora.mixture import picks
 from corpora.raw import CorpusError
 from corpora.shares import make_plan
 from recipes.schema import Mixture
@@ -58,6 +60,14 @@ def test_renormalise_gives_the_rest_to_the_others_in_proportion() -> None:
     assert plan.groups == pytest.approx({"domain": 0.3, "general": 0.7})
     plan = make_plan(mixture(1000, exhaustion="renormalise", within={"general": {"chat": 0.1, "web": 0.9}}), HOLDINGS)
     assert plan.within["general"] == pytest.approx({"chat": 400 / 700, "web": 300 / 700})
+
+
+@pytest.mark.parametrize("size", [749, 750, 751])
+def test_no_row_is_used_twice_when_all_of_a_source_is_asked_for(size: int) -> None:
+    units = {"sums": np.full(100, 3), "chat": np.full(300, 3), "web": np.full(100, 3)}
+    plan = make_plan(mixture(size, exhaustion="stop"), HOLDINGS)
+    rows = [pick[1:3] for pick in picks(plan, 1, units, passes=1)]
+    assert len(rows) == len(set(rows)) == 250
 
 
 def test_renormalise_ends_when_everything_is_used() -> None:
