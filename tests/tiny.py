@@ -52,8 +52,8 @@ def tokenizer_folder() -> Path:
     return folder
 
 
-def write_checkpoint(folder: Path, seed: int = 0) -> None:
-    """A random Llama (float32, 1.6 M parameters) with the real tokenizer, as a checkpoint folder."""
+def write_checkpoint(folder: Path, seed: int = 0, dtype: str = "float32") -> None:
+    """A random Llama (1.6 M parameters) with the real tokenizer, as a checkpoint folder."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -73,7 +73,7 @@ def write_checkpoint(folder: Path, seed: int = 0) -> None:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        LlamaForCausalLM(config).save_pretrained(folder)
+        LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
     for file in tokenizer_folder().iterdir():
         shutil.copyfile(file, folder / file.name)
 

@@ -81,7 +81,8 @@ def save(trained: Any, start: Path, work: Path, probe: list[int]) -> dict[str, A
     else:
         model = load(start, torch.float32).to(device)
         model.load_state_dict(trained.state_dict())
-    model = model.to(dtype)
+    for weight in model.parameters():  # not `model.to`: it would round buffers too, such as rotary frequencies
+        weight.data = weight.data.to(dtype)
     _save_weights(model, start, work)
     checks["reload_equal"] = _reloads(model, work, probe)
     return checks

@@ -78,14 +78,14 @@ def finish(job_file: Path) -> tuple[int, str]:
     return process.returncode, output
 
 
-def run_here(job: Job) -> int:
+def run_here(job: Job, stop: threading.Event | None = None) -> int:
     """Run a job in this process, on one thread as the others do; its exit status."""
     import torch
 
     from training import runner
 
     torch.set_num_threads(1)
-    return runner.main(job.write(), threading.Event())
+    return runner.main(job.write(), stop or threading.Event())
 
 
 def weights_of(job: Job) -> bytes:

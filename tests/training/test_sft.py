@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_jobs import LORA, run_here, sft_job
 
 from lineage.job import SEALED
 from recipes.schema import Sft
+from tests import tiny
 from training import TrainingError, rows, sft
 
 
@@ -63,6 +65,23 @@ def test_merged_weights_compute_what_start_and_adapter_do(with_lora: Path, tiny_
         start = AutoModelForCausalLM.from_pretrained(tiny_base).eval()(ids).logits
         trained_by = (merged(ids).logits - start).abs().max()
     assert difference < 1e-4 < trained_by
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_a_bfloat16_start_gives_a_bfloat16_checkpoint_that_reloads_equal(
+    tmp_path: Path, lora: dict[str, Any] | None
+) -> None:
+    from safetensors import safe_open
+
+    start = tiny.sealed(tmp_path, "base", lambda work: tiny.write_checkpoint(work, dtype="bfloat16")).path
+    job = sft_job(start, tmp_path, rows=8, lora=lora, precision="bf16")
+    assert run_here(job) == SEALED
+    found = job.store.find(job.request)
+    assert found is not None
+    assert found.failed_checks == []
+    with safe_open(found.path / "model.safetensors", "pt") as weights:
+        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"BF16"}  # noqa: SIM118
 
 
 @pytest.mark.invariants
