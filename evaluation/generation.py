@@ -1,9 +1,9 @@
 """A checkpoint in memory, and how it answers: greedy decoding in batches, the same for every task.
 
 Prompts are sorted by length and padded on the left. Decoding stops at the end of the turn; a finished
-answer leaves its batch, so that a batch costs what its unfinished answers cost. (`generate` of
-transformers keeps finished rows to the end: 48 IFEval prompts of which 17 end early need 23 % less this
-way.) Nothing of the checkpoint's `generation_config.json` applies: no sampling, no penalties.
+answer leaves its batch, so that a batch costs what its unfinished answers cost (`generate` of transformers
+keeps finished rows to the end). Nothing of the checkpoint's `generation_config.json` applies: no sampling, no
+penalties.
 
 In bfloat16 an answer can change with the size of its batch: `batch_size` and dtype belong to the suite.
 """

@@ -79,7 +79,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, field: str, value: Any, message:
 
 def test_all_wrong_fields_are_listed_at_once(tmp_path: Path) -> None:
     path = changed(tmp_path, "stages.sft.seed", "x")
-    path.write_text(path.read_text(encoding="utf-8").replace("batch_size: 32", "batch_size: 0"), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace("batch_size: 48", "batch_size: 0"), encoding="utf-8")
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert len(str(caught.value).splitlines()) == 2
