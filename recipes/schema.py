@@ -114,6 +114,8 @@ class Source(Origin):
             raise ValueError("format 'prompts' needs 'answers', a YAML file of answers by category")
         if self.separator is not None and self.columns.text is None:
             raise ValueError("separator needs columns.text, the field that it splits")
+        if self.format == "prompt_completion" and self.columns.text is not None and self.separator is None:
+            raise ValueError("columns.text of format 'prompt_completion' needs 'separator', which splits it")
         return self
 
 

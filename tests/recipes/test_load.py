@@ -60,6 +60,7 @@ def test_recipes_are_called_after_their_files() -> None:
         ("sources.alpaca_en.sha256", ..., "sources.alpaca_en: a pypi uri needs sha256"),
         ("sources.sums.uri", "gym://chain_sum?seed=1", "a gym uri needs a whole number 'size'"),
         ("sources.caution.answers", ..., "sources.caution: format 'prompts' needs 'answers'"),
+        ("sources.safe_counterparts.separator", ..., "columns.text of format 'prompt_completion' needs 'separator'"),
         ("stages.dpo.start", "stf", "stages.dpo.start: 'stf' is none of the checkpoints before it"),
         ("stages.sft.mixture", "caht", "stages.sft.mixture: 'caht' is not a mixture"),
         ("promotion.target.metric", "sums/acc", "promotion.target.metric: 'sums/acc' is none of"),
