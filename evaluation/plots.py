@@ -1,0 +1,109 @@
+"""Plots of a decision page, as inline SVG: differences with their intervals, scores, training curves.
+
+Text stays text and backgrounds stay transparent, so that a page reads in light and in dark and can be
+searched. Colours are those of Okabe and Ito (2008), told apart with every kind of colour vision.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from evaluation.decision import Outcome, Test
+from evaluation.report import Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK = "#808890"
+_SERIES = ("#9aa3ad", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
+OUTCOME_COLOURS: dict[Outcome, str] = {"pass": "#009e73", "fail": "#d55e00", "inconclusive": "#e69f00"}
+_POINTS = 100
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "temper",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+}
+
+
+def forest(tests: Sequence[Test]) -> str:
+    """Paired differences with their two one-sided bounds; the tick is what the lower bound must exceed."""
+    with _figure(8.6, 0.8 + 0.42 * len(tests)) as (figure, axes, svg):
+        for place, test in enumerate(reversed(tests)):
+            colour = OUTCOME_COLOURS[test.outcome]
+            axes.plot([_POINTS * test.lower, _POINTS * test.upper], [place, place], color=colour, linewidth=2.5)
+            axes.plot(_POINTS * test.gain, place, "o", color=colour, markersize=7)
+            axes.plot(_POINTS * test.threshold, place, "|", color=_INK, markersize=17, markeredgewidth=2)
+        axes.axvline(0, color=_INK, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(tests)), [f"{t.metric} vs {t.against}" for t in reversed(tests)])
+        axes.set_ylim(-0.6, len(tests) - 0.4)
+        axes.set_xlabel("points better (right) or worse (left); grey tick: what the lower bound must exceed")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        figure.tight_layout()
+    return svg.getvalue()
+
+
+def scores(reports: Mapping[str, Report], metrics: Sequence[str]) -> str:
+    """Scores of each checkpoint on each metric, with 95 % intervals."""
+    import numpy as np
+
+    width = 0.8 / max(1, len(reports))
+    with _figure(8.6, 3.2) as (figure, axes, svg):
+        for index, (name, report) in enumerate(reports.items()):
+            known = [report.results[metric] for metric in metrics]
+            means = np.array([result["mean"] for result in known]) * _POINTS
+            low, high = (np.array([result["ci95"][side] for result in known]) * _POINTS for side in (0, 1))
+            at = np.arange(len(metrics)) + (index - (len(reports) - 1) / 2) * width
+            errors = np.maximum(0, [means - low, high - means])
+            colour = _SERIES[index % len(_SERIES)]
+            axes.bar(at, means, width * 0.92, color=colour, label=name, yerr=errors, ecolor=_INK, capsize=2)
+        axes.set_xticks(range(len(metrics)), [metric.replace("/", "\n") for metric in metrics])
+        axes.set_ylabel("%")
+        axes.legend(loc="upper left", ncols=len(reports), bbox_to_anchor=(0, 1.16))
+        figure.tight_layout()
+    return svg.getvalue()
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> str:
+    """Loss by step; with preference training also the margin between chosen and rejected rewards."""
+    steps = [entry.get("step", index + 1) for index, entry in enumerate(history)]
+    with _figure(4.2, 2.5) as (figure, axes, svg):
+        axes.plot(steps, [entry["loss"] for entry in history], color=_SERIES[2], linewidth=1.6)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss")
+        if history and "rewards/margins" in history[0]:
+            other = axes.twinx()
+            other.plot(steps, [e["rewards/margins"] for e in history], color=_SERIES[5], linewidth=1.6)
+            other.set_ylabel("reward margin", color=_SERIES[5])
+            other.spines["right"].set_visible(True)
+        figure.tight_layout()
+    return svg.getvalue()
+
+
+@contextmanager
+def _figure(width: float, height: float) -> "Iterator[tuple[Figure, Axes, io.StringIO]]":
+    """A figure of inches `width` × `height` whose SVG (without XML prologue) is in the buffer afterwards."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height))
+        FigureCanvasSVG(figure)
+        yield figure, figure.add_subplot(), buffer
+        raw = io.StringIO()
+        figure.savefig(raw, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = raw.getvalue()
+    buffer.write(text[text.index("<svg") :])
