@@ -37,13 +37,18 @@ _ENVIRONMENT = {
 }
 
 
+_CONSIDERATE = {"OMP_WAIT_POLICY": "passive"}
+"""Unless set otherwise. Threads that spin while they wait starve each other as soon as a core is shared:
+seen on two busy cores, SFT of a 135M model in fp32 took over 200 s spinning and 34 s waiting."""
+
+
 def install() -> threading.Event:
     """Settle environment, signals and process group; returns the event that a signal sets.
 
     The first SIGINT or SIGTERM sets the event; a second one of the same kind has its default effect.
     Call it once, in the main thread, before torch, transformers, datasets or mlflow are imported.
     """
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(_CONSIDERATE | dict(os.environ) | _ENVIRONMENT)
     warnings.filterwarnings("ignore", category=FutureWarning)  # trl 1.16 sets what transformers 6 will drop
     stop = threading.Event()
 
