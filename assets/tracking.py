@@ -116,7 +116,7 @@ class Tracker:
         }
         run = _find(client, experiment, {"temper.fingerprint": request.fingerprint}, unfinished=True)
         if run is None:
-            name = f"{request.node}/{request.fingerprint[:8]}"
+            name = f"{'/'.join(context.asset_key.path[1:])} {request.fingerprint[:8]}"
             run = client.create_run(experiment, run_name=name, tags=tags)
         for key, value in tags.items():
             client.set_tag(run.info.run_id, key, value)

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from types import FrameType
 
 from assets.tracking import Tracker
@@ -18,7 +19,7 @@ from training.mlflow_store import prepare_store
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 120.0
-_GRACE_SECONDS = 15.0
+_GRACE_SECONDS = 8.0
 
 
 def dev(dagster_port: int, mlflow_port: int) -> int:
@@ -32,14 +33,18 @@ def dev(dagster_port: int, mlflow_port: int) -> int:
     prepare_store(tracker.uri)
     with open_instance(home):
         pass
-    signal.signal(signal.SIGTERM, _interrupt)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _interrupt)
     dagster = ["dagster", "dev", "-m", "orchestration.definitions", "-h", _HOST, "-p", str(dagster_port)]
     mlflow = ["mlflow", "server", "--backend-store-uri", tracker.uri, "--workers", "1"]
     mlflow += ["--host", _HOST, "--port", str(mlflow_port)]
-    servers = [_serve(command) for command in (dagster, mlflow)]
+    logs = home / "logs"
+    logs.mkdir(exist_ok=True)
+    servers = [_serve(command, logs / f"{command[0]}.log") for command in (dagster, mlflow)]
     try:
+        print(f"Starting; messages of both: {logs}", flush=True)
         for name, url in urls.items():
-            _wait(url, servers)
+            _wait(url, servers, logs)
             print(f"{name:<8} {url}", flush=True)
         print("Ctrl-C stops both.", flush=True)
         while all(server.poll() is None for server in servers):
@@ -56,8 +61,11 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _serve(command: list[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-m", *command], text=True, start_new_session=True)
+def _serve(command: list[str], log: Path) -> "subprocess.Popen[str]":
+    with log.open("a") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=file, stderr=file, text=True, start_new_session=True
+        )
 
 
 def _refuse_taken(option: str, port: int) -> None:
@@ -66,7 +74,7 @@ def _refuse_taken(option: str, port: int) -> None:
             raise RecipeError(f"port {port} on {_HOST} is taken; choose another with {option}")
 
 
-def _wait(url: str, servers: "list[subprocess.Popen[str]]") -> None:
+def _wait(url: str, servers: "list[subprocess.Popen[str]]", logs: Path) -> None:
     """Until the server answers, or one of them has ended, or it is too late."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and all(server.poll() is None for server in servers):
@@ -75,4 +83,4 @@ def _wait(url: str, servers: "list[subprocess.Popen[str]]") -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    raise RecipeError(f"{url} does not answer; see its messages above")
+    raise RecipeError(f"{url} does not answer; see {logs}")

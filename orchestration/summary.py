@@ -65,12 +65,13 @@ class Summary:
         decision = read_decision(artifact)
         colour = _VERDICTS.get(decision.verdict, "yellow")
         self._console.print(f"\nVerdict  [bold {colour}]{decision.verdict}[/] against {decision.reference_kind}")
-        shown = [(t.outcome, t.sentence) for t in decision.tests] + [(f.outcome, f.sentence) for f in decision.floors]
-        for outcome, sentence in shown:
-            self._console.print(f"  {outcome:<12} {escape(sentence)}", soft_wrap=True)
-        if not decision.tests:
-            for reason in decision.reasons:
+        shown = {test.sentence: test.outcome for test in decision.tests}
+        shown |= {floor.sentence: floor.outcome for floor in decision.floors}
+        for reason in decision.reasons:
+            if reason not in shown:
                 self._console.print(f"  {escape(reason)}", soft_wrap=True)
+        for sentence, outcome in shown.items():
+            self._console.print(f"  {outcome:<12} {escape(sentence)}", soft_wrap=True)
         self._console.print(f"Report   {artifact.path / PAGE}", soft_wrap=True)
 
     def _registry(self) -> None:
