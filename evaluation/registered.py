@@ -1,0 +1,111 @@
+"""Checkpoints in the MLflow registry: one version per checkpoint, its bytes unchanged.
+
+A checkpoint is logged as a LoggedModel, PENDING until every file has arrived with the bytes of the
+record, and only then registered. What a crash left half-done is found again by the checkpoint's digest
+and finished. Only weights, configuration, tokenizer and template are copied: safetensors, JSON, text and
+jinja, nothing that could run code. Aliases and the ledger are left to `evaluation.promotion`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from evaluation.report import EvaluationError
+from lineage.hashing import file_digest
+from lineage.store import Artifact
+from training.mlflow_store import experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_ALLOWED = (".safetensors", ".json", ".jinja", ".txt")
+_DIGEST = "temper.checkpoint_digest"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model as this code needs it."""
+
+    name: str
+    version: str
+    source: str
+    tags: dict[str, str]
+
+    @classmethod
+    def of(cls, version: Any) -> Self:
+        """From MLflow's own ModelVersion."""
+        return cls(version.name, str(version.version), version.source, dict(version.tags))
+
+
+def version_with(client: "MlflowClient", name: str, checkpoint_digest: str) -> Registered | None:
+    """The version of `name` that holds this checkpoint, or None."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{_DIGEST}` = '{checkpoint_digest}'")
+    return Registered.of(found[0]) if found else None
+
+
+def find_or_create(
+    client: "MlflowClient", uri: str, home: Path, name: str, checkpoint: Artifact, tags: Mapping[str, str]
+) -> Registered:
+    """The version of `name` that holds `checkpoint`, its logged bytes compared with the record.
+
+    tags: what a new version says about itself. Raises EvaluationError if the registry's copy is damaged.
+    """
+    files = _files(checkpoint)
+    found = version_with(client, name, checkpoint.digest)
+    if found is not None:
+        _verify(found.source, files)
+        return found
+    source = (
+        f"models:/{_logged(client, experiment_id(uri, f'temper/{checkpoint.recipe}', home), name, checkpoint, files)}"
+    )
+    _verify(source, files)
+    import mlflow
+
+    _ensure_model(client, name)
+    return Registered.of(mlflow.register_model(source, name, tags=dict(tags)))
+
+
+def _logged(client: "MlflowClient", experiment: str, name: str, checkpoint: Artifact, files: Mapping[str, str]) -> str:
+    """Id of the LoggedModel that holds the checkpoint, made or finished now if need be."""
+    from mlflow.entities import LoggedModelStatus
+
+    known = client.search_logged_models([experiment], f"tags.`{_DIGEST}` = '{checkpoint.digest}'")
+    model = known[0] if known else None
+    if model is None:
+        tags = {_DIGEST: checkpoint.digest, "temper.fingerprint": checkpoint.fingerprint}
+        model = client.create_logged_model(experiment, name=name, tags=tags, model_type="checkpoint")
+    if model.status != LoggedModelStatus.READY:
+        for file in files:
+            client.log_model_artifact(model.model_id, str(checkpoint.path / file))
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return str(model.model_id)
+
+
+def _ensure_model(client: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _files(checkpoint: Artifact) -> dict[str, str]:
+    """sha256 by name of the files at the checkpoint's root that are part of its digest and allowed to leave."""
+    return {
+        name: entry["sha256"]
+        for name, entry in checkpoint.record["files"].items()
+        if "/" not in name and not entry["informative"] and name.endswith(_ALLOWED)
+    }
+
+
+def _verify(source: str, files: Mapping[str, str]) -> None:
+    """Compare the registry's copy with the record. Raises EvaluationError that names the first file that differs."""
+    import mlflow
+
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=source))
+    for name, sha256 in files.items():
+        if not (folder / name).is_file() or file_digest(folder / name) != sha256:
+            raise EvaluationError(f"{folder / name}: the registry's copy is not the checkpoint's; restore it")
