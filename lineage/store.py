@@ -149,15 +149,15 @@ class Store:
 
         config: the resolved config that really ran, `execution` included. metrics: JSON values.
         inputs: digest by input name. informative: glob patterns of files kept and checked but not
-        part of the digest (times, logs). drop: names in the work folder to delete first
+        part of the digest (times, logs). drop: names in the work folder to leave out and delete
         (resumable checkpoints).
         """
         work, final = self.work_path(request), self.object_path(request)
-        for name in drop:
-            shutil.rmtree(work / name, ignore_errors=True)
         files: dict[str, dict[str, Any]] = {}
         for file in sorted(p for p in work.rglob("*") if p.is_file() and p.name != RECORD):
             name = file.relative_to(work).as_posix()
+            if name.partition("/")[0] in drop:
+                continue
             files[name] = {
                 "size": file.stat().st_size,
                 "sha256": file_digest(file),
@@ -179,6 +179,8 @@ class Store:
             "files": files,
         }
         write_json(work / RECORD, record)
+        for name in drop:  # only now: a kill before this line can still resume from them
+            shutil.rmtree(work / name, ignore_errors=True)
         if final.exists():
             shutil.rmtree(final)
         os.rename(work, final)

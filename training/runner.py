@@ -57,13 +57,12 @@ def _read(job_file: Path) -> Job:
 
 
 def _do(job: Job, stop: threading.Event) -> None:
-    stage = _stage(job.kind)
     if (found := job.store.find(job.request)) is not None:
         job.store.point(job.ref, found)
         say(f"{job.ref}: is there already: {found.path}")
         return
-    execution = Execution.model_validate(job.execution)
-    _settle(execution)
+    stage = _stage(job.kind)
+    _settle(Execution.model_validate(job.execution))
     with job.store.building(job.request) as work:
         _clear(work)
         _verify_inputs(job)

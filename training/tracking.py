@@ -6,6 +6,7 @@ error; a tracking server that fails later is reported once and does not cost a t
 """
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -55,6 +56,7 @@ def run_log(tracking: Tracking | None) -> Iterator[RunLog]:
     from mlflow.exceptions import MlflowException
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
     client = MlflowClient(tracking.uri)
     try:
         client.get_run(tracking.run_id)

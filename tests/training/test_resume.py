@@ -46,10 +46,10 @@ def _set_when(stop: threading.Event, condition: Callable[[], object]) -> None:
     stop.set()
 
 
-def interrupt(job: Job, signum: int, after_s: float) -> "subprocess.Popen[str]":
-    """Start a job and send it a signal some time after its first checkpoint."""
+def interrupt(job: Job, signum: int, after_s: float, finished: int = 1) -> "subprocess.Popen[str]":
+    """Start a job and send it a signal some time after it has finished so many checkpoints."""
     process = start(job.write())
-    wait_for(lambda: checkpoints(job), process)
+    wait_for(lambda: len(checkpoints(job)) >= finished, process)
     time.sleep(after_s)
     os.kill(process.pid, signum)
     process.wait(timeout=60)
@@ -80,7 +80,7 @@ def test_a_stop_saves_and_resumes_bit_equal_even_past_a_damaged_checkpoint(
     tiny_base: Path, tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
     job = KINDS["sft"](tiny_base, tmp_path)
-    process = interrupt(job, signal.SIGTERM, 0.05)
+    process = interrupt(job, signal.SIGTERM, 0.05, finished=2)
     assert process.returncode == INTERRUPTED
     older, newest = checkpoints(job)
     copy = tmp_path / "copy"
