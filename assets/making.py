@@ -4,6 +4,7 @@ All three end alike: a handle, its ref moved (never by an override, never past a
 link to the MLflow run that made it.
 """
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -101,6 +102,7 @@ def _sealed(store: Store, job: Job, ended: Ended) -> Artifact:
             return artifact
         raise dg.Failure(f"{who}: the job reported success but sealed nothing", allow_retries=False)
     if ended.status == REFUSED:
+        shutil.rmtree(store.work_path(job.request), ignore_errors=True)
         raise dg.Failure(ended.stdout.rpartition(_ERROR)[2].strip(), allow_retries=False)
     how = "was stopped" if ended.status == INTERRUPTED else f"failed with exit status {ended.status}"
     raise dg.RetryRequested(max_retries=_RETRIES) from dg.Failure(

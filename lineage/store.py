@@ -211,7 +211,11 @@ class Store:
         if found is None:
             with self.building(request) as work:
                 _empty(work)
-                metrics = make(work)
+                try:
+                    metrics = make(work)
+                except BaseException:
+                    shutil.rmtree(work)
+                    raise
                 found = self.seal(request, config=config, metrics=metrics, inputs=inputs)
         self.point(ref or request.node, found)
         return found

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -31,10 +31,21 @@ _FAILURE = "dagster._core.definitions.events.Failure: "
 
 
 class Display:
-    """Prints what happens to each node of a run; `failures` holds the message of each that failed."""
+    """Prints what happens to each node of a run; `failures` holds the message of each that failed.
 
-    def __init__(self, instance: dg.DagsterInstance, run_id: str, recipe: str, console: Console) -> None:
+    on_failure: called once, from another thread, when the first node has failed.
+    """
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        run_id: str,
+        recipe: str,
+        console: Console,
+        on_failure: Callable[[], None],
+    ) -> None:
         self.failures: dict[str, str] = {}
+        self._on_failure = on_failure
         self._instance, self._run_id, self._recipe = instance, run_id, recipe
         self._console = console
         self._status = self._console.status(f"[bold]{recipe}[/] starting") if self._console.is_terminal else None
@@ -101,8 +112,10 @@ class Display:
         elif again:
             self._line(node, f"[yellow]failed, once more:[/] {escape(message)}")
         else:
-            self.failures[node] = message
             self._line(node, "[red]failed[/]")
+            if not self.failures:
+                self._on_failure()
+            self.failures[node] = message
 
     def _progress(self, node: str, message: str) -> None:
         """A line that the node's process wrote for people."""

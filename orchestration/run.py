@@ -1,11 +1,12 @@
 """`run`: one recipe's graph, materialized in the instance by this process, with its progress on the terminal.
 
 The run is an ordinary Dagster run: the UI shows it live and afterwards. Each step is a process of its
-own, as when launched from the UI. Ctrl-C ends it cleanly: a trainer writes a checkpoint and the same
-command goes on from there.
+own, as when launched from the UI. Ctrl-C, and a node that fails, end it cleanly: a trainer
+writes a checkpoint and the same command goes on from there.
 """
 
 import os
+import signal
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ from recipes.load import SHIPPED, RecipeError
 
 @dataclass(frozen=True)
 class Finished:
-    """How a run ended. failures: message by node. log: what its processes wrote."""
+    """How a run ended: by itself, by a first failure, or by a person.
+
+    failures: message by node. log: what its processes wrote.
+    """
 
     pipeline: Pipeline
     run_id: str
@@ -77,12 +81,15 @@ def run(
     with open_instance(home) as instance:
         run_id = str(uuid.uuid4())
         log = home / "runs" / f"{run_id}.log"
-        with quiet_terminal(log) as console, Display(instance, run_id, pipeline.name, console) as display:
+        with (
+            quiet_terminal(log) as console,
+            Display(instance, run_id, pipeline.name, console, on_failure=_stop) as display,
+        ):
             interrupted = _execute(job, instance, run_id, keys, config)
         free_slots(instance, run_id)
         finished = instance.get_run_by_id(run_id)
         success = finished is not None and finished.status is dg.DagsterRunStatus.SUCCESS
-        return Finished(pipeline, run_id, success, interrupted, display.failures, log)
+        return Finished(pipeline, run_id, success, interrupted and not display.failures, display.failures, log)
 
 
 def _execute(
@@ -107,6 +114,11 @@ def _execute(
     if interrupted:
         instance.report_run_canceled(run, "Interrupted from the terminal.")
     return interrupted
+
+
+def _stop() -> None:
+    """What is left can come to no decision: do not let it compute for minutes before the message is read."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _was_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -86,13 +86,20 @@ def load_recipes(folder: Path = SHIPPED) -> dict[str, tuple[Path, Recipe]]:
 
 def _explain(where: str, problem: Any) -> str:
     """One pydantic error as `where: field: what is wrong (mend)`."""
-    field = ".".join(str(part) for part in problem["loc"])
+    field = ".".join(_location(problem["loc"]))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "unknown key" + _suggestion(problem["loc"])
     elif problem["type"] != "value_error" and problem["type"] != "missing":
         message += f", found {problem['input']!r}"
     return f"{where}: {field}: {message}" if field else f"{where}: {message}"
+
+
+def _location(loc: tuple[Any, ...]) -> list[str]:
+    """The path as it is in the file: pydantic puts a union's tag after a stage's and a task's name."""
+    tagged = {("stages",): 2, ("evaluation", "tasks"): 3}
+    tags = [depth for prefix, depth in tagged.items() if loc[: len(prefix)] == prefix]
+    return [str(part) for depth, part in enumerate(loc) if depth not in tags]
 
 
 def _suggestion(loc: tuple[Any, ...]) -> str:

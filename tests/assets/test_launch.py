@@ -53,8 +53,8 @@ def test_what_is_built_on_an_override_is_overridden(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"learning_rat": 0.1}, r"stages\.sft\.sft\.learning_rat: unknown key; did you mean 'learning_rate'"),
-        ({"learning_rate": 7}, r"stages\.sft\.sft\.learning_rate: .*less than 1"),
+        ({"learning_rat": 0.1}, r"stages\.sft\.learning_rat: unknown key; did you mean 'learning_rate'"),
+        ({"learning_rate": 7}, r"stages\.sft\.learning_rate: .*less than 1"),
         ({"execution": {"micro_batch": 3}}, "not a multiple"),
         ({"start": "dpo"}, r"stages\.sft\.start: decides the graph's edges"),
     ],

@@ -159,7 +159,7 @@ def test_a_mistake_is_one_message_without_a_traceback(state: State) -> None:
     environment = {**os.environ, "TEMPER_HOME": str(state.home)}
     done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "stages.dpo.dpo.betta: unknown key; did you mean 'beta'?" in done.stderr
+    assert "stages.dpo.betta: unknown key; did you mean 'beta'?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
