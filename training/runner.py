@@ -24,6 +24,7 @@ from training.tracking import RunLog, run_log
 
 _CHECKPOINTS = "checkpoints"
 _HISTORY = "history.json"
+_NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
 
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
 
@@ -67,7 +68,7 @@ def _do(job: Job, stop: threading.Event) -> None:
         _clear(work)
         _verify_inputs(job)
         with run_log(job.tracking) as log:
-            log.params(job.config)
+            log.params({name: value for name, value in job.config.items() if name not in _NOT_PARAMS})
             log.tags({f"execution.{name}": value for name, value in job.execution.items()})
             metrics = stage(job, work, log, stop)
             log.metrics({name: value for name, value in metrics.items() if _is_number(value)}, metrics.get("steps", 0))
