@@ -1,4 +1,4 @@
-"""`python -m orchestration run RECIPE`, `… dev`, `… explain RECIPE NODE`."""
+"""`python -m orchestration run RECIPE` and `python -m orchestration dev`."""
 
 import argparse
 import sys

@@ -77,4 +77,4 @@ def write_recipe(folder: Path, name: str = "tiny", **changes: dict[str, Any]) ->
 
 
 def pipeline(folder: Path, **changes: dict[str, Any]) -> Pipeline:
-    return Pipeline.load(write_recipe(folder, **changes))
+    return Pipeline.load(write_recipe(folder, "tiny", **changes))
