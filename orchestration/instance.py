@@ -18,6 +18,9 @@ _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+PRELOAD_RECIPE = "TEMPER_PRELOAD_RECIPE"
+"""Environment variable for `orchestration.preload`: the recipe file whose job will be run."""
+
 PROCESS_TAG = "temper/process"
 """Run tag of `python -m orchestration run`: pid and start time of the process that executes the run."""
 

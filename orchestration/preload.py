@@ -1,14 +1,17 @@
-"""What every step needs, imported once in the process that steps are forked from: a step then starts in half a second.
+"""What every step needs, imported once in the process that steps are forked from: a step then costs half a second.
 
-MLflow starts no threads with telemetry off, and no database is opened here, so that forking is safe.
+MLflow starts no threads with telemetry off, and no database is opened here, so that forking is safe. This
+process ends with its run worker, and the steps with this process: no step outlives a killed run.
 """
 
+import ctypes
 import importlib
 import os
+import signal
+import sys
 from pathlib import Path
 
-RECIPE = "TEMPER_PRELOAD_RECIPE"
-"""Environment variable: the recipe file whose job will be run; the whole code location without it."""
+from orchestration.instance import PRELOAD_RECIPE
 
 _LATE = (
     "alembic.command",
@@ -22,18 +25,24 @@ _LATE = (
     "sqlalchemy.dialects.sqlite",
     "upath",
 )
-"""What Dagster and MLflow import only when used: 0.8 s of every step otherwise."""
+"""What Dagster and MLflow import only when used: with the recipe, 1.9 of 2.3 CPU seconds of a step."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def preload() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     for module in _LATE:
         importlib.import_module(module)
-    recipe = os.environ.get(RECIPE)
+    recipe = os.environ.get(PRELOAD_RECIPE)
     if recipe is None:
         importlib.import_module("orchestration.definitions")
     elif Path(recipe).is_file():
         importlib.import_module("orchestration.run").recipe_job(recipe)
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        os.register_at_fork(after_in_child=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0))
 
 
 preload()

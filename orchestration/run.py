@@ -21,7 +21,7 @@ from assets.launch import Launch, resolve_stage
 from assets.pipeline import Pipeline
 from lineage.job import home_folder
 from orchestration.display import Display, quiet_terminal
-from orchestration.instance import PROCESS_TAG, free_slots, open_instance, prepare_home, this_process
+from orchestration.instance import PRELOAD_RECIPE, PROCESS_TAG, free_slots, open_instance, prepare_home, this_process
 from orchestration.wiring import build
 from recipes.load import SHIPPED, RecipeError
 
@@ -74,7 +74,7 @@ def run(
     """
     pipeline = Pipeline.load(path)
     home = prepare_home()
-    os.environ["TEMPER_PRELOAD_RECIPE"] = str(pipeline.path)
+    os.environ[PRELOAD_RECIPE] = str(pipeline.path)
     keys = _selected(build([pipeline], home), pipeline, select)
     config = _run_config(pipeline, keys, force, overrides or {})
     job = dg.build_reconstructable_job(__package__ + ".run", "recipe_job", (str(pipeline.path),))

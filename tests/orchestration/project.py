@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lineage.store import Artifact, Store
 from tests.assets.made_pipeline import FIELDS, write_recipe
 from tests.tiny import conversation
@@ -45,9 +47,20 @@ class Project:
         return Outcome(done.stdout, jobs, time.monotonic() - began)
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments)
+        stdout, stderr = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "orchestration", "run", str(self.recipe), *arguments]
         environment = {**os.environ, "TEMPER_HOME": str(self.home), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    def job_processes(self) -> list[int]:
+        """Pids of training and evaluation processes on this project's state."""
+        found = psutil.process_iter(["cmdline"])
+        return [p.pid for p in found if any(str(self.home) in part for part in p.info["cmdline"] or ())]
 
     def ref(self, node: str) -> Artifact:
         artifact = self.store.ref("tiny", node)
