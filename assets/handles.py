@@ -4,6 +4,8 @@ The I/O manager notes which artefact an asset handed over in which run, so that 
 exactly the rest of its own run. Outside that run the refs decide, which no override ever moves.
 """
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,7 @@ class Handles(dg.IOManager):
         upstream = context.upstream_output
         note = self._note(upstream.run_id, key) if upstream is not None else None
         if note is not None and note.is_file():
-            return self._noted(note)
+            return noted_artifact(self._store, note)
         recipe, *node = key.path
         artifact = self._store.ref(recipe, "/".join(node))
         if artifact is None:
@@ -49,9 +51,6 @@ class Handles(dg.IOManager):
                 allow_retries=False,
             )
         return artifact
-
-    def _noted(self, note: Path) -> Artifact:
-        return noted_artifact(self._store, note)
 
     def _note(self, run_id: str, key: dg.AssetKey) -> Path:
         return note_path(self._store.home, run_id, key)
@@ -63,10 +62,7 @@ def note_path(home: Path, run_id: str, key: dg.AssetKey) -> Path:
 
 
 def noted_artifact(store: Store, note: Path) -> Artifact:
-    """The artefact of a note. Raises StoreError if it is gone."""
-    import json
-    from dataclasses import replace
-
+    """The artefact of a note. Raises dg.Failure if it is gone."""
     noted = json.loads(note.read_text(encoding="utf-8"))
     try:
         return replace(store.open(store.home / noted["object"]), overridden=noted["overridden"])

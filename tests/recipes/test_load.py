@@ -55,7 +55,11 @@ def test_recipes_are_called_after_their_files() -> None:
         ("stages.sft.learning_rte", 1e-3, "stages.sft.learning_rte: unknown key; did you mean 'learning_rate'?"),
         ("stages.dpo.beta", -1, "stages.dpo.beta: Input should be greater than 0, found -1"),
         ("mixtures.chat.shares.safety", 0.2, "mixtures.chat: shares sum to 1.1, not to 1"),
-        ("mixtures.chat.shares", {"general": 0.6, "safety": 0.3, "poetry": 0.1}, "mixtures.chat.shares.poetry: no source has this"),
+        (
+            "mixtures.chat.shares",
+            {"general": 0.6, "safety": 0.3, "poetry": 0.1},
+            "mixtures.chat.shares.poetry: no source has this",
+        ),
         ("sources.alpaca_en.uri", "s4://bucket/file", "sources.alpaca_en: uri scheme 's4://' is not known"),
         ("sources.alpaca_en.sha256", ..., "sources.alpaca_en: a pypi uri needs sha256"),
         ("sources.sums.uri", "gym://chain_sum?seed=1", "a gym uri needs a whole number 'size'"),
