@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from evaluation.page import render_page
 
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
@@ -14,6 +13,7 @@ from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import TrackedRun, Tracker
 from evaluation import gate
+from evaluation.page import render_page
 from evaluation.report import Report
 from lineage.store import Artifact, Request, Store
 from recipes.schema import identity
