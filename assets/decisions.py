@@ -13,7 +13,7 @@ from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import TrackedRun, Tracker
 from evaluation import gate
-from evaluation.page import render_page
+from evaluation.page import render_page, summary_markdown
 from evaluation.report import Report
 from lineage.store import Artifact, Request, Store
 from recipes.schema import identity
@@ -100,11 +100,23 @@ def _decide(
         reference_kind="base" if against_base else "champion",
         overridden=overridden,
     )
-    context = {"recipe": pipeline.name, "description": pipeline.recipe.description}
-    page = render_page(found, reports, _histories(checkpoints), context)
+    page = render_page(found, reports, _histories(checkpoints), _context(pipeline, artifacts, checkpoints))
     (work / DECISION).write_text(found.to_json(), encoding="utf-8")
     (work / PAGE).write_text(page, encoding="utf-8")
     return {"verdict": found.verdict, "reasons": list(found.reasons), "reference_kind": found.reference_kind}
+
+
+def _context(pipeline: Pipeline, reports: dict[str, Artifact], checkpoints: dict[str, Artifact]) -> dict[str, Any]:
+    """What the page says beside the scores: what it cost, and under which licences the texts are."""
+    recipe = pipeline.recipe
+    sources = {name: {"group": source.group, "licence": source.licence} for name, source in recipe.sources.items()}
+    made = {**checkpoints, **{f"report on {name}": report for name, report in reports.items() if name != "reference"}}
+    return {
+        "recipe": pipeline.name,
+        "description": recipe.description,
+        "work": {name: artifact.metrics for name, artifact in made.items()},
+        "sources": {"base model": {"group": "weights", "licence": recipe.model.licence}, **sources},
+    }
 
 
 def _histories(checkpoints: dict[str, Artifact]) -> dict[str, list[dict[str, Any]]]:
@@ -113,5 +125,7 @@ def _histories(checkpoints: dict[str, Artifact]) -> dict[str, list[dict[str, Any
 
 
 def _page(artifact: Artifact) -> dict[str, Any]:
-    page = artifact.path / PAGE
-    return {"page": dg.MetadataValue.url(page.as_uri())}
+    return {
+        "summary": dg.MetadataValue.md(summary_markdown(read_decision(artifact))),
+        "page": dg.MetadataValue.url((artifact.path / PAGE).as_uri()),
+    }

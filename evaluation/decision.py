@@ -90,6 +90,11 @@ class Decision(Part):
     tests: list[Test]
     floors: list[Floor]
 
+    @property
+    def checks(self) -> "list[Test | Floor]":
+        """Everything that took part in the verdict."""
+        return [*self.tests, *self.floors]
+
     def to_json(self) -> str:
         """The decision as canonical JSON; `fingerprint` of the same values is its digest."""
         return canonical_json(self.model_dump(mode="json"))

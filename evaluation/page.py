@@ -8,36 +8,26 @@ engine. Answers to prompts that must not be kept are not in the reports, so they
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
+from evaluation.answers import Shown, side_by_side
 from evaluation.decision import Decision, Test, Verdict
 from evaluation.gate import compare
-from evaluation.plots import OUTCOME_COLOURS, curves, forest, scores
-from evaluation.report import Report, Sample
-from evaluation.wording import allowance
+from evaluation.plots import curves, forest, scores
+from evaluation.report import Report
+from evaluation.wording import allowance, headline
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_EACH_WAY = 3
-_LONGEST_TEXT = 700
 _REFERENCE = "reference"
-
-_HEADLINES: dict[Verdict, str] = {
-    "pass": "{candidate} may become champion: it is better on {target} and no guard got worse beyond its margin.",
-    "fail": "{candidate} must not become champion: a test or the way it was trained speaks against it.",
-    "inconclusive": "{candidate} does not become champion: the evaluation is too small to tell.",
-    "incomparable": "{candidate} does not become champion: the reports were not made alike.",
-    "invalid": "{candidate} does not become champion: a report cannot be trusted.",
+_MIB = 1 << 20
+_BADGES: dict[Verdict, str] = {
+    "pass": "#00795a",
+    "fail": "#b3470a",
+    "inconclusive": "#8a6100",
+    "incomparable": "#57616b",
+    "invalid": "#b3470a",
 }
-
-
-class Shown(TypedDict):
-    """One item as the page shows it: what was asked, and what each checkpoint answered with its score."""
-
-    metric: str
-    change: str
-    prompt: str
-    target: str
-    answers: list[tuple[str, str, float]]
+_TOLD_APART = ("recipe", "description", "work", "sources")
 
 
 def render_page(
@@ -49,38 +39,44 @@ def render_page(
     """The page as HTML.
 
     reports: by the name a person knows a checkpoint by; "reference" may name a report again. histories: log
-    history of each training stage. context: `recipe`, `description`, and what else to list under conditions.
+    history of each training stage. context: `recipe`, `description`; `work`, metrics of what was made, by
+    name (wall_s, tokens, tokens_per_s, peak_memory_bytes, device, …); `sources`, {group, licence} by name;
+    everything else is listed under conditions.
     """
-    from jinja2 import Environment, FileSystemLoader
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    names = _distinct(reports)
-    metrics = list(dict.fromkeys(metric for report in names.values() for metric in report.results))
+    names = _distinct(decision, reports)
+    metrics = _in_order(decision, names)
     shared = [metric for metric in metrics if all(metric in report.results for report in names.values())]
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
-    environment.filters |= {"percent": lambda value: f"{100 * value:.1f} %", "points": lambda v: f"{100 * v:+.1f}"}
+    environment.filters |= {"percent": _percent, "points": _points, "duration": _duration, "number": _number}
     page: str = environment.get_template("decision.html.jinja").render(
         decision=decision,
+        promotion=decision.promotion,
         headline=headline(decision),
-        colours={**OUTCOME_COLOURS, "incomparable": "#808890", "invalid": "#d55e00"},
-        widths=_widths(decision),
+        findings=_findings(decision),
+        badge=_BADGES[decision.verdict],
+        widths=_widths(decision, names),
         names=names,
         metrics=metrics,
-        tests=[*decision.tests, *_context_tests(decision, names)],
+        tests=[*_gating(decision), *_context_tests(decision, names)],
         forest=forest(decision.tests) if decision.tests else None,
         scores=scores(names, shared) if shared else None,
         curves={name: curves(history) for name, history in histories.items() if history},
-        shown=_shown(decision, names, reports),
-        context=context,
+        shown=_answers(decision, reports, names, metrics),
+        recipe=context.get("recipe", ""),
+        description=context.get("description", ""),
+        work=_work(context.get("work", {})),
+        sources=context.get("sources", {}),
+        more={name: value for name, value in context.items() if name not in _TOLD_APART},
     )
     return page
-
-
-def headline(decision: Decision) -> str:
-    """The verdict in one sentence."""
-    promotion = decision.promotion
-    return _HEADLINES[decision.verdict].format(candidate=promotion.candidate, target=promotion.target.metric)
 
 
 def summary_markdown(decision: Decision) -> str:
@@ -89,82 +85,109 @@ def summary_markdown(decision: Decision) -> str:
     return "\n".join(lines)
 
 
-def _distinct(reports: Mapping[str, Report]) -> dict[str, Report]:
-    """Reports without the second name of one that is there under its own; a champion of its own is called so."""
+def _distinct(decision: Decision, reports: Mapping[str, Report]) -> dict[str, Report]:
+    """Reports without the second name of one that is there under its own; else the reference by what it is."""
     own = {name: report for name, report in reports.items() if name != _REFERENCE}
     reference = reports.get(_REFERENCE)
-    if reference is not None and reference.report_id not in {report.report_id for report in own.values()}:
-        return {"champion": reference, **own}
-    return own
+    if reference is None or reference.report_id in {report.report_id for report in own.values()}:
+        return own
+    name = decision.reference_kind if decision.reference_kind not in own else _REFERENCE
+    return {name: reference, **own}
 
 
-def _widths(decision: Decision) -> list[str]:
+def _in_order(decision: Decision, names: Mapping[str, Report]) -> list[str]:
+    """All metrics of the reports: the target, the guards, then the others."""
+    judged = [decision.promotion.target.metric, *(guard.metric for guard in decision.promotion.guards)]
+    known = dict.fromkeys(metric for report in names.values() for metric in report.results)
+    return [metric for metric in dict.fromkeys([*judged, *known]) if metric in known]
+
+
+def _findings(decision: Decision) -> list[tuple[str, str]]:
+    """Every reason with the outcome it stands for, in the decision's order."""
+    outcomes = {check.sentence: check.outcome for check in decision.checks}
+    return [(outcomes.get(reason, decision.verdict), reason) for reason in decision.reasons]
+
+
+def _widths(decision: Decision, names: Mapping[str, Report]) -> list[str]:
     """How wide the margins are, in words."""
-    guards = [
-        f"{guard.metric} may lose up to {allowance(guard.margin)}"
-        + (f" and is bounded at {guard.floor:.0%}" if guard.floor is not None else "")
-        for guard in decision.promotion.guards
-    ]
     target = decision.promotion.target
-    return [f"{target.metric} must gain more than {allowance(target.min_gain)}", *guards]
+    known = {metric: result for report in names.values() for metric, result in report.results.items()}
+    widths = [f"{target.metric} must gain more than {allowance(target.min_gain)}"]
+    for guard in decision.promotion.guards:
+        width = f"{guard.metric} may lose up to {allowance(guard.margin)}"
+        if guard.floor is not None and guard.metric in known:
+            side = "fall below" if known[guard.metric]["higher_is_better"] else "rise above"
+            width += f" and not {side} {guard.floor:.0%}"
+        widths.append(width)
+    return widths
 
 
-def _context_tests(decision: Decision, names: Mapping[str, Report]) -> list[Test]:
-    """The other stages against base on the target: shown, not part of the verdict."""
+def _gating(decision: Decision) -> list[tuple[str, Test]]:
+    return [(f"{decision.promotion.candidate} vs {test.against}", test) for test in decision.tests]
+
+
+def _context_tests(decision: Decision, names: Mapping[str, Report]) -> list[tuple[str, Test]]:
+    """The other stages against base on the target: shown, no part of the verdict."""
     base, metric = names.get("base"), decision.promotion.target.metric
     if base is None or decision.verdict in ("invalid", "incomparable"):
         return []
-    others = [name for name in names if name not in ("base", "champion", decision.promotion.candidate)]
+    rest = {
+        name: made for name, made in names.items() if name not in ("base", "champion", decision.promotion.candidate)
+    }
+    items = _items(base, metric)
+    alpha, power = decision.promotion.alpha, decision.promotion.power
     return [
-        compare(names[name], base, metric, decision.promotion.alpha).model_copy(update={"against": f"base ({name})"})
-        for name in others
+        (f"{name} vs base", compare(made, base, metric, alpha, power=power))
+        for name, made in rest.items()
+        if made.valid and _items(made, metric) == items
     ]
 
 
-def _shown(decision: Decision, names: Mapping[str, Report], reports: Mapping[str, Report]) -> list[Shown]:
-    """Items whose text is kept: what the candidate won, lost and left the same, a few of each per metric."""
+def _items(report: Report, metric: str) -> dict[str, str]:
+    """Prompt by item of one metric: equal for reports that can be paired."""
+    return {r["doc_hash"]: r["prompt_hash"] for r in report.rows if f"{r['task']}/{r['metric']}" == metric}
+
+
+def _answers(
+    decision: Decision, reports: Mapping[str, Report], names: Mapping[str, Report], metrics: list[str]
+) -> list[Shown]:
     candidate = reports.get(decision.promotion.candidate) or reports.get("candidate")
     before = reports.get(_REFERENCE) or reports.get("base")
-    if candidate is None or before is None:
-        return []
-    indexed = {name: _by_item(report) for name, report in names.items()}
-    ours, theirs = _by_item(candidate), _by_item(before)
-    shown: list[Shown] = []
-    for metric in dict.fromkeys((row["task"], row["metric"]) for row in candidate.rows):
-        items = [key for key in ours if key[:2] == metric and key in theirs and _has_text(ours[key])]
-        for change, sign in (("won", 1), ("lost", -1), ("as before", 0)):
-            changed = [key for key in items if _sign(ours[key]["score"] - theirs[key]["score"], ours[key]) == sign]
-            shown += [_item(key, change, indexed) for key in changed[: _EACH_WAY if sign else 1]]
-    return shown
+    return side_by_side(names, candidate, before, metrics) if candidate and before else []
 
 
-def _item(
-    key: tuple[str, str, str], change: str, indexed: Mapping[str, Mapping[tuple[str, str, str], Sample]]
-) -> Shown:
-    rows = {name: items[key] for name, items in indexed.items() if key in items}
-    first = next(iter(rows.values()))
-    return Shown(
-        metric=f"{key[0]}/{key[1]}",
-        change=change,
-        prompt=_cut(first.get("prompt")),
-        target=_cut(first.get("target")),
-        answers=[(name, _cut(row.get("response")), row["score"]) for name, row in rows.items()],
-    )
+def _work(work: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was made, how long it took and on what; absent figures are None."""
+    return [
+        {
+            "name": name,
+            "wall_s": metrics.get("wall_s"),
+            "steps": metrics.get("steps"),
+            "tokens": metrics.get("tokens"),
+            "tokens_per_s": metrics.get("tokens_per_s"),
+            "memory_mib": metrics["peak_memory_bytes"] / _MIB if "peak_memory_bytes" in metrics else None,
+            "device": metrics.get("device"),
+        }
+        for name, metrics in work.items()
+    ]
 
 
-def _by_item(report: Report) -> dict[tuple[str, str, str], Sample]:
-    return {(row["task"], row["metric"], row["doc_hash"]): row for row in report.rows}
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
 
 
-def _has_text(row: Sample) -> bool:
-    return row.get("prompt") is not None and row.get("response") is not None
+def _points(value: float) -> str:
+    """A difference in percentage points, with a real minus sign and no minus zero."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
-def _sign(difference: float, row: Sample) -> int:
-    better = difference if row["higher_is_better"] else -difference
-    return (better > 0) - (better < 0)
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def _cut(text: str | None) -> str:
-    text = text or ""
-    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …"
+def _number(value: float | None) -> str:
+    """A count with a space between thousands."""
+    return "–" if value is None else f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")

@@ -7,10 +7,12 @@ searched. Colours are those of Okabe and Ito (2008), told apart with every kind 
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from evaluation.decision import Outcome, Test
 from evaluation.report import Report
+from evaluation.wording import allowance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +22,8 @@ _INK = "#808890"
 _SERIES = ("#9aa3ad", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
 OUTCOME_COLOURS: dict[Outcome, str] = {"pass": "#009e73", "fail": "#d55e00", "inconclusive": "#e69f00"}
 _POINTS = 100
+_SMOOTH_FROM = 20
+"""Fewer points than these are read as they are."""
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "temper",
@@ -37,17 +41,21 @@ _STYLE = {
 
 
 def forest(tests: Sequence[Test]) -> str:
-    """Paired differences with their two one-sided bounds; the tick is what the lower bound must exceed."""
-    with _figure(8.6, 0.8 + 0.42 * len(tests)) as (figure, axes, svg):
+    """Paired differences with their two one-sided bounds, beside what each test allows or asks for."""
+    with _figure(10.4, 0.9 + 0.44 * len(tests)) as (figure, axes, svg):
         for place, test in enumerate(reversed(tests)):
-            colour = OUTCOME_COLOURS[test.outcome]
+            colour, threshold = OUTCOME_COLOURS[test.outcome], _POINTS * test.threshold
+            axes.plot([threshold, 0], [place, place], color=_INK, linewidth=12, alpha=0.22, solid_capstyle="butt")
+            axes.plot(threshold, place, "|", color=_INK, markersize=17, markeredgewidth=2)
             axes.plot([_POINTS * test.lower, _POINTS * test.upper], [place, place], color=colour, linewidth=2.5)
             axes.plot(_POINTS * test.gain, place, "o", color=colour, markersize=7)
-            axes.plot(_POINTS * test.threshold, place, "|", color=_INK, markersize=17, markeredgewidth=2)
+            asked = "may lose up to" if test.role == "guard" else "must gain more than"
+            beside = f"{asked} {allowance(abs(test.threshold))}"
+            axes.text(1.02, place, beside, transform=axes.get_yaxis_transform(), va="center", clip_on=False)
         axes.axvline(0, color=_INK, linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(tests)), [f"{t.metric} vs {t.against}" for t in reversed(tests)])
         axes.set_ylim(-0.6, len(tests) - 0.4)
-        axes.set_xlabel("points better (right) or worse (left); grey tick: what the lower bound must exceed")
+        axes.set_xlabel("points better (right) or worse (left) · grey: what may be lost, or must be gained")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         figure.tight_layout()
@@ -59,7 +67,7 @@ def scores(reports: Mapping[str, Report], metrics: Sequence[str]) -> str:
     import numpy as np
 
     width = 0.8 / max(1, len(reports))
-    with _figure(8.6, 3.2) as (figure, axes, svg):
+    with _figure(10.4, 3.4) as (figure, axes, svg):
         for index, (name, report) in enumerate(reports.items()):
             known = [report.results[metric] for metric in metrics]
             means = np.array([result["mean"] for result in known]) * _POINTS
@@ -76,19 +84,38 @@ def scores(reports: Mapping[str, Report], metrics: Sequence[str]) -> str:
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> str:
-    """Loss by step; with preference training also the margin between chosen and rejected rewards."""
-    steps = [entry.get("step", index + 1) for index, entry in enumerate(history)]
-    with _figure(4.2, 2.5) as (figure, axes, svg):
-        axes.plot(steps, [entry["loss"] for entry in history], color=_SERIES[2], linewidth=1.6)
+    """Loss by step, with its running mean; in preference training also the margin of chosen over rejected rewards."""
+    from matplotlib.ticker import MaxNLocator
+
+    with _figure(5, 2.7) as (figure, axes, svg):
+        steps, losses = _series(history, "loss")
+        smooth = len(losses) >= _SMOOTH_FROM
+        axes.plot(steps, losses, color=_SERIES[2], linewidth=1 if smooth else 1.8, alpha=0.4 if smooth else 1)
+        if smooth:
+            axes.plot(steps, _running_mean(losses), color=_SERIES[2], linewidth=2)
         axes.set_xlabel("step")
-        axes.set_ylabel("loss")
-        if history and "rewards/margins" in history[0]:
+        axes.set_ylabel("loss", color=_SERIES[2])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        steps, margins = _series(history, "rewards/margins")
+        if steps:
             other = axes.twinx()
-            other.plot(steps, [e["rewards/margins"] for e in history], color=_SERIES[5], linewidth=1.6)
+            other.plot(steps, margins, color=_SERIES[5], linewidth=1.6)
             other.set_ylabel("reward margin", color=_SERIES[5])
             other.spines["right"].set_visible(True)
         figure.tight_layout()
     return svg.getvalue()
+
+
+def _series(history: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """Steps and values of one logged number; entries without it (a final summary) are left out."""
+    entries = [entry for entry in history if name in entry]
+    return [entry["step"] for entry in entries], [entry[name] for entry in entries]
+
+
+def _running_mean(values: Sequence[float]) -> list[float]:
+    """Each value's mean with its neighbours, a tenth of the series in all."""
+    reach = max(1, len(values) // 20)
+    return [fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
 
 
 @contextmanager

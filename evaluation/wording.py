@@ -4,7 +4,27 @@ Differences of shares are called points (percentage points). Every number is one
 nothing is judged here.
 """
 
-from evaluation.decision import Floor, Test
+from evaluation.decision import Decision, Floor, Outcome, Test
+
+_NO_DIFFERENT = "no different"
+_OTHERS = {"champion": "the champion", "anchor": "base, the anchor"}
+
+
+def headline(decision: Decision) -> str:
+    """The verdict in one sentence that names what it hangs on."""
+    who, target = decision.promotion.candidate, decision.promotion.target.metric
+    if decision.verdict == "pass":
+        guards = "and no guard got worse beyond its margin" if decision.promotion.guards else "with no guards to keep"
+        return f"{who} may become champion: it is better on {target} {guards}."
+    if decision.verdict == "invalid":
+        return f"{who} does not become champion: a report cannot be trusted."
+    if decision.verdict == "incomparable":
+        return f"{who} does not become champion: the reports were not made alike."
+    if decision.verdict == "inconclusive":
+        return f"{who} does not become champion yet: too few items to tell about {_named(decision, 'inconclusive')}."
+    if failed := _named(decision, "fail"):
+        return f"{who} must not become champion: {failed} did not hold."
+    return f"{who} must not become champion: it was trained with launch overrides that the recipe does not allow."
 
 
 def test_sentence(test: Test, alpha: float, power: float) -> str:
@@ -31,7 +51,7 @@ def floor_sentence(floor: Floor, n: int, alpha: float) -> str:
 def points(gain: float) -> str:
     """A difference as `12.5 points better`, `3.0 points worse` or `no different`."""
     if round(gain * 100, 1) == 0:
-        return "no different"
+        return _NO_DIFFERENT
     return f"{abs(gain) * 100:.1f} points {'better' if gain > 0 else 'worse'}"
 
 
@@ -40,8 +60,14 @@ def allowance(margin: float) -> str:
     return f"{round(margin * 100, 2):g} points"
 
 
+def _named(decision: Decision, outcome: Outcome) -> str:
+    """The metrics with this outcome, as in `a, b and c`."""
+    *most, last = dict.fromkeys(check.metric for check in decision.checks if check.outcome == outcome) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def _gain_sentence(test: Test, sure: str) -> str:
-    seen = f"{test.metric}: {points(test.gain)} {_versus(test)} ({test.reference:.1%} → {test.candidate:.1%})"
+    seen = _seen(test)
     asked = f"; more than {allowance(test.threshold)} are asked for" if test.threshold else ""
     if test.outcome == "pass":
         return f"{seen}, with {sure} confidence at least {points(test.lower)}{asked}."
@@ -52,7 +78,7 @@ def _gain_sentence(test: Test, sure: str) -> str:
 
 
 def _guard_sentence(test: Test, sure: str, power: float) -> str:
-    seen = f"{test.metric}: {points(test.gain)} {_versus(test)} ({test.reference:.1%} → {test.candidate:.1%})"
+    seen = _seen(test)
     may_lose = f"it may lose up to {allowance(-test.threshold)}"
     if test.outcome == "fail":
         return f"{seen}, with {sure} confidence at least {points(test.upper)}; {may_lose}."
@@ -73,5 +99,9 @@ def _cannot_tell(test: Test) -> str:
     return f"{test.n:,} items are too few" + (f", about {more:,} are needed" if more else "")
 
 
-def _versus(test: Test) -> str:
-    return "than base" if test.against == "base" else f"than the {test.against}"
+def _seen(test: Test) -> str:
+    """What was measured, as in `mmlu/accuracy: 1.0 points worse than base (38.0% → 37.0%)`."""
+    change = points(test.gain)
+    than = "from" if change == _NO_DIFFERENT else "than"
+    other = _OTHERS.get(test.against, test.against)
+    return f"{test.metric}: {change} {than} {other} ({test.reference:.1%} → {test.candidate:.1%})"
