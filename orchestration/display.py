@@ -113,9 +113,10 @@ class Display:
             self._line(node, f"[yellow]failed, once more:[/] {escape(message)}")
         else:
             self._line(node, "[red]failed[/]")
-            if not self.failures:
-                self._on_failure()
+            first = not self.failures
             self.failures[node] = message
+            if first and not self._stop.is_set():  # else the run has ended by itself
+                self._on_failure()
 
     def _progress(self, node: str, message: str) -> None:
         """A line that the node's process wrote for people."""
