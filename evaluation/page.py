@@ -131,15 +131,14 @@ def _context_tests(decision: Decision, names: Mapping[str, Report]) -> list[tupl
     base, metric = names.get("base"), decision.promotion.target.metric
     if base is None or decision.verdict in ("invalid", "incomparable"):
         return []
-    rest = {
-        name: made for name, made in names.items() if name not in ("base", "champion", decision.promotion.candidate)
-    }
+    judged = {report["report_id"] for report in decision.reports.values()}
+    rest = {name: report for name, report in names.items() if report.report_id not in judged}
     items = _items(base, metric)
     alpha, power = decision.promotion.alpha, decision.promotion.power
     return [
-        (f"{name} vs base", compare(made, base, metric, alpha, power=power))
-        for name, made in rest.items()
-        if made.valid and _items(made, metric) == items
+        (f"{name} vs base", compare(report, base, metric, alpha, power=power))
+        for name, report in rest.items()
+        if report.valid and _items(report, metric) == items
     ]
 
 

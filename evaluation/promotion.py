@@ -17,6 +17,9 @@ why in its tags. Under one file lock:
 A crash leaves the champion exactly old or new. The next call, before anything else, finishes what passed
 step 7 and undoes what did not. Doing the same decision again changes nothing.
 
+The lock and the ledger lie under the home folder. MLflow's aliases have no compare-and-swap, so two homes that
+promote into one server's registered model are not kept apart.
+
 `TEMPER_CRASH_AT=<step>` kills the process at the end of that step: that is how this is tested.
 """
 

@@ -6,10 +6,13 @@ and finished. Only weights, configuration, tokenizer and template are copied: sa
 jinja, nothing that could run code. Aliases and the ledger are left to `evaluation.promotion`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote, urlparse
 
 from evaluation.report import EvaluationError
 from lineage.hashing import file_digest
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _ALLOWED = (".safetensors", ".json", ".jinja", ".txt")
+_LOGGED = "models:/"
+"""Before a LoggedModel's id: the source of every version made here (MLflow leaves a version's `model_id` empty)."""
 _DIGEST = "temper.checkpoint_digest"
 
 
@@ -54,16 +59,14 @@ def find_or_create(
     files = _files(checkpoint)
     found = version_with(client, name, checkpoint.digest)
     if found is not None:
-        _verify(found.source, files)
+        _verify(client, found.source.removeprefix(_LOGGED), files)
         return found
-    source = (
-        f"models:/{_logged(client, experiment_id(uri, f'temper/{checkpoint.recipe}', home), name, checkpoint, files)}"
-    )
-    _verify(source, files)
+    experiment = experiment_id(uri, f"temper/{checkpoint.recipe}", home)
+    model_id = _logged(client, experiment, name, checkpoint, files)
     import mlflow
 
     _ensure_model(client, name)
-    return Registered.of(mlflow.register_model(source, name, tags=dict(tags)))
+    return Registered.of(mlflow.register_model(f"{_LOGGED}{model_id}", name, tags=dict(tags)))
 
 
 def _logged(client: "MlflowClient", experiment: str, name: str, checkpoint: Artifact, files: Mapping[str, str]) -> str:
@@ -78,6 +81,8 @@ def _logged(client: "MlflowClient", experiment: str, name: str, checkpoint: Arti
     if model.status != LoggedModelStatus.READY:
         for file in files:
             client.log_model_artifact(model.model_id, str(checkpoint.path / file))
+    _verify(client, model.model_id, files)
+    if model.status != LoggedModelStatus.READY:
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
 
@@ -94,18 +99,35 @@ def _ensure_model(client: "MlflowClient", name: str) -> None:
 
 def _files(checkpoint: Artifact) -> dict[str, str]:
     """sha256 by name of the files at the checkpoint's root that are part of its digest and allowed to leave."""
-    return {
+    files = {
         name: entry["sha256"]
         for name, entry in checkpoint.record["files"].items()
         if "/" not in name and not entry["informative"] and name.endswith(_ALLOWED)
     }
+    if not any(name.endswith(".safetensors") for name in files):
+        raise EvaluationError(
+            f"{checkpoint.path}: no safetensors file at its root, so there are no weights to register"
+        )
+    return files
 
 
-def _verify(source: str, files: Mapping[str, str]) -> None:
+def _verify(client: "MlflowClient", model_id: str, files: Mapping[str, str]) -> None:
     """Compare the registry's copy with the record. Raises EvaluationError that names the first file that differs."""
-    import mlflow
+    location = client.get_logged_model(model_id).artifact_location
+    with _local(location) as folder:
+        for name, sha256 in files.items():
+            if not (folder / name).is_file() or file_digest(folder / name) != sha256:
+                raise EvaluationError(f"{location}/{name}: the registry's copy is not the checkpoint's; restore it")
 
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=source))
-    for name, sha256 in files.items():
-        if not (folder / name).is_file() or file_digest(folder / name) != sha256:
-            raise EvaluationError(f"{folder / name}: the registry's copy is not the checkpoint's; restore it")
+
+@contextmanager
+def _local(location: str) -> Iterator[Path]:
+    """The artifacts at `location` as a folder: themselves if they are local files, else a download that is deleted."""
+    from mlflow.artifacts import download_artifacts
+
+    address = urlparse(location)
+    if address.scheme in ("", "file"):
+        yield Path(unquote(address.path))
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(download_artifacts(artifact_uri=location, dst_path=folder))

@@ -1,136 +1,129 @@
 """Promotion on a real sqlite registry: unchanged bytes, one champion, and crashes at every step."""
 
-import os
+import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from evaluation.decision import Decision
-from evaluation.gate import decide
 from evaluation.ledger import Ledger
-from evaluation.promotion import CHALLENGER, CHAMPION, StaleDecision, champion, promote, registry_client
+from evaluation.promotion import CHALLENGER, CHAMPION, StaleDecision, champion, registry_client
 from evaluation.report import EvaluationError
 from lineage.hashing import file_digest
-from lineage.store import Artifact, Request, Store
-from tests.evaluation.made_reports import pair, promotion, report
+from lineage.store import Request, Store
+from tests.evaluation.made_promotions import MODEL, checkpoint, decision, register, started, uri
+from training.mlflow_store import experiment_id, prepare_store
 
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = "made"
-
-
-def checkpoint(home: Path, weights: str = "weights") -> Artifact:
-    store = Store(home)
-    request = Request("demo", "dpo", {"weights": weights})
-    if found := store.find(request):
-        return found
-    with store.building(request) as work:
-        (work / "model.safetensors").write_bytes(weights.encode() * 1000)
-        (work / "config.json").write_text('{"dtype": "float32"}', encoding="utf-8")
-        (work / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
-        (work / "adapter").mkdir()
-        (work / "adapter" / "adapter_model.safetensors").write_bytes(b"a")
-        (work / "training_args.bin").write_bytes(b"pickle")
-        (work / "history.json").write_text("[]", encoding="utf-8")
-        return store.seal(request, config={}, metrics={}, inputs={}, informative=("history.json",))
+STEPS = range(1, 10)
+COMMIT_POINT = 7
 
 
-def decision(candidate: Artifact, *, better: bool = True, reference: Artifact | None = None) -> Decision:
-    before, after = pair()
-    if not better:
-        after = before
-    subject = {"checkpoint_digest": candidate.digest}
-    ours = report("dpo", list(after.rows), subject=subject)
-    theirs = {"checkpoint_digest": reference.digest} if reference else {}
-    other = report("base", list(before.rows), subject=theirs)
-    kind = "champion" if reference else "base"
-    return decide(promotion(), ours, other, other, reference_kind=kind, overridden=False)
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them: making one takes seconds."""
+    home = tmp_path_factory.mktemp("registry")
+    prepare_store(uri(home))
+    return home / "mlflow" / "mlflow.db"
 
 
-def uri(home: Path) -> str:
-    return f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+@pytest.fixture
+def home(tmp_path: Path, empty_database: Path) -> Path:
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(empty_database, tmp_path / "mlflow" / "mlflow.db")
+    return tmp_path
 
 
-def register(home: Path, candidate: Artifact, made: Decision, digest: str = "d1"):
-    return promote(uri(home), home, MODEL, candidate, made, digest, {}, {"note": "x"})
+def states(home: Path) -> list[str]:
+    return [entry.state for entry in Ledger(home / "ledger" / f"{MODEL}.jsonl").entries()]
 
 
-def test_a_pass_becomes_champion_with_unchanged_bytes_and_nothing_that_runs(tmp_path):
-    candidate = checkpoint(tmp_path)
-    promoted = register(tmp_path, candidate, decision(candidate))
+def logged(home: Path) -> Path:
+    """The registry's own files of the only version."""
+    client = registry_client(uri(home))
+    (version,) = client.search_model_versions(f"name = '{MODEL}'")
+    return Path(
+        client.get_logged_model(version.source.removeprefix("models:/")).artifact_location.removeprefix("file://")
+    )
+
+
+def on(home: Path, alias: str) -> str | None:
+    """Digest of the checkpoint that an alias stands on."""
+    client = registry_client(uri(home))
+    version = client.get_registered_model(MODEL).aliases.get(alias)
+    return client.get_model_version(MODEL, version).tags["temper.checkpoint_digest"] if version else None
+
+
+def test_a_pass_becomes_champion_with_unchanged_bytes_and_nothing_that_runs(home):
+    candidate = checkpoint(home)
+    promoted = register(home, candidate, decision(candidate))
     assert promoted.changed and promoted.aliases == [CHAMPION]
-    import mlflow
-
-    registry_client(uri(tmp_path))
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=promoted.source))
+    folder = logged(home)
     names = {file.name for file in folder.rglob("*") if file.is_file()} - {"MLmodel"}
     assert names == {"model.safetensors", "config.json", "chat_template.jinja"}
     assert all(file_digest(folder / name) == candidate.record["files"][name]["sha256"] for name in names)
-    holder = champion(uri(tmp_path), MODEL)
+    holder = champion(uri(home), MODEL)
     assert holder is not None
     assert (holder.checkpoint_digest, holder.tags["note"]) == (candidate.digest, "x")
-    assert tmp_path / holder.checkpoint_path == candidate.path
-    assert [entry.state for entry in Ledger(tmp_path / "ledger" / "made.jsonl").entries()] == ["intent", "committed"]
+    assert home / holder.checkpoint_path == candidate.path
+    assert states(home) == ["intent", "committed"]
 
 
-def test_doing_it_again_changes_nothing(tmp_path):
-    candidate = checkpoint(tmp_path)
-    first = register(tmp_path, candidate, decision(candidate))
-    again = register(tmp_path, candidate, decision(candidate))
+def test_doing_it_again_changes_nothing(home):
+    candidate = checkpoint(home)
+    first = register(home, candidate, decision(candidate))
+    again = register(home, candidate, decision(candidate))
     assert (again.changed, again.version) == (False, first.version)
-    assert len(Ledger(tmp_path / "ledger" / "made.jsonl").entries()) == 2
+    assert states(home) == ["intent", "committed"]
 
 
-def test_anything_but_a_pass_is_a_challenger_with_its_reasons(tmp_path):
-    candidate = checkpoint(tmp_path)
+def test_anything_but_a_pass_is_a_challenger_with_its_reasons(home):
+    candidate = checkpoint(home)
     made = decision(candidate, better=False)
-    promoted = register(tmp_path, candidate, made)
+    promoted = register(home, candidate, made)
     assert (promoted.verdict, promoted.aliases) == ("inconclusive", [CHALLENGER])
-    assert champion(uri(tmp_path), MODEL) is None
-    tags = registry_client(uri(tmp_path)).get_model_version(MODEL, promoted.version).tags
+    assert champion(uri(home), MODEL) is None
+    tags = registry_client(uri(home)).get_model_version(MODEL, promoted.version).tags
     assert tags["temper.reasons"] == "\n".join(made.reasons)
-    assert not register(tmp_path, candidate, made).changed
+    assert not register(home, candidate, made).changed
 
 
-def test_a_better_one_takes_over_and_the_old_one_stays_as_previous(tmp_path):
-    old, new = checkpoint(tmp_path, "old"), checkpoint(tmp_path, "new")
-    register(tmp_path, old, decision(old))
-    promoted = register(tmp_path, new, decision(new, reference=old), "d2")
-    client = registry_client(uri(tmp_path))
+def test_a_better_one_takes_over_and_the_old_one_stays_as_previous(home):
+    old, new = checkpoint(home, "old"), checkpoint(home, "new")
+    register(home, old, decision(old))
+    promoted = register(home, new, decision(new, reference=old), "d2")
+    client = registry_client(uri(home))
     assert (promoted.aliases, promoted.version) == ([CHAMPION], "2")
     assert str(client.get_model_version_by_alias(MODEL, "previous").version) == "1"
 
 
-def test_a_decision_against_another_champion_is_stale(tmp_path):
-    old, new = checkpoint(tmp_path, "old"), checkpoint(tmp_path, "new")
-    register(tmp_path, old, decision(old))
+def test_a_decision_against_another_champion_is_stale(home):
+    old, new = checkpoint(home, "old"), checkpoint(home, "new")
+    register(home, old, decision(old))
     with pytest.raises(StaleDecision, match="compares with base, as if there were no champion, but the champion is"):
-        register(tmp_path, new, decision(new), "d2")
-    holder = champion(uri(tmp_path), MODEL)
+        register(home, new, decision(new), "d2")
+    holder = champion(uri(home), MODEL)
     assert holder is not None and holder.checkpoint_digest == old.digest
 
 
-def test_damaged_weights_are_not_registered(tmp_path):
-    candidate = checkpoint(tmp_path)
+def test_damaged_weights_are_not_registered(home):
+    candidate = checkpoint(home)
     weights = candidate.path / "model.safetensors"
     weights.write_bytes(b"W" * weights.stat().st_size)
     with pytest.raises(Exception, match=r"model\.safetensors: its bytes are not those recorded"):
-        register(tmp_path, candidate, decision(candidate))
-    assert champion(uri(tmp_path), MODEL) is None
+        register(home, candidate, decision(candidate))
+    assert champion(uri(home), MODEL) is None
 
 
-def test_a_decision_about_another_checkpoint_is_refused(tmp_path):
-    one, other = checkpoint(tmp_path, "one"), checkpoint(tmp_path, "other")
+def test_a_decision_about_another_checkpoint_is_refused(home):
+    one, other = checkpoint(home, "one"), checkpoint(home, "other")
     with pytest.raises(EvaluationError, match="about another checkpoint"):
-        register(tmp_path, one, decision(other))
+        register(home, one, decision(other))
 
 
-def test_a_changed_ledger_line_is_noticed(tmp_path):
-    candidate = checkpoint(tmp_path)
-    register(tmp_path, candidate, decision(candidate))
-    path = tmp_path / "ledger" / "made.jsonl"
+def test_a_changed_ledger_line_is_noticed(home):
+    candidate = checkpoint(home)
+    register(home, candidate, decision(candidate))
+    path = home / "ledger" / "made.jsonl"
     path.write_text(
         path.read_text(encoding="utf-8").replace('"verdict":"pass"', '"verdict":"fail"', 1), encoding="utf-8"
     )
@@ -138,50 +131,101 @@ def test_a_changed_ledger_line_is_noticed(tmp_path):
         Ledger(path).entries()
 
 
-PROMOTE = """
-import sys
-from pathlib import Path
-from tests.evaluation.test_promotion import checkpoint, decision, register
-home = Path(sys.argv[1])
-old, new = checkpoint(home, "old"), checkpoint(home, "new")
-register(home, new, decision(new, reference=old), "d2")
-"""
+def test_a_ledger_line_cut_short_by_a_crash_is_dropped(home):
+    candidate = checkpoint(home)
+    register(home, candidate, decision(candidate, better=False))
+    path = home / "ledger" / "made.jsonl"
+    path.write_bytes(path.read_bytes() + '{"at":"2026-01-01","reasons":["é'.encode()[:-1])
+    assert states(home) == ["challenger"]
+    register(home, candidate, decision(candidate), "d2")
+    assert states(home) == ["challenger", "intent", "committed"]
 
 
-@pytest.mark.parametrize("step", [3, 4, 6, 7, 8])
-def test_a_kill_after_any_step_leaves_one_champion_and_the_next_call_finishes(tmp_path, step):
-    old = checkpoint(tmp_path, "old")
-    register(tmp_path, old, decision(old))
-    killed = subprocess.run(
-        [sys.executable, "-c", PROMOTE, str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "TEMPER_CRASH_AT": str(step)},
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
-    new = checkpoint(tmp_path, "new")
-    holder = champion(uri(tmp_path), MODEL)
-    assert holder is not None and holder.checkpoint_digest == (new.digest if step >= 7 else old.digest)
-    promoted = register(tmp_path, new, decision(new, reference=old), "d2")
+def test_a_challenger_that_passes_later_is_champion_only(home):
+    candidate = checkpoint(home)
+    first = register(home, candidate, decision(candidate, better=False))
+    second = register(home, candidate, decision(candidate), "d2")
+    assert (second.aliases, second.version) == ([CHAMPION], first.version)
+    tags = registry_client(uri(home)).get_model_version(MODEL, second.version).tags
+    assert (tags["temper.verdict"], tags["temper.decision_digest"]) == ("pass", "d2")
+
+
+def test_a_champion_stays_champion_whatever_is_decided_about_it_later(home):
+    candidate = checkpoint(home)
+    register(home, candidate, decision(candidate))
+    again = register(home, candidate, decision(candidate, better=False), "d2")
+    assert (again.changed, again.aliases) == (False, [CHAMPION])
+
+
+def test_a_model_left_half_logged_is_finished_not_doubled(home):
+    candidate = checkpoint(home)
+    client = registry_client(uri(home))
+    experiment = experiment_id(uri(home), "temper/demo", home)
+    tags = {"temper.checkpoint_digest": candidate.digest}
+    begun = client.create_logged_model(experiment, name=MODEL, tags=tags)
+    torn = home / "model.safetensors"
+    torn.write_bytes(b"half")
+    client.log_model_artifact(begun.model_id, str(torn))
+    assert register(home, candidate, decision(candidate)).source == f"models:/{begun.model_id}"
+    assert len(client.search_logged_models([experiment])) == 1
+    assert file_digest(logged(home) / "model.safetensors") == file_digest(candidate.path / "model.safetensors")
+
+
+def test_a_damaged_copy_in_the_registry_is_not_crowned(home):
+    candidate = checkpoint(home)
+    register(home, candidate, decision(candidate, better=False))
+    (logged(home) / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(EvaluationError, match=r"model\.safetensors: the registry's copy is not the checkpoint's"):
+        register(home, candidate, decision(candidate), "d2")
+    assert champion(uri(home), MODEL) is None
+
+
+def test_a_checkpoint_without_safetensors_is_refused(home):
+    store = Store(home)
+    whole = checkpoint(home)
+    request = Request("demo", "dpo", {"weights": "pickled"})
+    with store.building(request) as work:
+        shutil.copy(whole.path / "training_args.bin", work / "pytorch_model.bin")
+        pickled = store.seal(request, config={}, metrics={}, inputs={})
+    with pytest.raises(EvaluationError, match="no safetensors file at its root"):
+        register(home, pickled, decision(pickled))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_after_any_step_leaves_one_champion_and_the_next_call_finishes(home, step):
+    old = checkpoint(home, "old")
+    register(home, old, decision(old))
+    killed = started(home, crash_at=str(step))
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+    new = checkpoint(home, "new")
+    assert on(home, CHAMPION) == (new.digest if step >= COMMIT_POINT else old.digest)
+    promoted = register(home, new, decision(new, reference=old), "d2")
     assert promoted.aliases == [CHAMPION]
-    client = registry_client(uri(tmp_path))
-    assert len(client.search_model_versions(f"name = '{MODEL}'")) == 2
-    assert client.get_model_version_by_alias(MODEL, "previous").tags["temper.checkpoint_digest"] == old.digest
-    states = [entry.state for entry in Ledger(tmp_path / "ledger" / "made.jsonl").entries()]
-    assert states[-1] == "committed" and states.count("committed") == 2
+    assert (on(home, CHAMPION), on(home, "previous")) == (new.digest, old.digest)
+    assert len(registry_client(uri(home)).search_model_versions(f"name = '{MODEL}'")) == 2
+    assert states(home)[-1] == "committed" and states(home).count("committed") == 2
 
 
-def test_two_promoters_at_once_make_one_version(tmp_path):
-    old = checkpoint(tmp_path, "old")
-    register(tmp_path, old, decision(old))
-    checkpoint(tmp_path, "new")
-    both = [
-        subprocess.Popen([sys.executable, "-c", PROMOTE, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
+def test_a_promotion_that_was_killed_and_is_not_repeated_is_undone_by_the_next_one(home):
+    old, third = checkpoint(home, "old"), checkpoint(home, "third")
+    register(home, old, decision(old))
+    killed = started(home, crash_at="6")
+    killed.join(60)
+    assert (on(home, CHAMPION), on(home, "previous")) == (old.digest, old.digest)
+    register(home, third, decision(third, better=False), "d3")
+    assert (on(home, CHAMPION), on(home, "previous"), on(home, CHALLENGER)) == (old.digest, None, third.digest)
+    assert states(home) == ["intent", "committed", "intent", "aborted", "challenger"]
+
+
+def test_two_promoters_at_once_make_one_version_and_one_entry(home):
+    old = checkpoint(home, "old")
+    register(home, old, decision(old))
+    new = checkpoint(home, "new")
+    both = [started(home) for _ in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()[-2000:]
-    client = registry_client(uri(tmp_path))
-    assert len(client.search_model_versions(f"name = '{MODEL}'")) == 2
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert len(registry_client(uri(home)).search_model_versions(f"name = '{MODEL}'")) == 2
+    assert on(home, CHAMPION) == new.digest
+    assert states(home) == ["intent", "committed"] * 2
