@@ -11,7 +11,7 @@ from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
-from corpora import clean as cleaning
+from corpora.cleaning import clean as cleaning
 from corpora.sources import observe
 from lineage.hashing import file_digest
 from lineage.store import Request, Store

@@ -8,7 +8,7 @@ from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
-from corpora import mixture as mixing
+from corpora.mixing import mixture as mixing
 from lineage.store import Artifact, Request, Store
 from recipes.schema import Mixture, identity
 

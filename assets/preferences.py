@@ -9,7 +9,7 @@ from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
-from corpora import preferences as pairing
+from corpora.pairs import preferences as pairing
 from lineage.store import Artifact, Request, Store
 from recipes.schema import Preferences, identity
 

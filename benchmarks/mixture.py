@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from corpora.mixture import picks
-from corpora.shares import Plan
+from corpora.mixing.mixture import picks
+from corpora.mixing.shares import Plan
 
 SHARES = {"general": 0.6, "domain": 0.3, "safety": 0.1}
 MEAN_TOKENS = {"general": 349, "domain": 895, "safety": 120}

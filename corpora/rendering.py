@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from corpora.conversations import Message
 from corpora.raw import CorpusError
+from corpora.reading.conversations import Message
 from lineage.hashing import file_digest, fingerprint
 
 Encoded = tuple[list[int], list[bool]]

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from corpora.clean import clean
+from corpora.cleaning.clean import clean
 from lineage.hashing import file_digest
 from recipes.schema import Source
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.clean import clean
+from corpora.cleaning.clean import clean
 from corpora.raw import CorpusError
 from corpora.tables import facts_of
 from tests.corpora.made import source, talk, write_jsonl

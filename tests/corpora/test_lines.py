@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corpora.lines import BadRow, Row, read_rows
 from corpora.raw import CorpusError, RawFile
+from corpora.reading.lines import BadRow, Row, read_rows
 
 GOOD = b'{"text": "good"}'
 DAMAGE = {

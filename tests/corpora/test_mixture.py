@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.mixture import mix
+from corpora.mixing.mixture import mix
 from corpora.raw import CorpusError
 from recipes.schema import Mixture
 from tests.corpora.made import cleaned, talk

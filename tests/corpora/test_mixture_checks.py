@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.mixture_checks import check_mixture
+from corpora.mixing.mixture_checks import check_mixture
 from corpora.rendering import ChatTemplate
 from corpora.tables import mixture_schema
 from tests.corpora.made import talk

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.pair_checks import check_pairs, cohens_d
-from corpora.preferences import build_pairs
+from corpora.pairs.pair_checks import check_pairs, cohens_d
+from corpora.pairs.preferences import build_pairs
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
 from corpora.tables import pairs_schema

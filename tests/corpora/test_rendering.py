@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from corpora.conversations import Message
 from corpora.raw import CorpusError
+from corpora.reading.conversations import Message
 from corpora.rendering import ChatTemplate
 
 CHATML = (

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from corpora.permutation import Permutation
-from corpora.scheduler import error_bound, schedule
+from corpora.mixing.permutation import Permutation
+from corpora.mixing.scheduler import error_bound, schedule
 
 ROUNDING = 1e-6
 

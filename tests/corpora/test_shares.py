@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corpora.mixture import picks
+from corpora.mixing.mixture import picks
+from corpora.mixing.shares import make_plan
 from corpora.raw import CorpusError
-from corpora.shares import make_plan
 from recipes.schema import Mixture
 
 HOLDINGS = {"domain": {"sums": 300}, "general": {"chat": 900, "web": 300}}

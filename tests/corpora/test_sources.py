@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from corpora.gym import is_held_out
 from corpora.raw import CorpusError
 from corpora.sources import fetch, fetch_model, observe
+from corpora.sources.gym import is_held_out
 from recipes.schema import Model
 from tests.corpora.made import source, write_jsonl
 

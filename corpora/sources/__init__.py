@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpora import gym, hub, local, pypi
 from corpora.raw import CorpusError, Fetched, RawFile
+from corpora.sources import gym, hub, local, pypi
 from recipes.schema import Origin
 
 __all__ = ["CorpusError", "Fetched", "RawFile", "fetch", "fetch_model", "observe"]

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpora.mixture_checks import check_mixture
-from corpora.permutation import Permutation
+from corpora.mixing.mixture_checks import check_mixture
+from corpora.mixing.permutation import Permutation
+from corpora.mixing.scheduler import error_bound, schedule
+from corpora.mixing.shares import Plan, make_plan
+from corpora.mixing.token_index import TokenIndex, build_index
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
-from corpora.scheduler import error_bound, schedule
-from corpora.shares import Plan, make_plan
 from corpora.tables import MANIFEST, ROWS, mixture_schema
-from corpora.token_index import TokenIndex, build_index
 from lineage.store import write_json
 from recipes.schema import Mixture
 

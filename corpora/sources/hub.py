@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from corpora.local import MODEL_FILES, files_of, folder_files
 from corpora.raw import CorpusError, Fetched, RawFile
+from corpora.sources.local import MODEL_FILES, files_of, folder_files
 from lineage.hashing import file_digest, fingerprint, tree_digest
 from recipes.schema import Model, Origin
 

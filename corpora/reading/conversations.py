@@ -7,7 +7,7 @@ and places, never the text itself.
 from collections.abc import Mapping
 from typing import Any
 
-from corpora.lines import RowError
+from corpora.reading.lines import RowError
 
 Message = dict[str, str]
 

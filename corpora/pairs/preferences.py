@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpora.answers import Answers, load_answers
-from corpora.clean import content_id
-from corpora.conversations import Message
-from corpora.formats import Preference
-from corpora.pair_checks import check_pairs
+from corpora.cleaning.clean import content_id
+from corpora.pairs.pair_checks import check_pairs
 from corpora.raw import CorpusError
+from corpora.reading.answers import Answers, load_answers
+from corpora.reading.conversations import Message
+from corpora.reading.formats import Preference
 from corpora.rendering import ChatTemplate
 from corpora.tables import PAIRS, ROWS, facts_of, pairs_schema, rows_of, writing
 from lineage.hashing import text_digest

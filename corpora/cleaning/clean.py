@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpora.answers import load_answers
-from corpora.conversations import Message
-from corpora.formats import Conversation, Document, Format, Item, category_of, choose_format, fitting
-from corpora.lines import BadRow, Row, RowError, read_rows
 from corpora.raw import CorpusError
+from corpora.reading.answers import load_answers
+from corpora.reading.conversations import Message
+from corpora.reading.formats import Conversation, Document, Format, Item, category_of, choose_format, fitting
+from corpora.reading.lines import BadRow, Row, RowError, read_rows
 from corpora.sources import fetch
 from corpora.tables import QUARANTINE, ROWS, clean_schema, quarantine_schema, writing
 from lineage.hashing import fingerprint

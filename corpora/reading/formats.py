@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.answers import Answers
-from corpora.conversations import Message, conversation, is_turns, reply, single, text_at, turns, value_at
-from corpora.lines import Row, RowError
 from corpora.raw import CorpusError
+from corpora.reading.answers import Answers
+from corpora.reading.conversations import Message, conversation, is_turns, reply, single, text_at, turns, value_at
+from corpora.reading.lines import Row, RowError
 from recipes.schema import Source
 
 Fields = dict[str, Any]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from corpora.archives import extract
-from corpora.package_index import download
 from corpora.raw import CorpusError, Fetched
+from corpora.sources.archives import extract
+from corpora.sources.package_index import download
 from lineage.hashing import file_digest, fingerprint
 from recipes.schema import Origin
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.json_list import Element, elements
 from corpora.raw import CorpusError, RawFile
+from corpora.reading.json_list import Element, elements
 
 _BOM = b"\xef\xbb\xbf"
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "txt"}

@@ -1,0 +1,1 @@
+"""From clean corpora to preference pairs."""
