@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, field_validator, model_validator
 
+from recipes.corpora import CorporaExecution
 from recipes.section import Name, Section, Sha256, Share
 
 Unit = Literal["supervised_tokens", "tokens", "rows"]
@@ -369,6 +370,7 @@ class Recipe(Section):
     evaluation: Evaluation
     promotion: Promotion
     schedule: Schedule | None = None
+    corpora: CorporaExecution = CorporaExecution()
 
     def metric_names(self) -> set[str]:
         """`<task>/<metric>` for each task of the suite: what a target or a guard may name."""
