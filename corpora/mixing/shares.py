@@ -69,7 +69,7 @@ def make_plan(mixture: Mixture, holdings: Holdings) -> Plan:
 
 def tempered(held: Mapping[str, int], temperature: float) -> dict[str, float]:
     """Shares in proportion to n^(1/temperature), of members that hold n units; those that hold none have none."""
-    scaled = {name: math.exp(math.log(units) / temperature) for name, units in sorted(held.items()) if units}
+    scaled = {name: units ** (1 / temperature) for name, units in sorted(held.items()) if units}
     total = math.fsum(scaled.values())
     return {name: weight / total for name, weight in scaled.items()}
 
