@@ -15,8 +15,8 @@ from recipes.schema import Mixture, identity
 
 def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefinition:
     """One mixture, tokenised with the base model's tokenizer and template."""
-    groups = {n: s.group for n, s in pipeline.recipe.sources.items() if s.group in mixture.shares}
-    shares = ", ".join(f"{group} {share:.0%}" for group, share in mixture.shares.items())
+    groups = {n: s.group for n, s in pipeline.recipe.sources.items() if s.group in mixture.members}
+    shares = ", ".join(f"{group} {share:.0%}" for group, share in mixture.shares.items()) or ", ".join(mixture.groups)
 
     @pipeline.asset(
         "mixture",

@@ -152,6 +152,9 @@ class Mixture(Section):
     size: int = Field(ge=1)
     max_length: int | None = Field(default=None, ge=16)
     sequence_length: int | None = Field(default=None, ge=16)
+    end_of_text: str | None = Field(
+        default=None, description="special token behind each document; by default the tokenizer's end of sequence"
+    )
     seed: int = Field(ge=0)
     exhaustion: Literal["error", "repeat", "renormalise", "stop"] = "error"
     max_epochs: float = Field(default=1.0, ge=1, description="with exhaustion 'repeat': most times a source is read")
@@ -168,7 +171,7 @@ class Mixture(Section):
             total = sum(shares.values())
             if abs(total - 1) > _SHARE_TOLERANCE:
                 raise ValueError(f"{field} sum to {total:.6g}, not to 1: {shares}")
-        if bool(self.shares) == bool(self.groups):
+        if bool(self.shares) == bool(self.groups) or len(set(self.groups)) < len(self.groups):
             raise ValueError("a mixture needs either shares, as in {general: 0.6, domain: 0.4}, or a list of groups")
         unknown = set(self.within) - set(self.members)
         if unknown:
@@ -180,6 +183,8 @@ class Mixture(Section):
         length, other = ("max_length", "sequence_length")[:: 1 if self.kind == "conversations" else -1]
         if getattr(self, length) is None or getattr(self, other) is not None:
             raise ValueError(f"a mixture of {self.kind} needs {length} and takes no {other}")
+        if self.kind == "conversations" and self.end_of_text is not None:
+            raise ValueError("end_of_text is for a mixture of documents")
         if self.exhaustion != "repeat" and self.max_epochs != 1:
             raise ValueError("max_epochs is for exhaustion 'repeat'")
         return self
