@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from corpora.mixing import packing, token_index
+from corpora.mixing import splits as splitting
 from corpora.mixing.documents import DocumentTokenizer
 from corpora.mixing.manifest import describe
 from corpora.mixing.mixture_checks import check_conversations, check_documents
@@ -30,6 +32,7 @@ from recipes.schema import Mixture
 from recipes.splits import Splits
 
 VERSION = 2
+"""Of shares, selection and schedule; what else has a version of its own is in `versions`."""
 
 _BLOCK = 1 << 16
 _SCRATCH = ".index"
@@ -87,6 +90,12 @@ _SUMMARY = (
     *("kind", "unit", "size", "rows", "units", "tokens", "supervised_tokens", "requested", "planned", "realised"),
     *("sources", "bound", "splits"),
 )
+
+
+def versions(mixture: Mixture) -> dict[str, int]:
+    """The algorithms that decide a mixture's bytes: part of its identity."""
+    found = {"mixing": VERSION, "tokens": token_index.VERSION, "splits": splitting.VERSION}
+    return found | ({"packing": packing.VERSION} if mixture.kind == "documents" else {})
 
 
 def members_of(plan: Plan, seed: int, units: Mapping[str, Any]) -> list[Member]:

@@ -4,11 +4,20 @@
 next row comes from the member with the largest deficit, the first on a tie: first among the groups, with T the
 units of the mixture, then among the chosen group's sources, with T the units of the group.
 
-**Bound**, at every prefix. The deficits of one level sum to zero, so the chosen one is never negative. A row of u
-units lowers the deficit of its own member by (1−w)·u and raises all others, so a deficit falls only from a value
-≥ 0, by at most (1−w)·L with L the member's largest row: no member is ever *ahead* by more than A = (1−w)·L. What
-one is behind, the others are ahead: it is never *behind* by more than B = the sum of the others' A. For a source
-(weight v in its group, deficits d there) inside a group (weight w, deficit D),
+**Bound**, at every prefix. The deficits of the k members of one level sum to zero, so the chosen one is never
+negative. A row of u units lowers the deficit of its own member by (1−w)·u and raises each other's by its w·u.
+
+*Ahead.* A deficit falls only from a value ≥ 0, by at most (1−w)·L, with L the member's largest row: no member is
+ever ahead of its share by more than A = (1−w)·L.
+
+*Behind.* What one is behind, the others are ahead: by no more than the sum of their A. A second limit is often
+lower. Let D(S) be the sum of the deficits of a set S of j members, w(S) of their weights, M(S) the most that D(S)
+ever is. D(S) grows only when a member i outside S is chosen, whose deficit then is at least the mean D(S)/j; so
+D(S + i) ≥ D(S)·(j+1)/j, thus D(S) ≤ M(S + i)·j/(j+1) before the row and at most w(S)·L more after it. As M of all
+members is 0, going up from S = {one member} by j = 1 … k−1 gives M ≤ sum over j of w(S_j)·L/j: with L the largest
+row of the others and S_j the member and the j−1 heaviest others. B is the lower of the two limits.
+
+*Nested.* For a source (weight v in its group, deficit d there) inside a group (weight w, deficit D),
 
     w·v·T − e = v·(w·T − E) + (v·E − e) = v·D + d,
 
@@ -23,6 +32,7 @@ a source gives and which shares are possible is left to `selection` and `shares`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from corpora.mixing.selection import Selection
@@ -141,7 +151,16 @@ class Bound(NamedTuple):
 def bounds(weights: Mapping[str, float], largest: Mapping[str, int]) -> dict[str, Bound]:
     """Of the members of one level, by their weights (summing to 1) and the units of their largest rows."""
     ahead = {name: (1 - weight) * largest[name] for name, weight in weights.items()}
-    return {name: Bound(own, sum(ahead.values()) - own) for name, own in ahead.items()}
+    total = sum(ahead.values())
+    return {name: Bound(own, min(total - own, _behind(name, weights, largest))) for name, own in ahead.items()}
+
+
+def _behind(name: str, weights: Mapping[str, float], largest: Mapping[str, int]) -> float:
+    """The second limit: sum over j of w(S_j)·L/j."""
+    others = sorted((weight for other, weight in weights.items() if other != name), reverse=True)
+    of_sets = accumulate(others[:-1], initial=weights[name])
+    row = max((units for other, units in largest.items() if other != name), default=0)
+    return sum(weight * row / size for size, weight in enumerate(of_sets, 1)) if others else 0.0
 
 
 def nested(outer: Bound, inner: Bound, weight: float) -> Bound:
