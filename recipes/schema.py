@@ -166,7 +166,10 @@ class Mixture(Section):
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "Mixture":
-        groups = {**({"shares": self.shares} if self.shares else {}), **{f"within.{g}": s for g, s in self.within.items()}}
+        groups = {
+            **({"shares": self.shares} if self.shares else {}),
+            **{f"within.{g}": s for g, s in self.within.items()},
+        }
         for field, shares in groups.items():
             total = sum(shares.values())
             if abs(total - 1) > _SHARE_TOLERANCE:

@@ -22,5 +22,7 @@ class Splits(Section):
     @model_validator(mode="after")
     def _something_is_trained_on(self) -> "Splits":
         if self.validation + self.held_out >= 1:
-            raise ValueError(f"validation and held_out are {self.validation + self.held_out:g} of all rows: none is left")
+            raise ValueError(
+                f"validation and held_out are {self.validation + self.held_out:g} of all rows: none is left"
+            )
         return self

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
+import numba  # noqa: TID253 - this module is imported inside functions only
 import numpy as np
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -67,8 +67,7 @@ def describe(
         "within": plan.within,
         "realised": {group: _group(group, indexes, written, units, total) for group in plan.groups},
         "sources": {
-            index.source: _source(index, mixture, plan, selected.get(index.source), written, units)
-            for index in indexes
+            index.source: _source(index, mixture, plan, selected.get(index.source), written, units) for index in indexes
         },
         "largest_row": max(int(member.units.max()) for member in members),
         "bounds": {

@@ -173,7 +173,7 @@ def _write(mixture: Mixture, members: list[Member], indexes: list[TokenIndex], p
 def _keep_apart(mixture: Mixture, splits: Splits, indexes: list[TokenIndex], work: Path) -> dict[str, Any]:
     """Write the rows that are not trained on, source after source in their own order; returns their counts."""
     shares = {"validation": splits.validation, "held_out": splits.held_out}
-    found = {}
+    found: dict[str, Any] = {}
     for side, name in _KEPT_APART.items():
         if shares[side]:
             counts = [len(index.sides[side]) for index in indexes]

@@ -36,7 +36,9 @@ class Plan:
     def quotas(self) -> dict[str, int]:
         """Whole units that each source gives, groups first: they add up to `size` as nearly as what is held allows."""
         by_group = _whole(self.size, self.groups)
-        found = {s: units for group, inner in self.within.items() for s, units in _whole(by_group[group], inner).items()}
+        found = {
+            s: units for group, inner in self.within.items() for s, units in _whole(by_group[group], inner).items()
+        }
         return {source: min(units, self.holds[source]) for source, units in found.items()}
 
 
@@ -76,7 +78,7 @@ def tempered(held: Mapping[str, int], temperature: float) -> dict[str, float]:
 
 def _requested(mixture: Mixture, holdings: Holdings) -> dict[str, float]:
     """Shares of the groups: the recipe's, or by what each group holds."""
-    if isinstance(mixture.shares, dict):
+    if mixture.shares:
         return dict(sorted(mixture.shares.items()))
     return tempered({group: sum(held.values()) for group, held in holdings.items()}, mixture.temperature)
 

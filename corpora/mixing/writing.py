@@ -106,7 +106,11 @@ def _conversations(
                 "epoch": pa.array(picks.epoch[where]),
                 **{
                     name: pa.array([value] * len(where))
-                    for name, value in (("source", index.source), ("group", index.group), ("sensitive", index.sensitive))
+                    for name, value in (
+                        ("source", index.source),
+                        ("group", index.group),
+                        ("sensitive", index.sensitive),
+                    )
                 },
             }
             for name, column in columns.items():

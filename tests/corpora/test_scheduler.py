@@ -1,4 +1,4 @@
-"""The deficit scheduler: bounds proved and kept at every prefix of both levels, the plain rule's picks, exact resumption."""
+"""The deficit scheduler: its bounds at every prefix of both levels, the plain rule's picks, exact resumption."""
 
 import itertools
 from collections import Counter
@@ -123,9 +123,7 @@ def test_a_resumed_schedule_is_the_rest_of_the_whole_one(lengths: Lengths, data:
     before = [pick for picks in [first.take(done)] for pick in zip(*(c.tolist() for c in picks), strict=True)]
     resumed = Schedule(members, first.state)
     assert before + picked(resumed, 3) == all_of_it
-    assert resumed.state == [
-        (*divmod(m.selection.count, m.selection.rows), m.selection.units) for m in members
-    ]
+    assert resumed.state == [(*divmod(m.selection.count, m.selection.rows), m.selection.units) for m in members]
 
 
 def test_equal_rows_alternate_and_ties_go_to_the_first() -> None:
