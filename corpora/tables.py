@@ -86,13 +86,16 @@ def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, 
 
 
 def clean_schema(kind: str) -> "pa.Schema":
-    """Rows of a clean corpus, by kind: conversation, document or preference."""
+    """Rows of a clean corpus, by kind: conversation, document, preference, unpaired or ranking (`reading.items`)."""
     import pyarrow as pa
 
+    prompt = ("prompt", _messages())
     content = {
-        "conversation": [("messages", _messages()), ("category", pa.string())],
+        "conversation": [("messages", _messages()), ("tools", pa.string()), ("category", pa.string())],
         "document": [("text", pa.string())],
-        "preference": [(name, _messages()) for name in ("prompt", "chosen", "rejected")],
+        "preference": [prompt, ("chosen", _messages()), ("rejected", _messages())],
+        "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_())],
+        "ranking": [prompt, ("answers", pa.list_(pa.struct([("messages", _messages()), ("score", pa.float64())])))],
     }
     origin = pa.struct([("file", pa.string()), ("line", pa.int64())])
     return pa.schema(
@@ -110,6 +113,7 @@ def quarantine_schema() -> "pa.Schema":
             ("byte_offset", pa.int64()),
             ("reason", pa.string()),
             ("raw", pa.binary()),
+            ("part", pa.int32()),
         ]
     )
 
@@ -146,6 +150,7 @@ def pairs_schema() -> "pa.Schema":
             ("id", pa.string()),
             ("source", pa.string()),
             ("signal", pa.string()),
+            ("margin", pa.float64()),
             ("sensitive", pa.bool_()),
             *((name, _messages()) for name in ("prompt", "chosen", "rejected")),
             *((f"{name}_ids", pa.list_(pa.int32())) for name in ("prompt", "chosen", "rejected")),
@@ -156,4 +161,4 @@ def pairs_schema() -> "pa.Schema":
 def _messages() -> "pa.DataType":
     import pyarrow as pa
 
-    return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    return pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "name")]))

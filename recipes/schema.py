@@ -20,7 +20,20 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(gt=0, le=1)]
 Unit = Literal["supervised_tokens", "tokens", "rows"]
-Format = Literal["auto", "alpaca", "sharegpt", "chatml", "prompt_completion", "text", "preference", "prompts"]
+Format = Literal[
+    "auto",
+    "alpaca",
+    "sharegpt",
+    "chatml",
+    "prompt_completion",
+    "text",
+    "preference",
+    "unpaired",
+    "ranked",
+    "rated",
+    "votes",
+    "prompts",
+]
 
 _SCHEMES = ("pypi", "gym", "hf")
 _SHARE_TOLERANCE = 1e-9
@@ -85,6 +98,17 @@ class Columns(Section):
     text: str | None = None
     prompt: str | None = None
     completion: str | None = None
+    system: str | None = None
+    messages: str | None = None
+    tools: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: str | None = None
+    answers: str | None = None
+    rating: str | None = None
+    response_a: str | None = None
+    response_b: str | None = None
+    winner: str | None = None
     category: str | None = None
 
 
