@@ -12,24 +12,15 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-"""A node name: it becomes a folder, an asset key part and a metric name."""
+from recipes.section import Name, Section, Sha256, Share
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Share = Annotated[float, Field(gt=0, le=1)]
 Unit = Literal["supervised_tokens", "tokens", "rows"]
 Format = Literal["auto", "alpaca", "sharegpt", "chatml", "prompt_completion", "text", "preference", "prompts"]
 
 _SCHEMES = ("pypi", "gym", "hf")
 _SHARE_TOLERANCE = 1e-9
-
-
-class Section(BaseModel):
-    """Base of every part of a recipe: immutable, and a misspelt key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Origin(Section):
