@@ -38,18 +38,37 @@ class BadRow:
     byte_offset: int
     reason: str
     raw: bytes
+    part: int = 0
+    """A row too long to be held in memory comes in several parts, one after the other; only part 0 counts as a row."""
 
 
 class RowError(Exception):
     """Why one row cannot be used; goes to quarantine, never to a user as an error."""
 
 
+@dataclass(frozen=True)
+class Block:
+    """A part of a source that is read on its own: bytes `start` to `end` of a file, or all of it with `end` None.
+
+    `line` is the number of the first line. A file that is not cut is one block.
+    """
+
+    file: RawFile
+    start: int = 0
+    end: int | None = None
+    line: int = 1
+
+
 def read_rows(file: RawFile) -> Iterator[Row | BadRow]:
     """Every row of a file in order; blank lines are not rows. Raises CorpusError for an unknown kind of file."""
-    kind = _SUFFIXES.get(file.path.suffix.lower())
-    if kind is None:
-        raise CorpusError(f"{file.name}: rows are read from {', '.join(_SUFFIXES)} files, not '{file.path.suffix}'")
-    found = elements(file.path) if kind == "json" and _holds_list(file) else _lines(file)
+    return read_block(Block(file))
+
+
+def read_block(block: Block) -> Iterator[Row | BadRow]:
+    """Every row of a block in order, with line and byte offset in the whole file. Raises CorpusError as `read_rows`."""
+    file = block.file
+    kind = kind_of(file)
+    found = elements(file.path) if kind == "json" and _holds_list(file) else _lines(block)
     for element in found:
         try:
             if element.problem:
@@ -59,6 +78,15 @@ def read_rows(file: RawFile) -> Iterator[Row | BadRow]:
             yield BadRow(file.name, element.line, element.byte_offset, str(error), element.raw)
         else:
             yield Row(file.name, element.line, element.byte_offset, value, element.raw)
+
+
+def kind_of(file: RawFile) -> str:
+    """How rows are kept in a file, by its name. Raises CorpusError."""
+    kind = _SUFFIXES.get(file.path.suffix.lower())
+    if kind is None:
+        known = ", ".join(_SUFFIXES)
+        raise CorpusError(f"{file.name}: rows are read from {known} files, not '{file.path.suffix}'")
+    return kind
 
 
 def parse_row(raw: bytes) -> dict[str, Any]:
@@ -81,16 +109,19 @@ def parse_row(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _lines(file: RawFile) -> Iterator[Element]:
+def _lines(block: Block) -> Iterator[Element]:
     """Lines that are not blank, without their line ends and without a byte order mark."""
-    offset = 0
-    with file.path.open("rb") as stream:
-        for number, whole in enumerate(stream, start=1):
-            start = len(_BOM) if number == 1 and whole.startswith(_BOM) else 0
+    offset, number = block.start, block.line
+    with block.file.path.open("rb") as stream:
+        stream.seek(block.start)
+        for whole in stream:
+            start = len(_BOM) if offset == 0 and whole.startswith(_BOM) else 0
             raw = whole[start:].removesuffix(b"\n").removesuffix(b"\r")
             if raw.strip():
-                yield Element(raw, number, offset + start, _truncated(whole, raw, file))
-            offset += len(whole)
+                yield Element(raw, number, offset + start, _truncated(whole, raw, block.file))
+            offset, number = offset + len(whole), number + 1
+            if offset == block.end:
+                return
 
 
 def _truncated(whole: bytes, raw: bytes, file: RawFile) -> str | None:
