@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, field_validator, model_validator
 
+from recipes.cleaning import CorporaExecution, Step
 from recipes.section import Name, Section, Sha256, Share
 
 Unit = Literal["supervised_tokens", "tokens", "rows"]
@@ -94,6 +95,7 @@ class Source(Origin):
         description="YAML file (relative to the recipe) of answers by category; gives `prompts` rows their answer",
     )
     limit: int | None = Field(default=None, ge=1, description="keep the first N rows read")
+    steps: list[Step] = Field(default=[], description="filters, in this order, before exact duplicates go")
     max_quarantined: float = Field(
         default=0.05, ge=0, le=1, description="share of bad rows above which the asset blocks"
     )
@@ -363,6 +365,7 @@ class Recipe(Section):
     owners: list[str] = []
     model: Model
     sources: dict[Name, Source] = Field(min_length=1)
+    corpora: CorporaExecution = CorporaExecution()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
