@@ -59,7 +59,7 @@ class Cleaner:
         named = plan.source.model_copy(update={"format": plan.format})
         self._format, _ = choose_format(named, plan.answers, [])
         self._steps = [(step.kind, load(step, plan.folder, plan.checkpoint)) for step in plan.source.steps]
-        self._names = clean_schema(self._format.kind).names
+        self._content = clean_schema(self._format.kind).names[1:-3]
 
     def __call__(self, job: Job) -> Tally:
         """What became of the block's rows, but for repeats. Raises CorpusError if a row is of another format."""
@@ -104,15 +104,15 @@ class Cleaner:
     def _values(self, item: Item, row: Row, category: str | None) -> tuple[Any, ...]:
         """A clean row in the order of its schema, and its key."""
         number = content_id(item)
-        found = {
-            **vars(item),
-            "id": number,
-            "source": self._plan.name,
-            "group": self._plan.source.group,
-            "origin": {"file": row.file, "line": row.line},
-            "category": category if isinstance(item, Conversation) else None,
-        }
-        return (*(found.get(name) for name in self._names), bytes.fromhex(number[: 2 * KEY_BYTES]))
+        found = {**vars(item), "category": category}
+        return (
+            number,
+            *map(found.get, self._content),
+            self._plan.name,
+            self._plan.source.group,
+            {"file": row.file, "line": row.line},
+            bytes.fromhex(number[: 2 * KEY_BYTES]),
+        )
 
     def _set_aside(self, bad: BadRow, tally: Tally, quarantine: "_Stream") -> None:
         if bad.part == 0:
