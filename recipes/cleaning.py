@@ -1,4 +1,4 @@
-"""Cleaning of a source: filters as steps in the order they are written, and how a machine runs the corpora's steps.
+"""Cleaning of a source: filters as steps, applied in the order they are written.
 
 Every step removes rows or, like `pii`, changes them; `part` says which words of a row a step looks at:
 `prompt` (what the model is given), `answer` (what it is to say; of a preference the chosen answer) or the whole
@@ -116,9 +116,3 @@ class Phrases(Section):
 
 
 Step = Annotated[Length | Language | Repetition | Symbols | Pii | Phrases, Field(discriminator="kind")]
-
-
-class CorporaExecution(Section):
-    """How a machine makes the corpora. Never part of an artefact's identity: the bytes are the same."""
-
-    workers: int | None = Field(default=None, ge=1, description="processes; as many as CPUs when not given")

@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, field_validator, model_validator
 
-from recipes.cleaning import CorporaExecution, Step
+from recipes.cleaning import Step
+from recipes.corpora import CorporaExecution
 from recipes.section import Name, Section, Sha256, Share
 
 Unit = Literal["supervised_tokens", "tokens", "rows"]
@@ -365,13 +366,13 @@ class Recipe(Section):
     owners: list[str] = []
     model: Model
     sources: dict[Name, Source] = Field(min_length=1)
-    corpora: CorporaExecution = CorporaExecution()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
     evaluation: Evaluation
     promotion: Promotion
     schedule: Schedule | None = None
+    corpora: CorporaExecution = CorporaExecution()
 
     def metric_names(self) -> set[str]:
         """`<task>/<metric>` for each task of the suite: what a target or a guard may name."""
