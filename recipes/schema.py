@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, field_validator, model_validator
 
+from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.section import Name, Section, Sha256, Share
 
@@ -364,6 +365,7 @@ class Recipe(Section):
     owners: list[str] = []
     model: Model
     sources: dict[Name, Source] = Field(min_length=1)
+    contamination: Contamination = Contamination()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
