@@ -449,7 +449,18 @@ class Recipe(Section):
         return problems
 
 
-_RESERVED = {"base", "reference", "raw", "clean", "mixture", "preferences", "report", "decision", "registry"}
+_RESERVED = {
+    "base",
+    "reference",
+    "raw",
+    "evaluation_items",
+    "clean",
+    "mixture",
+    "preferences",
+    "report",
+    "decision",
+    "registry",
+}
 
 
 def identity(section: Section) -> dict[str, Any]:

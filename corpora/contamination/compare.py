@@ -6,7 +6,7 @@ Exact where `index` and `screen` estimate; run on the few rows that these let th
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.contamination.index import TELLING, NGRAM, SEED, gram_hashes, within
+from corpora.contamination.index import NGRAM, SEED, TELLING, gram_hashes, within
 from corpora.contamination.words import Words
 
 _STRETCH = 2

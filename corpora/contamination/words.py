@@ -33,7 +33,7 @@ _ALONE_BLOCKS = (
     (0x20000, 0x323AF),
 )
 _PLANES = 0x110000
-_BLOCK = 1 << 16
+_BLOCK = 1 << 15
 """Characters hashed at a time."""
 _SEED = 0x9E3779B97F4A7C15
 _BASE = 0xD1342543DE82EF95
