@@ -2,16 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from recipes.section import Section
 
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Allowed(_Section):
+class Allowed(Section):
     """Something that is no contamination, and why. Just one of `item`, `row` and `phrase`.
 
     `item`: number of an item of `task` (or every item, with `task` alone). `row`: id of a row. `phrase`: words that
@@ -36,7 +34,7 @@ class Allowed(_Section):
         return self
 
 
-class Contamination(_Section):
+class Contamination(Section):
     """When a row is a copy of an item: enough of the item's words stand in it, in the item's order.
 
     Words of phrases that more than `common_items` items of a task share are its template, and count for nothing.
