@@ -35,12 +35,13 @@ def _whole(row: Words, item: Words) -> Overlap:
     size = len(item.hashes)
     row_words = np.zeros(len(row.hashes), np.bool_)
     begins = np.flatnonzero(
-        (gram_hashes(row.hashes, size) == gram_hashes(item.hashes, size)[0]) & within(row.part, size)
+        within(row.part, size) & (row.hashes[: max(0, len(row.hashes) - size + 1)] == item.hashes[0])
     )
-    if begins.size:
-        row_words[begins[0] : begins[0] + size] = True
-    found = bool(begins.size)
-    return Overlap(found, float(found), float(found), row_words, np.full(size, found))
+    found = next((at for at in begins if np.array_equal(row.hashes[at : at + size], item.hashes)), None)
+    if found is not None:
+        row_words[found : found + size] = True
+    there = found is not None
+    return Overlap(there, float(there), float(there), row_words, np.full(size, there))
 
 
 def _partial(row: Words, item: Words, template: Any) -> Overlap:

@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from corpora.contamination.words import mix, split_all
+from corpora.contamination.words import Words, split_all
 from corpora.tables import rows_of
 from lineage.hashing import text_digest
 
@@ -27,6 +27,8 @@ TELLING = 10
 """Words that are no template. With fewer in common a row is no copy: `is the first step in the` is plain English."""
 
 _FILTER_BITS = 24
+_LONGEST = 16
+"""Words of the longest run that is hashed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Index:
     whole_entry: Any
 
     @cached_property
-    def seen(self) -> Any:
+    def _seen(self) -> Any:
         """16 MB that tell most absent phrases without a search: by the upper bits of their hash."""
         import numpy as np
 
@@ -77,25 +79,25 @@ class Index:
         total = np.concatenate([[0], np.cumsum(~self.template)])
         return total[self.starts[1:]] - total[self.starts[:-1]]
 
-    def found(self, grams: Any) -> tuple[Any, Any, Any]:
-        """Which of these hashes are phrases: their indices, entries and places, a line for each occurrence."""
-        import numpy as np
+    def found(self, words: Words) -> tuple[Any, Any, Any]:
+        """Phrases in texts: the place of the first word, the entry and the place in it, a line for each occurrence."""
+        from corpora.contamination import kernels
 
-        near = np.flatnonzero(self.seen[grams >> np.uint64(64 - _FILTER_BITS)])
-        wanted = grams[near]
-        left = np.searchsorted(self.grams, wanted, "left")
-        count = np.searchsorted(self.grams, wanted, "right") - left
-        at = np.repeat(left - np.cumsum(count) + count, count) + np.arange(count.sum())
-        return np.repeat(near, count), self.entry[at], self.place[at]
+        places, grams = kernels.known(words.hashes, words.part, SEED, _factors(), self._seen, _FILTER_BITS)
+        asked, at = occurrences(self.grams, grams)
+        return places[asked], self.entry[at], self.place[at]
 
     def whole_entries(self, grams: Any) -> tuple[Any, Any]:
-        """Entries that are as a whole one of these runs, and the indices of these runs."""
+        """Which of these runs are a short text as a whole: their indices, and the entries."""
+        asked, at = occurrences(self.whole, grams)
+        return asked, self.whole_entry[at]
+
+    @cached_property
+    def phrases(self) -> Any:
+        """Phrases of each entry that are looked for."""
         import numpy as np
 
-        left = np.searchsorted(self.whole, grams, "left")
-        count = np.searchsorted(self.whole, grams, "right") - left
-        at = np.repeat(left - np.cumsum(count) + count, count) + np.arange(count.sum())
-        return self.whole_entry[at], np.repeat(np.arange(len(grams)), count)
+        return np.bincount(self.entry, minlength=len(self.entries))
 
     @cached_property
     def exact(self) -> Any:
@@ -108,19 +110,28 @@ class Index:
         return slice(int(self.starts[entry]), int(self.starts[entry + 1]))
 
 
-def gram_hashes(words: Any, size: int) -> Any:
-    """A hash of each run of `size` words, by the place of its first."""
+def occurrences(table: Any, wanted: Any) -> tuple[Any, Any]:
+    """Where each wanted value is in an ascending table: pairs of an index into `wanted` and one into `table`."""
     import numpy as np
 
-    count = max(0, len(words) - size + 1)
-    total = np.full(count, size, np.uint64)
-    for place in range(size):
-        total += words[place : place + count] * np.uint64(_factor(place))
-    return mix(total)
+    left = np.searchsorted(table, wanted, "left")
+    count = np.searchsorted(table, wanted, "right") - left
+    return np.repeat(np.arange(len(wanted)), count), np.repeat(left - np.cumsum(count) + count, count) + np.arange(
+        count.sum()
+    )
+
+
+def gram_hashes(words: Any, size: int) -> Any:
+    """A hash of each run of `size` words, by the place of its first."""
+    from corpora.contamination import kernels
+
+    return kernels.runs(words, size, _factors())
 
 
 def within(part: Any, size: int) -> Any:
     """Which runs of `size` words lie in one text."""
+    if len(part) < size:
+        return part[:0] == 0
     return part[: len(part) - size + 1] == part[size - 1 :]
 
 
@@ -180,7 +191,7 @@ def _sharing(grams: Any, of_entry: Any, entries: Sequence[Entry]) -> Any:
     tasks = {task: number for number, task in enumerate(sorted({entry.task for entry in entries}))}
     task = np.array([tasks[entry.task] for entry in entries], np.uint64)
     item = np.array([entry.item for entry in entries], np.int64)
-    keys = mix(grams + task[of_entry] * np.uint64(_factor(NGRAM)))
+    keys = grams ^ (task[of_entry] << np.uint64(48))
     order = np.argsort(keys, kind="stable")
     keys, items = keys[order], item[of_entry[order]]
     group = np.cumsum(np.append(True, keys[1:] != keys[:-1])) - 1 if len(keys) else np.zeros(0, np.int64)
@@ -222,6 +233,9 @@ def _phrase_grams(phrases: Sequence[str]) -> Any:
 
 
 @cache
-def _factor(place: int) -> int:
+def _factors() -> Any:
     """A fixed odd number for each place of a run."""
-    return int(text_digest(f"contamination/{place}")[:16], 16) | 1
+    import numpy as np
+
+    numbers = [int(text_digest(f"contamination/{place}")[:16], 16) | 1 for place in range(_LONGEST)]
+    return np.array(numbers, np.uint64)

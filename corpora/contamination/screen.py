@@ -13,13 +13,13 @@ a copy of an item if it holds
     twice as long as the text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from corpora.contamination.compare import Overlap, compare
-from corpora.contamination.index import INSIDE, SEED, WHOLE, Entry, Index, build, gram_hashes, within
+from corpora.contamination.index import INSIDE, SEED, TELLING, WHOLE, Entry, Index, build, gram_hashes
 from corpora.contamination.words import Words, spans_in, split, split_all
 from corpora.raw import CorpusError
 from recipes.contamination import Allowed, Contamination
@@ -77,46 +77,52 @@ class Screen:
 
         texts = [text for row in parts for text in row]
         row_of = np.repeat(np.arange(len(parts)), [len(row) for row in parts])
-        hits, places = [], []
-        for block in split_all(texts):
-            grams = gram_hashes(block.hashes, SEED)
-            at, entry, place = self.index.found(grams)
-            inside = within(block.part, SEED)[at]
-            rows = row_of[block.part[at[inside]]]
-            hits.append(rows * len(self.index.entries) + entry[inside])
-            places.append(place[inside])
-            hits.append(self._whole(block, row_of))
-            places.append(np.zeros(len(hits[-1]), np.int64))
-        return self._enough(np.concatenate(hits), np.concatenate(places)) if hits else {}
-
-    def _whole(self, block: Words, row_of: Any) -> Any:
-        """Rows and entries, as one number, where a message is nothing but a short text."""
-        import numpy as np
-
-        parts, first, count = np.unique(block.part, return_index=True, return_counts=True)
-        hits = []
-        for size in range(WHOLE, INSIDE):
-            grams = gram_hashes(block.hashes, size)[first[count == size]]
-            entries, known = self.index.whole_entries(grams)
-            hits.append(row_of[parts[count == size][known]] * len(self.index.entries) + entries)
-        return np.concatenate(hits)
-
-    def _enough(self, hits: Any, places: Any) -> dict[int, list[int]]:
-        """Pairs whose phrases could cover the share of the item that is asked for."""
-        import numpy as np
-
-        order = np.lexsort((places, hits))
-        hits, places = hits[order], places[order]
-        fresh = np.ones(len(hits), np.bool_)
-        fresh[1:] = (hits[1:] != hits[:-1]) | (places[1:] != places[:-1])
-        pairs, counts = np.unique(hits[fresh], return_counts=True)
-        rows, entries = np.divmod(pairs, max(1, len(self.index.entries)))
-        asked = min(self.section.verbatim, self.section.altered) * self.index.evidence[entries]
-        enough = (counts * SEED >= asked) | self.index.exact[entries]
+        entries = len(self.index.entries)
+        pairs, places, wholes = [], [], []
+        for words in split_all(texts):
+            at, entry, place = self.index.found(words)
+            pairs.append(row_of[words.part[at]] * entries + entry)
+            places.append(place)
+            wholes += [row_of[part] * entries + entry for part, entry in self._wholes(words)]
+        if not pairs:
+            return {}
+        enough = [*wholes, self._enough(np.concatenate(pairs), np.concatenate(places))]
         found: dict[int, list[int]] = {}
-        for row, entry in zip(rows[enough].tolist(), entries[enough].tolist(), strict=True):
-            found.setdefault(row, []).append(entry)
+        for pair in np.unique(np.concatenate(enough)).tolist():
+            found.setdefault(pair // entries, []).append(pair % entries)
         return found
+
+    def _wholes(self, words: Words) -> Iterator[tuple[Any, Any]]:
+        """Messages that are nothing but a short text, and the entries of these texts."""
+        import numpy as np
+
+        begins = np.flatnonzero(np.diff(words.part, prepend=-1))
+        sizes = np.diff(begins, append=len(words.part))
+        for size in range(WHOLE, INSIDE):
+            first = begins[sizes == size]
+            if first.size:
+                found, entries = self.index.whole_entries(gram_hashes(words.hashes, size)[first])
+                yield words.part[first[found]], entries
+
+    def _enough(self, pairs: Any, places: Any) -> Any:
+        """Pairs of row and entry whose shared phrases may cover the share that is asked for."""
+        import numpy as np
+
+        if not pairs.size:
+            return pairs
+        order = np.lexsort((places, pairs))
+        pairs, places = pairs[order], places[order]
+        fresh = np.ones(len(pairs), np.bool_)
+        fresh[1:] = (pairs[1:] != pairs[:-1]) | (places[1:] != places[:-1])
+        pairs, places = pairs[fresh], places[fresh]
+        first = np.flatnonzero(np.diff(pairs, prepend=-1))
+        reach = np.minimum(np.diff(places, append=0), SEED)
+        reach[np.append(first[1:] - 1, len(pairs) - 1)] = SEED
+        entries = pairs[first] % len(self.index.entries)
+        asked = min(self.section.verbatim, self.section.altered) * self.index.evidence[entries]
+        copies = np.add.reduceat(reach, first) >= np.maximum(TELLING, asked)
+        wholes = np.diff(first, append=len(pairs)) == self.index.phrases[entries]
+        return pairs[first][np.where(self.index.exact[entries], wholes, copies)]
 
     def _match(self, record: Record, parts: Sequence[str], number: int) -> Match | None:
         entry, words = self.index.entries[number], split(parts)
