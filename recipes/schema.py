@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from pydantic import Field, field_validator, model_validator
 
 from recipes.cleaning import Step
+from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.section import Name, Section, Sha256, Share
 
@@ -366,6 +367,7 @@ class Recipe(Section):
     owners: list[str] = []
     model: Model
     sources: dict[Name, Source] = Field(min_length=1)
+    contamination: Contamination = Contamination()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
@@ -449,7 +451,18 @@ class Recipe(Section):
         return problems
 
 
-_RESERVED = {"base", "reference", "raw", "clean", "mixture", "preferences", "report", "decision", "registry"}
+_RESERVED = {
+    "base",
+    "reference",
+    "raw",
+    "evaluation_items",
+    "clean",
+    "mixture",
+    "preferences",
+    "report",
+    "decision",
+    "registry",
+}
 
 
 def identity(section: Section) -> dict[str, Any]:
