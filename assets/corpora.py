@@ -13,7 +13,6 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.steps import needs_tokenizer
-from corpora.cleaning.workers import available
 from corpora.sources import observe
 from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store
@@ -100,9 +99,10 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
                     pipeline.folder,
                     cache,
                     work,
+                    items=made[NODE].path / ITEMS,
+                    contamination=pipeline.recipe.contamination,
                     checkpoint=base.path if base is not None else None,
-                    workers=pipeline.recipe.corpora.workers or available(),
-                    tell=context.log.info,
+                    execution=pipeline.recipe.corpora,
                 ),
                 config=source.model_dump(mode="json"),
                 inputs=inputs,

@@ -1,45 +1,49 @@
 """One source, read into the common schema: bad rows into quarantine, poor and repeated ones out, each accounted for.
 
-The source is cut into blocks (`reading.blocks`), which workers clean on their own (`block`); this process puts what
-they give together in the order of the source, takes repeats out, and writes the tables. So the bytes are the same
-for any number of workers. Memory: a few batches for each worker, and 16 bytes for each distinct row (`exact`). What
-a killed attempt leaves behind is made again.
+The source is cut into blocks (`reading.blocks`), which are cleaned as tasks of their own (`block`, `corpora.tasks`:
+processes of this machine or of a cluster); then they are put together in the order of the source (`merge`). So the
+bytes are the same wherever blocks are cleaned. Memory: two batches of rows for each worker, and 16 bytes for each
+distinct row (`exact`). Disk: until the end, the clean rows once more, compressed. What a killed attempt finished is
+used again.
 """
 
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from corpora.cleaning import block
-from corpora.cleaning.block import Cleaner, Job, Plan
-from corpora.cleaning.exact import Seen
-from corpora.cleaning.pace import Pace
-from corpora.cleaning.tally import StepTally, Tally
-from corpora.cleaning.workers import in_order
+from corpora.cleaning.block import Job, Plan, clean_block
+from corpora.cleaning.merge import Merge
+from corpora.cleaning.tally import Tally
+from corpora.contamination.evidence import EVIDENCE, evidence_schema
+from corpora.progress import progress
 from corpora.raw import CorpusError
 from corpora.reading.answers import load_answers
 from corpora.reading.blocks import Block, blocks, read_block
-from corpora.reading.formats import Format, choose_format
-from corpora.reading.lines import Row
+from corpora.reading.formats import choose_format
+from corpora.reading.lines import BadRow, Row
 from corpora.sources import fetch
-from corpora.tables import FILTERED, QUARANTINE, ROWS, Table, clean_schema, filtered_schema, quarantine_schema, writing
+from corpora.tables import FILTERED, QUARANTINE, ROWS, clean_schema, filtered_schema, quarantine_schema, writing
+from corpora.tasks import run_tasks
+from recipes.contamination import Contamination
+from recipes.corpora import CorporaExecution
 from recipes.schema import Source
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 VERSION = 2
 
 _SAMPLE = 200
 """Rows read to tell a format."""
 
-_BLOCK_BYTES = 8 << 20
-_SMALL = 4 * _BLOCK_BYTES
-"""A source of fewer bytes is cleaned in this process: starting workers takes as long as reading it."""
+_BLOCK_BYTES = 16 << 20
+_SMALL = 2 * _BLOCK_BYTES
+"""A source of fewer bytes is cleaned in this process: starting others takes as long as reading it."""
 
-_BLOCKS = "blocks"
+_FEW = 8
+"""Blocks cleaned at first if the source has a limit."""
+
+_BLOCKS, _SPENT = "blocks", "blocks.spent"
 
 
 def clean(
@@ -49,15 +53,17 @@ def clean(
     cache: Path,
     work: Path,
     *,
+    items: Path | None = None,
+    contamination: Contamination | None = None,
     checkpoint: Path | None = None,
-    workers: int = 1,
-    tell: Callable[[str], None] = lambda _: None,
+    execution: CorporaExecution | None = None,
 ) -> dict[str, Any]:
-    """Write rows.parquet, quarantine.parquet and filtered.parquet into `work` and return the metrics.
+    """Write rows, quarantine, filtered and evidence (parquet) into `work` and return the metrics.
 
-    name: of the source in its recipe, whose folder is `folder`. checkpoint: of the base model, if a step counts
-    tokens. workers: processes at most. tell: is told every few seconds how far it is. Raises CorpusError if the
-    source cannot be fetched, is empty, has no clear format, or more bad rows than `max_quarantined`.
+    name: of the source in its recipe, whose folder is `folder`. items: of the recipe's evaluation, as parquet, and
+    `contamination`, when a row is a copy of one. checkpoint: of the base model, if a step counts tokens. Raises
+    CorpusError if the source cannot be fetched, is empty, has no clear format, or more bad rows than
+    `max_quarantined`.
     """
     answers = load_answers(folder / source.answers) if source.answers is not None else None
     files = fetch(source, folder, cache).files
@@ -70,99 +76,84 @@ def clean(
     if not good:
         raise CorpusError(_too_bad(name, source, _tally_of(sample)))
     format_, evidence = choose_format(source, answers, good)
-    plan = Plan(name, source, format_.name, answers, folder, checkpoint)
-    tally = _written(plan, format_, cut, work, workers, tell)
+    plan = Plan(name, source, format_.name, answers, folder, checkpoint, items, contamination or Contamination())
+    merged = _written(plan, format_.kind, cut, work, execution or CorporaExecution())
+    tally = merged.tally
     if tally.bad_share > source.max_quarantined:
         raise CorpusError(_too_bad(name, source, tally))
     if not tally.kept:
         raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left")
-    facts = {"kind": format_.kind, "format": format_.name, "evidence": evidence, "licence": source.licence}
-    return {**tally.metrics(source), **facts}
-
-
-def _written(
-    plan: Plan, format_: Format, cut: list[Block], work: Path, workers: int, tell: Callable[[str], None]
-) -> Tally:
-    facts = {
+    metrics = tally.metrics(source)
+    if items is not None:
+        metrics["contamination"] = merged.found.metrics()
+        metrics["checks"]["contamination"] = merged.found.check()
+    return {
+        **metrics,
         "kind": format_.kind,
+        "format": format_.name,
+        "evidence": evidence,
+        "licence": source.licence,
+    }
+
+
+def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: CorporaExecution) -> Merge:
+    facts = {
+        "kind": kind,
         "source": plan.name,
         "group": plan.source.group,
         "licence": plan.source.licence,
         "sensitive": plan.source.sensitive,
     }
-    shutil.rmtree(work / _BLOCKS, ignore_errors=True)
-    sizes = [_bytes(part) for part in cut]
-    workers = 1 if sum(sizes) < _SMALL else min(workers, len(cut))
-    pace = Pace(sum(sizes), tell)
+    if execution.runner == "local" and sum(map(_bytes, cut)) < _SMALL:
+        execution = execution.model_copy(update={"workers": 1})
+    shutil.rmtree(work / _SPENT, ignore_errors=True)
+    (work / _BLOCKS).mkdir(exist_ok=True)
     with (
-        writing(work / ROWS, clean_schema(format_.kind), facts) as rows,
+        writing(work / ROWS, clean_schema(kind), facts) as rows,
         writing(work / QUARANTINE, quarantine_schema()) as quarantine,
         writing(work / FILTERED, filtered_schema()) as filtered,
+        writing(work / EVIDENCE, evidence_schema()) as evidence,
+        progress(f"{plan.name}: tables", len(cut), "blocks") as advance,
     ):
-        merge = _Merge(plan.source, rows, quarantine, filtered)
-        jobs = (Job(part, merge.room, work / _BLOCKS / str(number)) for number, part in enumerate(cut))
-        for number, found in enumerate(in_order(Cleaner, plan, jobs, workers)):
-            place = work / _BLOCKS / str(number)
-            if merge.room is not None and found.read - found.beyond > merge.room:  # it began before that was known
-                shutil.rmtree(place)
-                found = Cleaner(plan)(Job(cut[number], merge.room, place))
-            merge.add(found, place)
-            shutil.rmtree(place)
-            pace.at(sizes[number], merge.tally.read)
-    shutil.rmtree(work / _BLOCKS, ignore_errors=True)
-    return merge.tally
+        merge = Merge(plan, rows, quarantine, filtered, evidence)
+        for first, jobs in _rounds(plan, cut, merge, work / _BLOCKS):
+            tallies = run_tasks(f"clean {plan.name} {first}", clean_block, jobs, execution, work / _BLOCKS)
+            for job, tally in zip(jobs, map(Tally.from_json, tallies), strict=True):
+                _add(merge, job, tally)
+                advance(1)
+    os.rename(work / _BLOCKS, work / _SPENT)  # at once: what is half deleted must not look finished
+    shutil.rmtree(work / _SPENT)
+    return merge
 
 
-class _Merge:
-    """Blocks put together in their order, without repeats."""
+def _rounds(plan: Plan, cut: list[Block], merge: Merge, folder: Path) -> Iterator[tuple[int, list[Job]]]:
+    """Jobs to do side by side, and the number of the first: all of them, or few until the source's limit is reached.
 
-    def __init__(self, source: Source, rows: Table, quarantine: Table, filtered: Table) -> None:
-        self.tally = Tally(steps=[StepTally(step.kind) for step in source.steps])
-        self._limit = source.limit
-        self._seen = Seen()
-        self._rows, self._quarantine, self._filtered = rows, quarantine, filtered
-
-    @property
-    def room(self) -> int | None:
-        """Rows that may still come before the recipe's limit is reached; None without a limit."""
-        return None if self._limit is None else max(0, self._limit - self.tally.read)
-
-    def add(self, found: Tally, folder: Path) -> None:
-        self.tally.add(found)
-        for batch in _batches(folder / block.QUARANTINE):
-            self._quarantine.extend(batch)
-        for batch in _batches(folder / block.FILTERED):
-            self._filtered.extend(batch)
-        for batch in _batches(folder / block.ROWS):
-            self._keep(batch)
-
-    def _keep(self, batch: "pa.RecordBatch") -> None:
-        import pyarrow as pa
-
-        keys = b"".join(batch.column(block.KEY).to_pylist())
-        first = self._seen.first(keys)
-        kept = int(first.sum())
-        self.tally.kept += kept
-        self.tally.duplicate += len(first) - kept
-        clean = batch.drop_columns([block.KEY])
-        self._rows.extend(clean if kept == len(first) else clean.filter(pa.array(first)))
+    Rows behind the limit are only counted.
+    """
+    start, size = 0, len(cut) if plan.source.limit is None else _FEW
+    while start < len(cut):
+        chosen = cut[start : start + size] if merge.room != 0 else cut[start:]
+        yield start, [Job(plan, part, merge.room, folder / str(number)) for number, part in enumerate(chosen, start)]
+        start, size = start + len(chosen), 2 * size
 
 
-def _batches(path: Path) -> "Iterator[pa.RecordBatch]":
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(str(path)) as stream:
-        yield from stream
+def _add(merge: Merge, job: Job, tally: Tally) -> None:
+    if merge.room is not None and tally.read - tally.beyond > merge.room:  # the limit lies in this block or before
+        tally = Tally.from_json(clean_block(job._replace(take=merge.room)))
+    merge.add(tally, job.folder)
 
 
 def _bytes(part: Block) -> int:
     return (part.file.path.stat().st_size if part.end is None else part.end) - part.start
 
 
-def _tally_of(bad: list[Any]) -> Tally:
-    tally = Tally(read=len(bad))
+def _tally_of(bad: list[Row | BadRow]) -> Tally:
+    tally = Tally()
     for row in bad:
-        tally.set_aside(row)
+        if isinstance(row, BadRow) and row.part == 0:
+            tally.read += 1
+            tally.set_aside(row)
     return tally
 
 

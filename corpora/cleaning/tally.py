@@ -78,6 +78,16 @@ class Tally:
         for mine, theirs in zip(self.steps, block.steps, strict=True):
             mine.add(theirs)
 
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "steps": [vars(step) for step in self.steps]}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Tally":
+        steps = [
+            StepTally(s["kind"], s["before"], Counter(s["reasons"]), Counter(s["masked"])) for s in fields["steps"]
+        ]
+        return cls(**{**fields, "steps": steps, "reasons": Counter(fields["reasons"])})
+
     def metrics(self, source: Source) -> dict[str, Any]:
         counts = {
             "read": self.read,
