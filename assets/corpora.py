@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.contamination import NODE
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -13,6 +14,7 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.steps import needs_tokenizer
+from corpora.contamination.items import ITEMS
 from corpora.sources import observe
 from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store
@@ -55,18 +57,18 @@ def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefinition:
-    """One source, read into the common schema: bad rows quarantined, filters applied, duplicates out.
+    """One source, read into the common schema: bad rows, poor ones, repeats and copies of evaluation items out.
 
     It fetches what it needs. The base model is an input only if a step counts the model's tokens.
     """
-    upstream = [("base",)] if needs_tokenizer(source.steps) else []
+    upstream = [(NODE,), *([("base",)] if needs_tokenizer(source.steps) else [])]
 
     @pipeline.asset(
         "clean",
         name,
-        description=f"Rows of {name} in the common schema, without bad rows, filtered ones and duplicates.",
+        description=f"Rows of {name} in the common schema, without bad rows, repeats and copies of evaluation items.",
         kinds={"parquet"},
-        code_version=code_version(source, cleaning.VERSION),
+        code_version=code_version(source, cleaning.VERSION, contamination=identity(pipeline.recipe.contamination)),
         ins=pipeline.handles(upstream),
         deps=[pipeline.key("raw", name)],
         dagster_type=ARTEFACT,
@@ -80,10 +82,11 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
         **made: Artifact,
     ) -> Delivered:
         cache = store.home / "cache"
-        base = made.get("base")
+        items, base = made[NODE], made.get("base")
         with plain_failures():
             inputs = {
                 "raw": observe(source, pipeline.folder, cache),
+                NODE: items.digest,
                 **answers_digest(pipeline, source.answers),
                 **_phrases_digests(pipeline, source),
                 **({"tokenizer": file_digest(base.path / "tokenizer.json")} if base is not None else {}),
@@ -99,12 +102,16 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
                     pipeline.folder,
                     cache,
                     work,
-                    items=made[NODE].path / ITEMS,
+                    items=items.path / ITEMS,
                     contamination=pipeline.recipe.contamination,
                     checkpoint=base.path if base is not None else None,
                     execution=pipeline.recipe.corpora,
                 ),
-                config=source.model_dump(mode="json"),
+                config={
+                    **source.model_dump(mode="json"),
+                    "contamination": pipeline.recipe.contamination.model_dump(mode="json"),
+                    "execution": pipeline.recipe.corpora.model_dump(mode="json"),
+                },
                 inputs=inputs,
                 ref=f"clean/{name}",
                 force=config.force,
@@ -116,7 +123,7 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
 
 
 def clean_request(pipeline: Pipeline, name: str, source: Source, inputs: dict[str, str]) -> Request:
-    config = {"source": name, **identity(source)}
+    config = {"source": name, **identity(source), "contamination": identity(pipeline.recipe.contamination)}
     payload = {"node": "clean", "version": cleaning.VERSION, "config": config, "inputs": inputs}
     return Request(pipeline.name, f"clean/{name}", payload)
 
