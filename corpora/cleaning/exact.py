@@ -39,6 +39,11 @@ class Seen:
         first[places[new]] = True
         return first
 
+    @property
+    def nbytes(self) -> int:
+        """What the keys take."""
+        return sum(run.nbytes for part in self._parts for run in part)
+
 
 def _added(runs: "list[np.ndarray]", keys: "np.ndarray") -> "np.ndarray":
     """Which of the sorted keys no run holds; these become one more run, and runs no longer than it join it."""
