@@ -7,7 +7,10 @@ is made block by block is the same with one worker and with many. Rows are read 
 from collections.abc import Iterator, Sequence
 
 from corpora.raw import RawFile
-from corpora.reading.lines import Block, kind_of, read_block
+from corpora.reading.containers import container_of
+from corpora.reading.lines import read_block
+from corpora.reading.row import Block
+from corpora.reading.streams import encoding_of
 
 __all__ = ["Block", "blocks", "read_block"]
 
@@ -17,13 +20,18 @@ _CHUNK = 1 << 20
 def blocks(files: Sequence[RawFile], block_bytes: int) -> list[Block]:
     """The files as blocks, in order: lines in pieces of at least `block_bytes` that end at a line end, others whole.
 
-    Reads the files of lines once, to number their lines. Raises CorpusError for an unknown kind of file.
+    Cut are `.jsonl` and `.txt` that are UTF-8 and not compressed; they are read once, to number their lines.
+    Raises CorpusError for an unknown kind of file.
     """
     return [block for file in files for block in (_cut(file, block_bytes) if _cuttable(file) else [Block(file)])]
 
 
 def _cuttable(file: RawFile) -> bool:
-    return kind_of(file) in ("jsonl", "txt")
+    container = container_of(file)
+    if container.kind not in ("lines", "text") or container.compression:
+        return False
+    with file.path.open("rb") as opened:
+        return encoding_of(opened.read(4))[0] == "utf-8"
 
 
 def _cut(file: RawFile, block_bytes: int) -> Iterator[Block]:

@@ -1,5 +1,6 @@
 """Blocks of a source: together they are the source, wherever the cuts fall, with lines and offsets of the whole."""
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_blocks_give_the_rows_of_the_whole_file(tmp_path: Path, block_bytes: int
     cut = blocks([file], block_bytes)
     assert [row for block in cut for row in read_block(block)] == list(read_rows(file))
     assert (cut[0].start, cut[-1].end) == (0, file.path.stat().st_size)
-    assert all(left.end == right.start for left, right in zip(cut, cut[1:], strict=False))
+    assert all(left.end == right.start for left, right in itertools.pairwise(cut))
     assert all((block.end or 0) - block.start >= block_bytes for block in cut[:-1])
 
 
