@@ -3,12 +3,15 @@
 Exact where `index` and `screen` estimate; run on the few rows that these let through.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corpora.contamination.index import NGRAM, SEED, TELLING, gram_hashes, within
-from corpora.contamination.words import Words
+from corpora.contamination.words import SIGNS, Words
 
+_DECIMALS = re.compile(r"[.,][0-9]")
 _STRETCH = 2
 """Times the item's own length in which its words must stand: long rows hold many phrases far apart by chance."""
 
@@ -24,24 +27,40 @@ class Overlap:
     item_words: Any
 
 
-def compare(row: Words, item: Words, template: Any, exact: bool) -> Overlap:
-    """template: which of the item's words are no evidence."""
-    return _whole(row, item) if exact else _partial(row, item, template)
+def compare(parts: Sequence[str], row: Words, text: str, item: Words, template: Any, exact: bool) -> Overlap:
+    """parts, text: of the row and the item, normalised. template: which of the item's words are no evidence."""
+    return _whole(parts, row, text, item) if exact else _partial(row, item, template)
 
 
-def _whole(row: Words, item: Words) -> Overlap:
+def _whole(parts: Sequence[str], row: Words, text: str, item: Words) -> Overlap:
     import numpy as np
 
     size = len(item.hashes)
+    fits = within(row.part, size)
+    begins = np.flatnonzero(fits & (row.hashes[: len(fits)] == item.hashes[0]))
+    tail = text[int(item.end[-1]) :].lstrip()[:1]
+    found = next((at for at in begins.tolist() if _stands(at, parts, row, item, tail)), None)
     row_words = np.zeros(len(row.hashes), np.bool_)
-    begins = np.flatnonzero(
-        within(row.part, size) & (row.hashes[: max(0, len(row.hashes) - size + 1)] == item.hashes[0])
-    )
-    found = next((at for at in begins if np.array_equal(row.hashes[at : at + size], item.hashes)), None)
     if found is not None:
         row_words[found : found + size] = True
     there = found is not None
     return Overlap(there, float(there), float(there), row_words, np.full(size, there))
+
+
+def _stands(at: int, parts: Sequence[str], row: Words, item: Words, tail: str) -> bool:
+    """Whether the item stands at this word, and not in a longer sum: 7 + 5 is neither in 7 + 5 - 2 nor in 7 + 5.2.
+
+    tail: what follows the item's own last word, an equals sign perhaps.
+    """
+    import numpy as np
+
+    last = at + len(item.hashes) - 1
+    if not np.array_equal(row.hashes[at : last + 1], item.hashes):
+        return False
+    part = parts[int(row.part[at])]
+    before, after = part[: int(row.start[at])].rstrip()[-1:], part[int(row.end[last]) :]
+    goes_on = after.lstrip()[:1]
+    return before not in SIGNS and not _DECIMALS.match(after) and (goes_on not in SIGNS or goes_on == tail)
 
 
 def _partial(row: Words, item: Words, template: Any) -> Overlap:

@@ -5,6 +5,7 @@ and so are the phrases that a recipe allows. An entry that only counts as a whol
 problem) keeps its rarest phrase at any rate, so that it can be found.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -145,17 +146,20 @@ def build(items: Path, common_items: int, phrases: Sequence[str]) -> Index:
     starts = np.concatenate([[0], np.cumsum(counts)])
     first = np.flatnonzero(within(part, SEED))
     grams, of_entry = gram_hashes(words, SEED)[first], part[first]
+    allowed = np.isin(grams, _phrase_grams(phrases))
     sharing = _sharing(grams, of_entry, entries)
-    common = (sharing > common_items) | np.isin(grams, _phrase_grams(phrases))
+    common = (sharing > common_items) | allowed
     template = np.zeros(len(words), np.bool_)
     for place in range(SEED):
         template[first[common] + place] = True
-    telling = np.bincount(part[~template], minlength=len(texts))
-    whole = (counts < NGRAM) | (telling < TELLING)
-    entries = [replace(e, exact=e.exact or bool(w)) for e, w in zip(entries, whole, strict=True)]
-    kept = (~common | _rarest(sharing, of_entry, entries)) & (counts[of_entry] >= INSIDE)
+    exact = (counts < NGRAM) | (np.bincount(part[~template], minlength=len(texts)) < TELLING)
+    entries = [replace(e, exact=e.exact or bool(x)) for e, x in zip(entries, exact, strict=True)]
+    useless = _shared_texts(words, starts, entries) > common_items
+    useless |= (counts >= SEED) & (np.bincount(of_entry[~allowed], minlength=len(texts)) == 0)
+    kept = (~common | (_rarest(sharing, of_entry, entries) & ~allowed)) & (counts >= INSIDE)[of_entry]
+    kept &= ~useless[of_entry]
     order = np.argsort(grams[kept], kind="stable")
-    short, short_entry = _wholes(words, starts, entries, common_items)
+    whole, whole_entry = _wholes(words, starts, np.flatnonzero((counts >= WHOLE) & (counts < INSIDE) & ~useless))
     return Index(
         entries=entries,
         words=words,
@@ -164,8 +168,8 @@ def build(items: Path, common_items: int, phrases: Sequence[str]) -> Index:
         grams=grams[kept][order],
         entry=of_entry[kept][order].astype(np.int32),
         place=(first - starts[of_entry])[kept][order].astype(np.int32),
-        whole=short,
-        whole_entry=short_entry,
+        whole=whole,
+        whole_entry=whole_entry,
     )
 
 
@@ -213,18 +217,22 @@ def _rarest(sharing: Any, of_entry: Any, entries: Sequence[Entry]) -> Any:
     return rarest
 
 
-def _wholes(words: Any, starts: Any, entries: Sequence[Entry], common_items: int) -> tuple[Any, Any]:
-    """Hashes of the texts of four to seven words, but for those that more than `common_items` items have."""
+def _shared_texts(words: Any, starts: Any, entries: Sequence[Entry]) -> Any:
+    """How many items of its task have the same text as each entry."""
     import numpy as np
 
-    found: dict[tuple[int, str], list[int]] = {}
-    for number, entry in enumerate(entries):
-        run = words[starts[number] : starts[number + 1]]
-        if WHOLE <= len(run) < INSIDE:
-            found.setdefault((int(gram_hashes(run, len(run))[0]), entry.task), []).append(number)
-    kept = {key: numbers[0] for key, numbers in found.items() if len(numbers) <= common_items}
-    pairs = sorted((gram, number) for (gram, _), number in kept.items())
-    return np.array([gram for gram, _ in pairs], np.uint64), np.array([number for _, number in pairs], np.int32)
+    texts = [(e.task, words[a:b].tobytes()) for e, a, b in zip(entries, starts, starts[1:], strict=False)]
+    counts = Counter(texts)
+    return np.array([counts[text] for text in texts], np.int64)
+
+
+def _wholes(words: Any, starts: Any, numbers: Any) -> tuple[Any, Any]:
+    """Hashes of whole texts, in ascending order, and the entries that they are of."""
+    import numpy as np
+
+    hashes = [gram_hashes(words[starts[n] : starts[n + 1]], int(starts[n + 1] - starts[n]))[0] for n in numbers]
+    order = np.argsort(np.array(hashes, np.uint64), kind="stable")
+    return np.array(hashes, np.uint64)[order], numbers[order]
 
 
 def _phrase_grams(phrases: Sequence[str]) -> Any:

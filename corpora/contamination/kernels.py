@@ -17,7 +17,7 @@ _BASIS, _PRIME = uint64(0xCBF29CE484222325), uint64(0x100000001B3)  # Fowler, No
 _MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's finaliser
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")
 def _mixed(value):  # type: ignore[no-untyped-def]
     value ^= value >> uint64(33)
     value *= _MIX_1
@@ -26,7 +26,7 @@ def _mixed(value):  # type: ignore[no-untyped-def]
     return value ^ (value >> uint64(33))
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")
 def _digit_follows(codes, at, end):  # type: ignore[no-untyped-def]
     """At once or behind one space."""
     at += 1

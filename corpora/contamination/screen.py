@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from corpora.contamination.compare import Overlap, compare
 from corpora.contamination.index import INSIDE, SEED, TELLING, WHOLE, Entry, Index, build, gram_hashes
-from corpora.contamination.words import Words, spans_in, split, split_all
+from corpora.contamination.words import Words, normalise, spans_in, split, split_all
 from corpora.raw import CorpusError
 from recipes.contamination import Allowed, Contamination
 
@@ -127,7 +127,9 @@ class Screen:
     def _match(self, record: Record, parts: Sequence[str], number: int) -> Match | None:
         entry, words = self.index.entries[number], split(parts)
         item = split([entry.text])
-        overlap = compare(words, item, self.index.template[self.index.words_of(number)], entry.exact)
+        template = self.index.template[self.index.words_of(number)]
+        normal = [normalise(part) for part in parts]
+        overlap = compare(normal, words, normalise(entry.text), item, template, entry.exact)
         kind = self._kind(overlap, entry)
         if kind is None:
             return None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
     Places = NDArray[np.int64]
 
-_SIGNS = "+-−–×÷*/^=<>"
+SIGNS = tuple("+-−–×÷*/^=<>")
 _ALONE_BLOCKS = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Burmese
@@ -132,6 +132,6 @@ def _kinds() -> Any:
     for low, high in _ALONE_BLOCKS:
         block = kinds[low : high + 1]
         block[block == LETTER] = ALONE
-    for sign in _SIGNS:
+    for sign in SIGNS:
         kinds[ord(sign)] = SIGN
     return kinds
