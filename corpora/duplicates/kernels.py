@@ -1,7 +1,7 @@
-"""From texts to shingles, keys and signatures: the loops over every character, compiled.
+"""From texts to words, shingles and keys: the loops over every character, compiled.
 
 Imports numba when it is imported. Integers only, so that every machine gives the same bits. A 64-bit hash is taken
-for the word or the shingle that it stands for; whether two texts are equal is asked of 128 bits.
+for the word or the shingle that it stands for.
 """
 
 from typing import Any
@@ -23,13 +23,12 @@ from corpora.duplicates.folding import (
 
 Array = np.ndarray[Any, Any]
 
+_ONE = uint64(1)
 _FNV_BASIS, _FNV_PRIME = uint64(0xCBF29CE484222325), uint64(0x100000001B3)  # Fowler, Noll and Vo's hash of 64 bits
 _MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's finaliser
 _ODD_1, _ODD_2 = uint64(0x9E3779B97F4A7C15), uint64(0xD6E8FEB86659FD93)
-_ONE = uint64(1)
-_TAG = uint64(1 << 32)
+_ROLE = uint64(1 << 32)
 _WORD_OR_ALONE = uint32(WORD | ALONE)
-_LARGEST = uint32(0xFFFFFFFF)
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
@@ -43,13 +42,14 @@ def mixed(value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _turned(value, bits):  # type: ignore[no-untyped-def]
+def turned(value, bits):  # type: ignore[no-untyped-def]
     return (value << uint64(bits)) | (value >> uint64(64 - bits))
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _joined(one, two, token):  # type: ignore[no-untyped-def]
-    return _turned(one ^ token, 31) * _MIX_1, _turned(two ^ (token * _ODD_2), 27) * _MIX_2
+def joined(one, two, token):  # type: ignore[no-untyped-def]
+    """Two 64-bit hashes of a sequence, one token longer."""
+    return turned(one ^ token, 31) * _MIX_1, turned(two ^ (token * _ODD_2), 27) * _MIX_2
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
@@ -89,8 +89,16 @@ def hard(data: Array, offsets: Array, table: Array) -> Array:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def words(
-    data: Array, offsets: Array, tags: Array, parts_of: Array, rows: Array, parts: int, table: Array
+    data: Array, offsets: Array, roles: Array, parts_of: Array, rows: Array, parts: int, table: Array
 ) -> tuple[Array, Array, Array, Array]:
+    """Words of each part of each row, and what tells the parts apart exactly.
+
+    Text i, data[offsets[i]:offsets[i + 1]] in UTF-8, is of part parts_of[i] and said by roles[i]; row r has the
+    texts rows[r] to rows[r + 1]. Returns, part after part and row after row,
+      - hashes of the words (uint64), and where those of each part begin (int64; rows × parts + 1),
+      - 128 bits of its roles, words and other characters but white space (uint64; rows × parts, 2),
+      - 64 bits of its words that hold a digit (uint64; rows × parts).
+    """
     found = np.empty((offsets[-1] - offsets[0]) // 2 + len(offsets), np.uint64)
     starts = np.zeros((len(rows) - 1) * parts + 1, np.int64)
     keys = np.zeros(((len(rows) - 1) * parts, 2), np.uint64)
@@ -102,13 +110,13 @@ def words(
             for text in range(rows[row], rows[row + 1]):
                 if parts_of[text] != part:
                     continue
-                one, two = _joined(one, two, uint64(tags[text]) | _TAG)
+                one, two = joined(one, two, uint64(roles[text]) | _ROLE)
                 at, end = uint64(offsets[text]), uint64(offsets[text + 1])
                 while at < end:
                     entry, at = _next(data, at, end, table)
                     if not entry & WORD:
                         if not entry & SPACE:
-                            one, two = _joined(one, two, uint64(entry & CODE_POINT))
+                            one, two = joined(one, two, uint64(entry & CODE_POINT))
                         continue
                     word, kinds = (_FNV_BASIS ^ uint64(entry & CODE_POINT)) * _FNV_PRIME, entry
                     while at < end and not kinds & ALONE:
@@ -117,9 +125,9 @@ def words(
                             break
                         word, kinds, at = (word ^ uint64(entry & CODE_POINT)) * _FNV_PRIME, kinds | entry, after
                     word = mixed(word)
-                    one, two = _joined(one, two, word)
+                    one, two = joined(one, two, word)
                     if kinds & DIGIT:
-                        number = (_turned(number, 29) ^ word) * _ODD_2
+                        number = (turned(number, 29) ^ word) * _ODD_2
                     found[made] = word
                     made += 1
             place = row * parts + part
@@ -133,7 +141,7 @@ def shingles(found: Array, begins: Array, length: int) -> tuple[Array, Array]:
     """Hash of every run of `length` words inside a part (uint64), and where those of each part begin (int64)."""
     runs = np.empty(len(found), np.uint64)
     starts = np.zeros(len(begins), np.int64)
-    leaving = uint64(1)
+    leaving = _ONE
     for _ in range(length):
         leaving *= _ODD_1
     made = 0
@@ -151,26 +159,33 @@ def shingles(found: Array, begins: Array, length: int) -> tuple[Array, Array]:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def signatures(runs: Array, starts: Array, sizes: Array, factors: Array, terms: Array) -> Array:
-    """MinHash of each part (uint32; parts, permutations): the least of factor × x + term modulo 2³² over its shingles.
+def row_keys(
+    keys: Array, numbers: Array, starts: Array, fixed: Array, parts: int, least: int, needed: int, by_number: bool
+) -> tuple[Array, Array, Array]:
+    """What must be equal of rows, from the keys, numbers and shingle starts of their parts.
 
-    sizes: permutations wanted of each part; the others stay as they come. factors are odd, x is the upper half of
-    a shingle's hash. Four shingles at a time, which keeps the vector units busy: 6 instead of 14 ns a shingle.
+    fixed: 64 bits of what is no text of a row (uint64; rows). A part of `least` shingles or more is long. Returns
+      - 128 bits of the whole row (uint64; rows, 2),
+      - 64 bits that near duplicates have in common: short parts and, `by_number`, all numbers (uint64; rows);
+        0 if part `needed` is short, so that the row has no near duplicates,
+      - whether each part is long (bool; rows × parts).
     """
-    least = np.empty((len(starts) - 1, len(factors)), np.uint32)
-    for part in range(len(starts) - 1):
-        size = sizes[part]
-        mins = least[part]
-        mins[:size] = _LARGEST
-        end = starts[part + 1]
-        for at in range(starts[part], end, 4):
-            a = uint32(runs[at] >> uint64(32))
-            b = uint32(runs[min(at + 1, end - 1)] >> uint64(32))
-            c = uint32(runs[min(at + 2, end - 1)] >> uint64(32))
-            d = uint32(runs[min(at + 3, end - 1)] >> uint64(32))
-            for j in range(size):
-                factor, term = factors[j], terms[j]
-                one = min(uint32(factor * a + term), uint32(factor * b + term))
-                two = min(uint32(factor * c + term), uint32(factor * d + term))
-                mins[j] = min(mins[j], min(one, two))
-    return least
+    whole = np.empty((len(fixed), 2), np.uint64)
+    common = np.zeros(len(fixed), np.uint64)
+    long = np.zeros(len(fixed) * parts, np.bool_)
+    for row in range(len(fixed)):
+        one, two, shared = fixed[row], mixed(fixed[row]), fixed[row]
+        for part in range(row * parts, (row + 1) * parts):
+            one, two = joined(one, two, keys[part, 0])
+            one, two = joined(one, two, keys[part, 1])
+            long[part] = starts[part + 1] - starts[part] >= least
+            if not long[part]:
+                shared, _ = joined(joined(shared, two, keys[part, 0])[0], two, keys[part, 1])
+            elif by_number:
+                shared, _ = joined(shared, two, numbers[part] + _ONE)
+            else:
+                shared, _ = joined(shared, two, _ONE)
+        whole[row, 0], whole[row, 1] = mixed(one), mixed(two)
+        if long[row * parts + needed]:
+            common[row] = max(mixed(shared), _ONE)
+    return whole, common, long
