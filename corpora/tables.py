@@ -5,12 +5,13 @@ that travel in the file itself.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.raw import CorpusError
+from corpora.shards import shards_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +21,8 @@ QUARANTINE = "quarantine.parquet"
 FILTERED = "filtered.parquet"
 MANIFEST = "manifest.json"
 PAIRS = "pairs.parquet"
+VALIDATION = "validation.parquet"
+HELD_OUT = "held_out.parquet"
 
 _BATCH = 2000
 _BATCH_BYTES = 16 << 20
@@ -96,11 +99,17 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Every row in order, a batch in memory at a time."""
+    for batch in batches_of(path, columns):
+        yield from batch.to_pylist()
+
+
+def batches_of(path: Path, columns: Sequence[str] | None = None) -> Iterator["pa.RecordBatch"]:
+    """Every row of a table, in one file or in shards, as Arrow batches."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
-            yield from batch.to_pylist()
+    for shard in shards_of(path):
+        with pq.ParquetFile(shard) as file:
+            yield from file.iter_batches(batch_size=_BATCH, columns=columns and list(columns))
 
 
 def clean_schema(kind: str) -> "pa.Schema":
