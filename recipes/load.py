@@ -96,9 +96,13 @@ def _explain(where: str, problem: Any) -> str:
 
 
 def _location(loc: tuple[Any, ...]) -> list[str]:
-    """The path as it is in the file: pydantic puts a union's tag after a stage's and a task's name."""
-    tagged = {("stages",): 2, ("evaluation", "tasks"): 3}
-    tags = [depth for prefix, depth in tagged.items() if loc[: len(prefix)] == prefix]
+    """The path as it is in the file: pydantic puts a union's tag after a stage's, a task's and a step's place."""
+    tagged = {("stages", "*"): 2, ("evaluation", "tasks", "*"): 3, ("sources", "*", "steps", "*"): 4}
+    tags = [
+        depth
+        for pattern, depth in tagged.items()
+        if len(loc) > depth and all(known in ("*", part) for known, part in zip(pattern, loc, strict=False))
+    ]
     return [str(part) for depth, part in enumerate(loc) if depth not in tags]
 
 

@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
-_HEAVY = ("torch", "transformers", "datasets", "trl", "peft", "lm_eval", "mlflow", "reasoning_gym", "pyarrow", "scipy")
+_HEAVY = (
+    *("torch", "transformers", "datasets", "trl", "peft", "lm_eval", "mlflow", "reasoning_gym", "pyarrow", "scipy"),
+    *("numba", "datatrove"),
+)
 _CODE_LOCATION = f"import sys, orchestration.definitions; print(*sorted(set(sys.modules) & {set(_HEAVY)!r}))"
 
 

@@ -1,0 +1,1 @@
+"""Rows that say the same, across sources and inside them."""

@@ -1,0 +1,55 @@
+"""Progress of what takes longer than two seconds, on stderr: a bar on a terminal, else a line now and then."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+_PATIENCE_S = 2.0
+_LINE_EVERY_S = 10.0
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many of `total` units are newly done."""
+    with ExitStack() as stack:
+        if sys.stderr.isatty():
+            yield _bar(stack, label, total)
+        else:
+            yield _lines(label, total, unit)
+
+
+def _bar(stack: ExitStack, label: str, total: int) -> Callable[[int], None]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = shown.add_task(label, total=total)
+    began = time.monotonic()
+    started = False
+
+    def advance(done: int) -> None:
+        nonlocal started
+        shown.advance(task, done)
+        if not started and time.monotonic() - began > _PATIENCE_S:
+            stack.enter_context(shown)
+            started = True
+
+    return advance
+
+
+def _lines(label: str, total: int, unit: str) -> Callable[[int], None]:
+    began = said = time.monotonic()
+    reached = 0
+
+    def advance(done: int) -> None:
+        nonlocal said, reached
+        reached += done
+        now = time.monotonic()
+        if now - began < _PATIENCE_S or (now - said < _LINE_EVERY_S and reached < total):
+            return
+        said = now
+        print(f"{label}: {reached:,} of {total:,} {unit}", file=sys.stderr, flush=True)
+
+    return advance
