@@ -9,6 +9,7 @@ the bytes are the same wherever they run. What is in the files is left to the st
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,8 +89,14 @@ def run_tasks(
 
         run_on_datatrove(stage, left, execution)
     else:
-        _run_here(stage, left, min(execution.workers, len(left)))
+        _run_here(stage, left, min(workers_of(execution), len(left)))
     return [task.result() for task in tasks]
+
+
+def workers_of(execution: CorporaExecution) -> int:
+    """Tasks at a time: those of the recipe, or one for each CPU that this process may use."""
+    cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return execution.workers or cpus
 
 
 @contextmanager
@@ -120,7 +127,7 @@ def _run_in_processes(stage: str, tasks: list[Task], workers: int, advance: Call
     from concurrent.futures.process import BrokenProcessPool
 
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(workers, context, initializer=_die_with_parent) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_depend_on, initargs=(os.getpid(),)) as pool:
         try:
             running = {pool.submit(task.run): task for task in tasks}
             for future in as_completed(running):
@@ -136,12 +143,14 @@ def _run_in_processes(stage: str, tasks: list[Task], workers: int, advance: Call
             pool.shutdown(cancel_futures=True)
 
 
-def _die_with_parent() -> None:
-    """A worker of a killed step would wait for work for ever (Linux only; elsewhere it does)."""
-    import sys
+def _depend_on(parent: int) -> None:
+    """In a worker: end with the process that started it (Linux only); without it, it would wait for work for ever."""
+    import signal
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which ends its workers
     if sys.platform == "linux":
         import ctypes
-        import signal
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h
+        if os.getppid() != parent:
+            os._exit(1)

@@ -17,7 +17,9 @@ class CorporaExecution(Section):
     """
 
     runner: Literal["local", "datatrove"] = "local"
-    workers: int = Field(default=1, ge=1, description="blocks worked on at a time; memory grows with them")
+    workers: int | None = Field(
+        default=None, ge=1, description="blocks worked on at a time, each with its own memory; not given: one a CPU"
+    )
     executor: Literal["local", "slurm", "ray"] | None = Field(
         default=None, description="with runner 'datatrove': this machine (the default), or the cluster to send tasks to"
     )

@@ -14,12 +14,27 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, field_validator, model_validator
 
+from recipes.cleaning import Step
+from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.section import Name, Section, Sha256, Share
 from recipes.splits import Splits
 
 Unit = Literal["supervised_tokens", "tokens", "rows"]
-Format = Literal["auto", "alpaca", "sharegpt", "chatml", "prompt_completion", "text", "preference", "prompts"]
+Format = Literal[
+    "auto",
+    "alpaca",
+    "sharegpt",
+    "chatml",
+    "prompt_completion",
+    "text",
+    "preference",
+    "unpaired",
+    "ranked",
+    "rated",
+    "votes",
+    "prompts",
+]
 
 _SCHEMES = ("pypi", "gym", "hf")
 _SHARE_TOLERANCE = 1e-9
@@ -78,6 +93,17 @@ class Columns(Section):
     text: str | None = None
     prompt: str | None = None
     completion: str | None = None
+    system: str | None = None
+    messages: str | None = None
+    tools: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: str | None = None
+    answers: str | None = None
+    rating: str | None = None
+    response_a: str | None = None
+    response_b: str | None = None
+    winner: str | None = None
     category: str | None = None
 
 
@@ -96,6 +122,7 @@ class Source(Origin):
         description="YAML file (relative to the recipe) of answers by category; gives `prompts` rows their answer",
     )
     limit: int | None = Field(default=None, ge=1, description="keep the first N rows read")
+    steps: list[Step] = Field(default=[], description="filters, in this order, before exact duplicates go")
     max_quarantined: float = Field(
         default=0.05, ge=0, le=1, description="share of bad rows above which the asset blocks"
     )
@@ -399,6 +426,7 @@ class Recipe(Section):
     owners: list[str] = []
     model: Model
     sources: dict[Name, Source] = Field(min_length=1)
+    contamination: Contamination = Contamination()
     splits: Splits = Splits()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
@@ -496,7 +524,18 @@ class Recipe(Section):
         return problems
 
 
-_RESERVED = {"base", "reference", "raw", "clean", "mixture", "preferences", "report", "decision", "registry"}
+_RESERVED = {
+    "base",
+    "reference",
+    "raw",
+    "evaluation_items",
+    "clean",
+    "mixture",
+    "preferences",
+    "report",
+    "decision",
+    "registry",
+}
 
 
 def identity(section: Section) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 from corpora.raw import CorpusError
-from corpora.tasks import Task
+from corpora.tasks import Task, workers_of
 from recipes.corpora import CorporaExecution
 
 _LOGS = "datatrove"
@@ -42,7 +42,7 @@ def _executor(stage: str, tasks: list[Task], execution: CorporaExecution) -> Any
 
     shutil.rmtree(_logs(tasks), ignore_errors=True)  # its notes of what is complete; ours decide
     pipeline = [CorpusTask(stage, tasks[0].folder, [task.number for task in tasks])]
-    shared = {"tasks": len(tasks), "workers": min(execution.workers, len(tasks)), "logging_dir": str(_logs(tasks))}
+    shared = {"tasks": len(tasks), "workers": min(workers_of(execution), len(tasks)), "logging_dir": str(_logs(tasks))}
     if execution.executor == "slurm":
         from datatrove.executor import SlurmPipelineExecutor
 

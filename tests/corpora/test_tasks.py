@@ -13,7 +13,7 @@ from corpora.raw import CorpusError
 from corpora.tasks import atomically, run_tasks
 from recipes.corpora import CorporaExecution
 
-ONE, TWO = CorporaExecution(), CorporaExecution(workers=2)
+ONE, TWO = CorporaExecution(workers=1), CorporaExecution(workers=2)
 
 
 def squared(value: tuple[Path, int]) -> dict[str, int]:

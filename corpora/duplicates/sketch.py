@@ -1,0 +1,196 @@
+"""First pass: of every row its keys and the hashes of its bands, a block of rows at a time.
+
+What stays of a block is one file of 8 bytes a band and 32 bytes more for each row; its texts are read again only if
+a row has candidates (`verification`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from corpora.duplicates.compared import KINDS, texts
+from corpora.tables import ROWS
+from corpora.tasks import atomically
+from recipes.duplicates import Duplicates
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    Array = np.ndarray[Any, Any]
+
+_BATCH_ROWS = 4096
+_BATCH_BYTES = 4 << 20
+_BLOCK_ROWS = 1 << 15
+_BLOCK_BYTES = 32 << 20
+
+
+class Span(NamedTuple):
+    """Row groups of a clean corpus, whose first row has this number among all rows."""
+
+    kind: str
+    path: Path
+    groups: tuple[int, ...]
+    first: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that are worked on at a time, numbered from `first`; `scratch` is where the passes leave their files."""
+
+    number: int
+    first: int
+    rows: int
+    spans: tuple[Span, ...]
+    section: Duplicates
+    scratch: Path
+
+    def file(self, name: str) -> Path:
+        return self.scratch / f"{self.number:06d}.{name}"
+
+
+@dataclass(frozen=True)
+class Shingled:
+    """A batch of rows: shingles part after part, and what near duplicates, and what equal rows, have in common."""
+
+    parts: int
+    runs: "Array"
+    starts: "Array"
+    long: "Array"
+    common: "Array"
+    whole: "Array"
+    words: "Array"
+
+
+def blocks(corpora: Iterable[tuple[str, Path]], section: Duplicates, scratch: Path) -> list[Block]:
+    """All rows in blocks of about 32 MB or 32,768 rows, whichever is less: by the corpora alone, not the workers.
+
+    corpora: kind and clean folder of each, in the order in which rows come first.
+    """
+    import pyarrow.parquet as pq
+
+    found: list[Block] = []
+    spans: list[Span] = []
+    first = rows = size = 0
+
+    def close() -> None:
+        nonlocal first, rows, size
+        if rows:
+            found.append(Block(len(found), first, rows, tuple(spans), section, scratch))
+            first, rows, size = first + rows, 0, 0
+            spans.clear()
+
+    for kind, folder in corpora:
+        groups: list[int] = []
+        start = first + rows
+        metadata = pq.read_metadata(folder / ROWS)
+        for group in range(metadata.num_row_groups):
+            groups.append(group)
+            rows += metadata.row_group(group).num_rows
+            size += metadata.row_group(group).total_byte_size
+            if rows >= _BLOCK_ROWS or size >= _BLOCK_BYTES:
+                spans.append(Span(kind, folder / ROWS, tuple(groups), start))
+                close()
+                groups, start = [], first
+        if groups:
+            spans.append(Span(kind, folder / ROWS, tuple(groups), start))
+    close()
+    return found
+
+
+def sketch(block: Block) -> int:
+    """Write the block's `bands` (uint64; bands, rows), `whole` (uint64; rows, 2) and `words` (int64); its rows."""
+    import numpy as np
+
+    from corpora.duplicates import minhash
+
+    bands, band_rows = minhash.bands_of(block.section.threshold, block.section.permutations)
+    permutations = minhash.permutations_of(block.section.permutations, block.section.seed)
+    hashes, whole, words = [], [], []
+    for _, batch in shingled(block):
+        sizes = minhash.sizes_of(batch.long, batch.common, batch.parts, bands, band_rows)
+        least = minhash.signatures(batch.runs, batch.starts, sizes, *permutations)
+        hashes.append(minhash.band_hashes(least, sizes, batch.common, batch.parts, bands))
+        whole.append(batch.whole)
+        words.append(batch.words)
+    for name, array in (
+        ("bands", np.concatenate(hashes, axis=1)),
+        ("whole", np.concatenate(whole)),
+        ("words", np.concatenate(words)),
+    ):
+        with atomically(block.file(name)) as path:
+            array.tofile(path)
+    return block.rows
+
+
+def shingled(block: Block, wanted: "Array | None" = None) -> Iterator[tuple["Array", Shingled]]:
+    """Batches of the block's rows, or of those that are true in `wanted` (bool; its rows), with their numbers."""
+    import numpy as np
+    import pyarrow as pa
+
+    for span in block.spans:
+        number = span.first
+        for batch in _batches(span):
+            numbers = np.arange(number, number + batch.num_rows)
+            number += batch.num_rows
+            if wanted is not None:
+                chosen = wanted[numbers - block.first]
+                if not chosen.any():
+                    continue
+                batch, numbers = batch.filter(pa.array(chosen)), numbers[chosen]
+            yield numbers, _shingled(span.kind, batch, block.section)
+
+
+def _batches(span: Span) -> "Iterator[pa.RecordBatch]":
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(span.path) as file:
+        groups = [file.metadata.row_group(group) for group in span.groups]
+        row_bytes = sum(group.total_byte_size for group in groups) / sum(group.num_rows for group in groups)
+        rows = int(min(_BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes)))
+        columns = [name for name in KINDS[span.kind].columns if name in file.schema_arrow.names]
+        yield from file.iter_batches(rows, row_groups=list(span.groups), columns=columns, use_threads=False)
+
+
+def _shingled(kind: str, batch: "pa.RecordBatch", section: Duplicates) -> Shingled:
+    import numpy as np
+
+    from corpora.duplicates import folding, kernels
+
+    compared, rules, table = texts(kind, batch), KINDS[kind], folding.table()
+    data, offsets = _buffers(compared.strings)
+    if (hard := kernels.hard(data, offsets, table)).any():
+        data, offsets = _buffers(_folded(compared.strings, hard))
+    found, begins, keys, numbers = kernels.words(
+        data, offsets, compared.roles, compared.parts_of, compared.rows, rules.parts, table
+    )
+    runs, starts = kernels.shingles(found, begins, section.shingle)
+    whole, common, long = kernels.row_keys(
+        keys, numbers, starts, compared.fixed, rules.parts, section.min_shingles, rules.answer, rules.numbers
+    )
+    words = np.diff(begins[:: rules.parts])
+    return Shingled(rules.parts, runs, starts, long, common, whole, words)
+
+
+def _folded(strings: "pa.Array", hard: "Array") -> "pa.Array":
+    """The texts with those that are marked folded by the rule itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from corpora.duplicates.folding import fold
+
+    mask = pa.array(hard)
+    folded = pa.array([fold(text) for text in strings.filter(mask).to_pylist()], pa.string())
+    return pc.replace_with_mask(strings, mask, folded)
+
+
+def _buffers(strings: "pa.Array") -> tuple["Array", "Array"]:
+    """Bytes (uint8) and offsets (int32) of an array of strings; a null is an empty one."""
+    import numpy as np
+
+    if not len(strings):
+        return np.zeros(0, np.uint8), np.zeros(1, np.int32)
+    _, offsets, data = strings.buffers()
+    begins = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
+    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), begins
