@@ -15,15 +15,26 @@ _SAVED = {
     "merged_equals_adapter": "the merged weights give the logits of base and adapter",
 }
 
+_SHARED_OUT = {
+    "shares": "realised shares of the groups are within the recipe's tolerance, or the bound that is proved",
+    "share_bound": "the rows are short enough for the recipe's tolerance to hold at prefixes, too",
+}
+
 DECLARED: dict[str, dict[str, str]] = {
     "clean": {
-        "rows_conserved": "every row read was kept, quarantined, filtered or is a duplicate",
+        "rows_conserved": "every row read was kept, quarantined or filtered, or is a repeat or a copy of an evaluation item",
         "quarantine_share": "the share of bad rows is within the recipe's bound",
+        "contamination": "no copy of an evaluation item is left, unless the recipe allows it with a reason",
     },
     "mixture": {
-        "shares": "realised shares of the groups are within the bound that the scheduler promises",
+        **_SHARED_OUT,
         "template_parity": "mask and tokens computed in two ways agree",
         "supervised_end_of_turn": "every row has a supervised end of turn",
+    },
+    "documents": {
+        **_SHARED_OUT,
+        "sequences_full": "every sequence but the last is full, and no token of a document is missing",
+        "documents_whole": "documents put together from the sequences are the tokens of their text",
     },
     "preferences": {
         "template_parity": "prompts and answers are tokenised as the template's library does it",
@@ -47,7 +58,7 @@ DECLARED: dict[str, dict[str, str]] = {
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 
-_WARNING_ONLY = {"length_bias"}
+_WARNING_ONLY = {"length_bias", "share_bound"}
 _DOES_NOT_APPLY = {"merged_equals_adapter": "all weights were trained: there is no adapter to merge"}
 
 

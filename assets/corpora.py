@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from assets.contamination import NODE
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -12,9 +13,12 @@ from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.cleaning import clean as cleaning
+from corpora.cleaning.steps import needs_tokenizer
+from corpora.contamination.items import ITEMS
 from corpora.sources import observe
 from lineage.hashing import file_digest
-from lineage.store import Request, Store
+from lineage.store import Artifact, Request, Store
+from recipes.cleaning import Phrases
 from recipes.load import RecipeError
 from recipes.schema import Source, identity
 
@@ -53,14 +57,19 @@ def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefinition:
-    """One source, read into the common schema: bad rows quarantined, duplicates out. It fetches what it needs."""
+    """One source, read into the common schema: bad rows, poor ones, repeats and copies of evaluation items out.
+
+    It fetches what it needs. The base model is an input only if a step counts the model's tokens.
+    """
+    upstream = [(NODE,), *([("base",)] if needs_tokenizer(source.steps) else [])]
 
     @pipeline.asset(
         "clean",
         name,
-        description=f"Rows of {name} in the common schema, without bad rows and duplicates.",
+        description=f"Rows of {name} in the common schema, without bad rows, repeats and copies of evaluation items.",
         kinds={"parquet"},
-        code_version=code_version(source, cleaning.VERSION),
+        code_version=code_version(source, cleaning.VERSION, contamination=identity(pipeline.recipe.contamination)),
+        ins=pipeline.handles(upstream),
         deps=[pipeline.key("raw", name)],
         dagster_type=ARTEFACT,
         checks="clean",
@@ -70,17 +79,39 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
         config: Rebuild,
         store: dg.ResourceParam[Store],
         tracker: dg.ResourceParam[Tracker],
+        **made: Artifact,
     ) -> Delivered:
         cache = store.home / "cache"
+        items, base = made[NODE], made.get("base")
         with plain_failures():
-            inputs = {"raw": observe(source, pipeline.folder, cache), **answers_digest(pipeline, source.answers)}
+            inputs = {
+                "raw": observe(source, pipeline.folder, cache),
+                NODE: items.digest,
+                **answers_digest(pipeline, source.answers),
+                **_phrases_digests(pipeline, source),
+                **({"tokenizer": file_digest(base.path / "tokenizer.json")} if base is not None else {}),
+            }
             artifact = make_here(
                 context,
                 store,
                 tracker,
                 clean_request(pipeline, name, source, inputs),
-                lambda work, _run: cleaning.clean(name, source, pipeline.folder, cache, work),
-                config=source.model_dump(mode="json"),
+                lambda work, _run: cleaning.clean(
+                    name,
+                    source,
+                    pipeline.folder,
+                    cache,
+                    work,
+                    items=items.path / ITEMS,
+                    contamination=pipeline.recipe.contamination,
+                    checkpoint=base.path if base is not None else None,
+                    execution=pipeline.recipe.corpora,
+                ),
+                config={
+                    **source.model_dump(mode="json"),
+                    "contamination": pipeline.recipe.contamination.model_dump(mode="json"),
+                    "execution": pipeline.recipe.corpora.model_dump(mode="json"),
+                },
                 inputs=inputs,
                 ref=f"clean/{name}",
                 force=config.force,
@@ -92,16 +123,24 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
 
 
 def clean_request(pipeline: Pipeline, name: str, source: Source, inputs: dict[str, str]) -> Request:
-    config = {"source": name, **identity(source)}
+    config = {"source": name, **identity(source), "contamination": identity(pipeline.recipe.contamination)}
     payload = {"node": "clean", "version": cleaning.VERSION, "config": config, "inputs": inputs}
     return Request(pipeline.name, f"clean/{name}", payload)
 
 
 def answers_digest(pipeline: Pipeline, answers: str | None) -> dict[str, str]:
     """Digest of a file of answers that a recipe names, as one more input."""
-    if answers is None:
-        return {}
-    path = pipeline.folder / answers
+    return {} if answers is None else {f"answers/{answers}": _digest(pipeline, "answers", answers)}
+
+
+def _phrases_digests(pipeline: Pipeline, source: Source) -> dict[str, str]:
+    """Digests of the files of phrases that a source's steps name."""
+    files = [step.file for step in source.steps if isinstance(step, Phrases) and step.file is not None]
+    return {f"phrases/{file}": _digest(pipeline, "steps.phrases.file", file) for file in files}
+
+
+def _digest(pipeline: Pipeline, field: str, file: str) -> str:
+    path = pipeline.folder / file
     if not path.is_file():
-        raise RecipeError(f"{pipeline.path}: answers: {path} is no file")
-    return {f"answers/{answers}": file_digest(path)}
+        raise RecipeError(f"{pipeline.path}: {field}: {path} is no file")
+    return file_digest(path)

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.checkpoints import base_checkpoint, stage_checkpoint
+from assets.contamination import evaluation_items
 from assets.corpora import clean_corpus, raw_sources
 from assets.decisions import decision
 from assets.mixtures import mixture_of
@@ -17,6 +18,7 @@ def graph(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     recipe = pipeline.recipe
     return [
         raw_sources(pipeline),
+        evaluation_items(pipeline),
         *(clean_corpus(pipeline, name, source) for name, source in recipe.sources.items()),
         base_checkpoint(pipeline),
         *(mixture_of(pipeline, name, mixture) for name, mixture in recipe.mixtures.items()),

@@ -15,18 +15,20 @@ from recipes.schema import Mixture, identity
 
 def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefinition:
     """One mixture, tokenised with the base model's tokenizer and template."""
-    groups = {n: s.group for n, s in pipeline.recipe.sources.items() if s.group in mixture.shares}
-    shares = ", ".join(f"{group} {share:.0%}" for group, share in mixture.shares.items())
+    checks = "mixture" if mixture.kind == "conversations" else "documents"
+    splits = pipeline.recipe.splits.model_dump(mode="json")
+    groups = {n: s.group for n, s in pipeline.recipe.sources.items() if s.group in mixture.members}
+    shares = ", ".join(f"{group} {share:.0%}" for group, share in mixture.shares.items()) or ", ".join(mixture.groups)
 
     @pipeline.asset(
         "mixture",
         name,
         description=f"{mixture.size:,} {mixture.unit.replace('_', ' ')}: {shares}.",
         kinds={"parquet"},
-        code_version=code_version(mixture, mixing.VERSION),
+        code_version=code_version(mixture, mixing.VERSION, splits=splits, versions=mixing.versions(mixture)),
         ins=pipeline.handles([("base",), *(("clean", source) for source in groups)]),
         dagster_type=ARTEFACT,
-        checks="mixture",
+        checks=checks,
     )
     def mixed(
         context: dg.AssetExecutionContext,
@@ -41,8 +43,8 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
         sources = {n: (groups[n], artifact.path) for n, artifact in corpora.items()}
         payload = {
             "node": "mixture",
-            "version": mixing.VERSION,
-            "config": {**identity(mixture), "groups": groups},
+            "version": mixing.versions(mixture),
+            "config": {**identity(mixture), "splits": splits, "sources": groups},
             "inputs": inputs,
         }
         overridden = any(artifact.overridden for artifact in (base, *corpora.values()))
@@ -52,12 +54,19 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
                 store,
                 tracker,
                 Request(pipeline.name, f"mixture/{name}", payload, overridden),
-                lambda work, _run: mixing.mix(mixture, sources, base.path, work),
+                lambda work, _run: mixing.mix(
+                    mixture,
+                    sources,
+                    base.path,
+                    work,
+                    splits=pipeline.recipe.splits,
+                    execution=pipeline.recipe.corpora,
+                ),
                 config=mixture.model_dump(mode="json"),
                 inputs=inputs,
                 ref=f"mixture/{name}",
                 force=config.force,
             )
-        return delivered("mixture", artifact, links=links(tracker, artifact))
+        return delivered(checks, artifact, links=links(tracker, artifact))
 
     return mixed

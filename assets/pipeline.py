@@ -11,7 +11,8 @@ import dagster as dg
 from assets.checks import specs
 from lineage.hashing import fingerprint
 from recipes.load import load_recipe
-from recipes.schema import Recipe, Section, identity
+from recipes.schema import Recipe, identity
+from recipes.section import Section
 
 GPU = "gpu"
 """The pool of everything that trains or evaluates; one slot by default, so that jobs do not share a device."""

@@ -5,27 +5,32 @@ that travel in the file itself.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.raw import CorpusError
+from corpora.shards import shards_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = "rows.parquet"
 QUARANTINE = "quarantine.parquet"
+FILTERED = "filtered.parquet"
 MANIFEST = "manifest.json"
 PAIRS = "pairs.parquet"
+VALIDATION = "validation.parquet"
+HELD_OUT = "held_out.parquet"
 
 _BATCH = 2000
+_BATCH_BYTES = 16 << 20
 _FACTS = b"temper"
 
 
 class Table:
-    """A parquet file being written, in row groups of 2,000 rows."""
+    """A parquet file being written, in row groups of 2,000 rows, or fewer if these hold 16 MiB."""
 
     def __init__(self, path: Path, schema: "pa.Schema") -> None:
         import pyarrow.parquet as pq
@@ -34,12 +39,23 @@ class Table:
         self._schema = schema
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._waiting: list[dict[str, Any]] = []
+        self._batches: list[pa.RecordBatch] = []
 
     def add(self, row: dict[str, Any]) -> None:
         self._waiting.append(row)
         self.rows += 1
         if len(self._waiting) == _BATCH:
             self._flush()
+
+    def extend(self, batch: "pa.RecordBatch") -> None:
+        """Add rows that are columns already; `add` and `extend` are not for the same table."""
+        while batch.num_rows:
+            room = _BATCH - sum(waiting.num_rows for waiting in self._batches)
+            self._batches.append(batch.slice(0, room))
+            batch = batch.slice(room)
+            held = self._batches
+            if sum(part.num_rows for part in held) == _BATCH or sum(part.nbytes for part in held) >= _BATCH_BYTES:
+                self._flush()
 
     def close(self) -> None:
         self._flush()
@@ -51,6 +67,11 @@ class Table:
         if self._waiting:
             self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
             self._waiting = []
+        if self._batches:
+            found = pa.Table.from_batches(self._batches).cast(self._schema).combine_chunks()
+            self._writer.write_table(found)
+            self.rows += found.num_rows
+            self._batches = []
 
 
 @contextmanager
@@ -78,21 +99,30 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Every row in order, a batch in memory at a time."""
+    for batch in batches_of(path, columns):
+        yield from batch.to_pylist()
+
+
+def batches_of(path: Path, columns: Sequence[str] | None = None) -> Iterator["pa.RecordBatch"]:
+    """Every row of a table, in one file or in shards, as Arrow batches."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
-            yield from batch.to_pylist()
+    for shard in shards_of(path):
+        with pq.ParquetFile(shard) as file:
+            yield from file.iter_batches(batch_size=_BATCH, columns=columns and list(columns))
 
 
 def clean_schema(kind: str) -> "pa.Schema":
-    """Rows of a clean corpus, by kind: conversation, document or preference."""
+    """Rows of a clean corpus, by kind: conversation, document, preference, unpaired or ranking (`reading.items`)."""
     import pyarrow as pa
 
+    prompt = ("prompt", _messages())
     content = {
-        "conversation": [("messages", _messages()), ("category", pa.string())],
+        "conversation": [("messages", _messages()), ("tools", pa.string()), ("category", pa.string())],
         "document": [("text", pa.string())],
-        "preference": [(name, _messages()) for name in ("prompt", "chosen", "rejected")],
+        "preference": [prompt, ("chosen", _messages()), ("rejected", _messages())],
+        "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_())],
+        "ranking": [prompt, ("answers", pa.list_(pa.struct([("messages", _messages()), ("score", pa.float64())])))],
     }
     origin = pa.struct([("file", pa.string()), ("line", pa.int64())])
     return pa.schema(
@@ -110,8 +140,17 @@ def quarantine_schema() -> "pa.Schema":
             ("byte_offset", pa.int64()),
             ("reason", pa.string()),
             ("raw", pa.binary()),
+            ("part", pa.int32()),
         ]
     )
+
+
+def filtered_schema() -> "pa.Schema":
+    """Rows that a declared step removed: their ids then, where they stand in the source, which step, and why."""
+    import pyarrow as pa
+
+    place = [("id", pa.string()), ("file", pa.string()), ("line", pa.int64())]
+    return pa.schema([*place, ("step", pa.string()), ("reason", pa.string())])
 
 
 def index_schema() -> "pa.Schema":
@@ -146,6 +185,7 @@ def pairs_schema() -> "pa.Schema":
             ("id", pa.string()),
             ("source", pa.string()),
             ("signal", pa.string()),
+            ("margin", pa.float64()),
             ("sensitive", pa.bool_()),
             *((name, _messages()) for name in ("prompt", "chosen", "rejected")),
             *((f"{name}_ids", pa.list_(pa.int32())) for name in ("prompt", "chosen", "rejected")),
@@ -156,4 +196,4 @@ def pairs_schema() -> "pa.Schema":
 def _messages() -> "pa.DataType":
     import pyarrow as pa
 
-    return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    return pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "name")]))

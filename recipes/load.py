@@ -20,11 +20,11 @@ class RecipeError(Exception):
     """A recipe that cannot be used; the message is for the person who wrote it."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class UniqueKeys(yaml.SafeLoader):
     """SafeLoader that refuses a mapping with the same key twice."""
 
 
-def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping(loader: UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -34,13 +34,13 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read_yaml(path: Path) -> Any:
     """Parse one YAML file. Raises `RecipeError` with file, line and column."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeys)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
@@ -96,9 +96,13 @@ def _explain(where: str, problem: Any) -> str:
 
 
 def _location(loc: tuple[Any, ...]) -> list[str]:
-    """The path as it is in the file: pydantic puts a union's tag after a stage's and a task's name."""
-    tagged = {("stages",): 2, ("evaluation", "tasks"): 3}
-    tags = [depth for prefix, depth in tagged.items() if loc[: len(prefix)] == prefix]
+    """The path as it is in the file: pydantic puts a union's tag after a stage's, a task's and a step's place."""
+    tagged = {("stages", "*"): 2, ("evaluation", "tasks", "*"): 3, ("sources", "*", "steps", "*"): 4}
+    tags = [
+        depth
+        for pattern, depth in tagged.items()
+        if len(loc) > depth and all(known in ("*", part) for known, part in zip(pattern, loc, strict=False))
+    ]
     return [str(part) for depth, part in enumerate(loc) if depth not in tags]
 
 

@@ -14,11 +14,27 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, field_validator, model_validator
 
+from recipes.cleaning import Step
+from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.section import Name, Section, Sha256, Share
+from recipes.splits import Splits
 
 Unit = Literal["supervised_tokens", "tokens", "rows"]
-Format = Literal["auto", "alpaca", "sharegpt", "chatml", "prompt_completion", "text", "preference", "prompts"]
+Format = Literal[
+    "auto",
+    "alpaca",
+    "sharegpt",
+    "chatml",
+    "prompt_completion",
+    "text",
+    "preference",
+    "unpaired",
+    "ranked",
+    "rated",
+    "votes",
+    "prompts",
+]
 
 _SCHEMES = ("pypi", "gym", "hf")
 _SHARE_TOLERANCE = 1e-9
@@ -77,6 +93,17 @@ class Columns(Section):
     text: str | None = None
     prompt: str | None = None
     completion: str | None = None
+    system: str | None = None
+    messages: str | None = None
+    tools: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: str | None = None
+    answers: str | None = None
+    rating: str | None = None
+    response_a: str | None = None
+    response_b: str | None = None
+    winner: str | None = None
     category: str | None = None
 
 
@@ -95,6 +122,7 @@ class Source(Origin):
         description="YAML file (relative to the recipe) of answers by category; gives `prompts` rows their answer",
     )
     limit: int | None = Field(default=None, ge=1, description="keep the first N rows read")
+    steps: list[Step] = Field(default=[], description="filters, in this order, before exact duplicates go")
     max_quarantined: float = Field(
         default=0.05, ge=0, le=1, description="share of bad rows above which the asset blocks"
     )
@@ -128,31 +156,65 @@ class Model(Origin):
 class Mixture(Section):
     """Shares of groups, exact in `unit`.
 
-    `size` counts `unit`s emitted in all. `max_length` is in tokens of the rendered conversation:
-    a row that does not fit is left out whole and counted, so that no row loses its end of turn.
+    `size` counts `unit`s emitted in all. Of `conversations` each row is one rendered conversation of at most
+    `max_length` tokens: one that does not fit is left out whole and counted, so that no row loses its end of turn.
+    `documents` are put end to end and cut into sequences of `sequence_length` tokens.
     """
 
+    kind: Literal["conversations", "documents"] = "conversations"
     unit: Unit = "supervised_tokens"
-    shares: dict[Name, Share] = Field(min_length=1)
+    shares: dict[Name, Share] = {}
+    groups: list[Name] = Field(
+        default=[], description="in the place of `shares`: groups that share by what they hold, at `temperature`"
+    )
     within: dict[Name, dict[Name, Share]] = Field(
         default={}, description="shares of the sources inside a group; by default by what each source holds"
     )
+    temperature: float = Field(
+        default=1.0, gt=0, description="shares that are not written out go as n^(1/temperature); 1 is proportional"
+    )
+    tolerance: float | None = Field(
+        default=None, gt=0, lt=1, description="largest error of a group's share that is accepted, as a fraction"
+    )
     size: int = Field(ge=1)
-    max_length: int = Field(ge=16)
+    max_length: int | None = Field(default=None, ge=16)
+    sequence_length: int | None = Field(default=None, ge=16)
+    end_of_text: str | None = Field(
+        default=None, description="special token behind each document; by default the tokenizer's end of sequence"
+    )
     seed: int = Field(ge=0)
     exhaustion: Literal["error", "repeat", "renormalise", "stop"] = "error"
     max_epochs: float = Field(default=1.0, ge=1, description="with exhaustion 'repeat': most times a source is read")
 
+    @property
+    def members(self) -> list[str]:
+        """The groups that are mixed."""
+        return list(self.shares) or self.groups
+
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "Mixture":
-        groups = {"shares": self.shares, **{f"within.{g}": s for g, s in self.within.items()}}
+        groups = {
+            **({"shares": self.shares} if self.shares else {}),
+            **{f"within.{g}": s for g, s in self.within.items()},
+        }
         for field, shares in groups.items():
             total = sum(shares.values())
             if abs(total - 1) > _SHARE_TOLERANCE:
                 raise ValueError(f"{field} sum to {total:.6g}, not to 1: {shares}")
-        unknown = set(self.within) - set(self.shares)
+        if bool(self.shares) == bool(self.groups) or len(set(self.groups)) < len(self.groups):
+            raise ValueError("a mixture needs either shares, as in {general: 0.6, domain: 0.4}, or a list of groups")
+        unknown = set(self.within) - set(self.members)
         if unknown:
-            raise ValueError(f"within names groups that shares does not: {sorted(unknown)}")
+            raise ValueError(f"within names groups that are not mixed: {sorted(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> "Mixture":
+        length, other = ("max_length", "sequence_length")[:: 1 if self.kind == "conversations" else -1]
+        if getattr(self, length) is None or getattr(self, other) is not None:
+            raise ValueError(f"a mixture of {self.kind} needs {length} and takes no {other}")
+        if self.kind == "conversations" and self.end_of_text is not None:
+            raise ValueError("end_of_text is for a mixture of documents")
         if self.exhaustion != "repeat" and self.max_epochs != 1:
             raise ValueError("max_epochs is for exhaustion 'repeat'")
         return self
@@ -364,6 +426,8 @@ class Recipe(Section):
     owners: list[str] = []
     model: Model
     sources: dict[Name, Source] = Field(min_length=1)
+    contamination: Contamination = Contamination()
+    splits: Splits = Splits()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
@@ -392,9 +456,10 @@ class Recipe(Section):
     def _data_problems(self) -> list[str]:
         groups = {s.group for s in self.sources.values()}
         problems = [
-            f"mixtures.{name}.shares.{group}: no source has this group (groups: {sorted(groups)})"
+            f"mixtures.{name}.{'shares' if mixture.shares else 'groups'}.{group}: no source has this group "
+            f"(groups: {sorted(groups)})"
             for name, mixture in self.mixtures.items()
-            for group in mixture.shares
+            for group in mixture.members
             if group not in groups
         ]
         problems += [
@@ -404,12 +469,22 @@ class Recipe(Section):
             if set(inner) != (members := {n for n, s in self.sources.items() if s.group == group})
         ]
         problems += [
+            f"mixtures.{name}.temperature: every share is written out, so it would change nothing"
+            for name, mixture in self.mixtures.items()
+            if mixture.temperature != 1 and mixture.shares and not self._open_shares(mixture)
+        ]
+        problems += [
             f"preferences.{name}.pairs.{i}.source: '{rule.source}' is not a source"
             for name, preferences in self.preferences.items()
             for i, rule in enumerate(preferences.pairs)
             if rule.source not in self.sources
         ]
         return problems
+
+    def _open_shares(self, mixture: Mixture) -> bool:
+        """Whether some mixed group has several sources whose shares are not written out."""
+        fed = [source.group for source in self.sources.values()]
+        return any(fed.count(group) > 1 for group in mixture.members if group not in mixture.within)
 
     def _stage_problems(self) -> list[str]:
         problems: list[str] = []
@@ -421,6 +496,8 @@ class Recipe(Section):
                 problems.append(f"stages.{name}.start: '{stage.start}' is none of the checkpoints before it {earlier}")
             if isinstance(stage, Sft) and stage.mixture not in self.mixtures:
                 problems.append(f"stages.{name}.mixture: '{stage.mixture}' is not a mixture")
+            elif isinstance(stage, Sft) and self.mixtures[stage.mixture].kind != "conversations":
+                problems.append(f"stages.{name}.mixture: '{stage.mixture}' holds documents; sft takes conversations")
             if isinstance(stage, Dpo) and stage.preferences not in self.preferences:
                 problems.append(f"stages.{name}.preferences: '{stage.preferences}' is not a preferences entry")
             earlier.append(name)
@@ -447,7 +524,18 @@ class Recipe(Section):
         return problems
 
 
-_RESERVED = {"base", "reference", "raw", "clean", "mixture", "preferences", "report", "decision", "registry"}
+_RESERVED = {
+    "base",
+    "reference",
+    "raw",
+    "evaluation_items",
+    "clean",
+    "mixture",
+    "preferences",
+    "report",
+    "decision",
+    "registry",
+}
 
 
 def identity(section: Section) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpora.shards import shards_of
 from recipes.schema import Stage
 from training import TrainingError
 
@@ -76,8 +77,8 @@ def must_fit(plan: Plan, model_config: Any) -> None:
 
 
 def read(file: Path, columns: Sequence[str]) -> "pa.Table":
-    """Columns of an upstream parquet file."""
+    """Columns of an upstream parquet file, or of its shards in order."""
     import pyarrow.parquet as pq
 
-    table: pa.Table = pq.read_table(file, columns=list(columns))
+    table: pa.Table = pq.read_table(shards_of(file), columns=list(columns))
     return table

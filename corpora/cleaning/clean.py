@@ -1,200 +1,166 @@
-"""One source, read into the common schema: bad rows into quarantine, exact repeats out, every row accounted for.
+"""One source, read into the common schema: bad rows into quarantine, poor and repeated ones out, each accounted for.
 
-The step is fetch → lines → format → duplicates → parquet, one row at a time; only the hashes of the rows seen
-stay in memory. Where the bytes come from is left to `sources`, what their fields mean to `formats`.
+The source is cut into blocks (`reading.blocks`), which are cleaned as tasks of their own (`block`, `corpora.tasks`:
+processes of this machine or of a cluster); then they are put together in the order of the source (`merge`). So the
+bytes are the same wherever blocks are cleaned. Memory: two batches of rows for each worker, and 16 bytes for each
+distinct row (`exact`). Disk: until the end, the clean rows once more, compressed. What a killed attempt finished is
+used again.
 """
 
-import itertools
-import unicodedata
-from collections import Counter
+import os
+import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from corpora.cleaning.block import Job, Plan, clean_block
+from corpora.cleaning.merge import Merge
+from corpora.cleaning.tally import Tally
+from corpora.contamination.evidence import EVIDENCE, evidence_schema
+from corpora.progress import progress
 from corpora.raw import CorpusError
 from corpora.reading.answers import load_answers
-from corpora.reading.conversations import Message
-from corpora.reading.formats import Conversation, Document, Format, Item, category_of, choose_format, fitting
-from corpora.reading.lines import BadRow, Row, RowError, read_rows
+from corpora.reading.blocks import Block, blocks, read_block
+from corpora.reading.formats import choose_format
+from corpora.reading.lines import BadRow, Row
 from corpora.sources import fetch
-from corpora.tables import QUARANTINE, ROWS, clean_schema, quarantine_schema, writing
-from lineage.hashing import fingerprint
+from corpora.tables import FILTERED, QUARANTINE, ROWS, clean_schema, filtered_schema, quarantine_schema, writing
+from corpora.tasks import run_tasks
+from recipes.contamination import Contamination
+from recipes.corpora import CorporaExecution
 from recipes.schema import Source
 
-VERSION = 1
+VERSION = 2
 
 _SAMPLE = 200
 """Rows read to tell a format."""
-_REASONS_SHOWN = 3
+
+_BLOCK_BYTES = 16 << 20
+_SMALL = 2 * _BLOCK_BYTES
+"""A source of fewer bytes is cleaned in this process: starting others takes as long as reading it."""
+
+_FEW = 8
+"""Blocks cleaned at first if the source has a limit."""
+
+_BLOCKS, _SPENT = "blocks", "blocks.spent"
 
 
-@dataclass
-class _Tally:
-    """What became of every row read."""
+def clean(
+    name: str,
+    source: Source,
+    folder: Path,
+    cache: Path,
+    work: Path,
+    *,
+    items: Path | None = None,
+    contamination: Contamination | None = None,
+    checkpoint: Path | None = None,
+    execution: CorporaExecution | None = None,
+) -> dict[str, Any]:
+    """Write rows, quarantine, filtered and evidence (parquet) into `work` and return the metrics.
 
-    read: int = 0
-    kept: int = 0
-    quarantined: int = 0
-    duplicate: int = 0
-    filtered: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    first: list[str] = field(default_factory=list)
-
-    @property
-    def conserved(self) -> bool:
-        return self.read == self.kept + self.quarantined + self.duplicate + self.filtered
-
-    @property
-    def bad_share(self) -> float:
-        """Quarantined rows among those looked at."""
-        return self.quarantined / max(1, self.read - self.filtered)
-
-    def set_aside(self, bad: BadRow) -> None:
-        self.quarantined += 1
-        self.reasons[bad.reason.partition(":")[0]] += 1
-        if len(self.first) < _REASONS_SHOWN:
-            self.first.append(f"{bad.file}:{bad.line}: {bad.reason}")
-
-
-def clean(name: str, source: Source, folder: Path, cache: Path, work: Path) -> dict[str, Any]:
-    """Write rows.parquet and quarantine.parquet into `work` and return the metrics.
-
-    name: of the source in its recipe, whose folder is `folder`. Raises CorpusError if the source cannot be
-    fetched, is empty, has no clear format, or more bad rows than `max_quarantined`.
+    name: of the source in its recipe, whose folder is `folder`. items: of the recipe's evaluation, as parquet, and
+    `contamination`, when a row is a copy of one. checkpoint: of the base model, if a step counts tokens. Raises
+    CorpusError if the source cannot be fetched, is empty, has no clear format, or more bad rows than
+    `max_quarantined`.
     """
     answers = load_answers(folder / source.answers) if source.answers is not None else None
-    fetched = fetch(source, folder, cache)
-    found = (row for file in fetched.files for row in read_rows(file))
-    sample = list(itertools.islice(found, _SAMPLE))
+    files = fetch(source, folder, cache).files
+    cut = blocks(files, _BLOCK_BYTES)
+    sample = list(islice(chain.from_iterable(map(read_block, cut)), _SAMPLE))
     good = [row for row in sample if isinstance(row, Row)]
     if not sample:
-        files = ", ".join(file.name for file in fetched.files[:5])
-        raise CorpusError(f"{source.uri}: source '{name}' is empty: no rows in {files}")
+        names = ", ".join(file.name for file in files[:5])
+        raise CorpusError(f"{source.uri}: source '{name}' is empty: no rows in {names}")
     if not good:
         raise CorpusError(_too_bad(name, source, _tally_of(sample)))
     format_, evidence = choose_format(source, answers, good)
-    tally = _write(name, source, format_, itertools.chain(sample, found), work)
+    plan = Plan(name, source, format_.name, answers, folder, checkpoint, items, contamination or Contamination())
+    merged = _written(plan, format_.kind, cut, work, execution or CorporaExecution())
+    tally = merged.tally
     if tally.bad_share > source.max_quarantined:
         raise CorpusError(_too_bad(name, source, tally))
     if not tally.kept:
         raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left")
-    return _metrics(source, format_, evidence, tally)
-
-
-def content_id(item: Item) -> str:
-    """sha256 of an item's words, Unicode-composed and with white space folded: equal for exact repeats."""
-    if isinstance(item, Conversation):
-        return fingerprint(_normal(item.messages))
-    if isinstance(item, Document):
-        return fingerprint(_fold(item.text))
-    return fingerprint([_normal(item.prompt), _normal(item.chosen), _normal(item.rejected)])
-
-
-def _normal(messages: list[Message]) -> list[list[str]]:
-    return [[message["role"], _fold(message["content"])] for message in messages]
-
-
-def _fold(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def _write(name: str, source: Source, format_: Format, found: Iterator[Row | BadRow], work: Path) -> _Tally:
-    facts = {
+    metrics = tally.metrics(source)
+    if items is not None:
+        metrics["contamination"] = merged.found.metrics()
+        metrics["checks"]["contamination"] = merged.found.check()
+    return {
+        **metrics,
         "kind": format_.kind,
-        "source": name,
-        "group": source.group,
+        "format": format_.name,
+        "evidence": evidence,
         "licence": source.licence,
-        "sensitive": source.sensitive,
     }
-    tally, seen = _Tally(), set[bytes]()
+
+
+def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: CorporaExecution) -> Merge:
+    facts = {
+        "kind": kind,
+        "source": plan.name,
+        "group": plan.source.group,
+        "licence": plan.source.licence,
+        "sensitive": plan.source.sensitive,
+    }
+    if execution.runner == "local" and sum(map(_bytes, cut)) < _SMALL:
+        execution = execution.model_copy(update={"workers": 1})
+    shutil.rmtree(work / _SPENT, ignore_errors=True)
+    (work / _BLOCKS).mkdir(exist_ok=True)
     with (
-        writing(work / ROWS, clean_schema(format_.kind), facts) as rows,
+        writing(work / ROWS, clean_schema(kind), facts) as rows,
         writing(work / QUARANTINE, quarantine_schema()) as quarantine,
+        writing(work / FILTERED, filtered_schema()) as filtered,
+        writing(work / EVIDENCE, evidence_schema()) as evidence,
+        progress(f"{plan.name}: tables", len(cut), "blocks") as advance,
     ):
-        for row in found:
-            tally.read += 1
-            if source.limit is not None and tally.read > source.limit:
-                tally.filtered += 1
-                continue
-            record = _record(name, source, format_, row)
-            if isinstance(record, BadRow):
-                tally.set_aside(record)
-                quarantine.add(asdict(record))
-            elif (key := bytes.fromhex(record["id"])) in seen:
-                tally.duplicate += 1
-            else:
-                seen.add(key)
-                rows.add(record)
-                tally.kept += 1
-    return tally
+        merge = Merge(plan, rows, quarantine, filtered, evidence)
+        for first, jobs in _rounds(plan, cut, merge, work / _BLOCKS):
+            tallies = run_tasks(f"clean {plan.name} {first}", clean_block, jobs, execution, work / _BLOCKS)
+            for job, tally in zip(jobs, map(Tally.from_json, tallies), strict=True):
+                _add(merge, job, tally)
+                advance(1)
+    os.rename(work / _BLOCKS, work / _SPENT)  # at once: what is half deleted must not look finished
+    shutil.rmtree(work / _SPENT)
+    return merge
 
 
-def _record(name: str, source: Source, format_: Format, row: Row | BadRow) -> dict[str, Any] | BadRow:
-    """The row in the common schema, or why it is not."""
-    if isinstance(row, BadRow):
-        return row
-    if source.format == "auto":
-        fitting(source.uri, row)
-    try:
-        item = format_.read(row.value)
-        category = category_of(source, row.value)
-    except RowError as error:
-        return BadRow(row.file, row.line, row.byte_offset, str(error), row.raw)
-    record = {
-        **vars(item),
-        "id": content_id(item),
-        "source": name,
-        "group": source.group,
-        "origin": {"file": row.file, "line": row.line},
-    }
-    return {**record, "category": category} if isinstance(item, Conversation) else record
+def _rounds(plan: Plan, cut: list[Block], merge: Merge, folder: Path) -> Iterator[tuple[int, list[Job]]]:
+    """Jobs to do side by side, and the number of the first: all of them, or few until the source's limit is reached.
+
+    Rows behind the limit are only counted.
+    """
+    start, size = 0, len(cut) if plan.source.limit is None else _FEW
+    while start < len(cut):
+        chosen = cut[start : start + size] if merge.room != 0 else cut[start:]
+        yield start, [Job(plan, part, merge.room, folder / str(number)) for number, part in enumerate(chosen, start)]
+        start, size = start + len(chosen), 2 * size
 
 
-def _tally_of(bad: list[Row | BadRow]) -> _Tally:
-    tally = _Tally(read=len(bad))
+def _add(merge: Merge, job: Job, tally: Tally) -> None:
+    if merge.room is not None and tally.read - tally.beyond > merge.room:  # the limit lies in this block or before
+        tally = Tally.from_json(clean_block(job._replace(take=merge.room)))
+    merge.add(tally, job.folder)
+
+
+def _bytes(part: Block) -> int:
+    return (part.file.path.stat().st_size if part.end is None else part.end) - part.start
+
+
+def _tally_of(bad: list[Row | BadRow]) -> Tally:
+    tally = Tally()
     for row in bad:
-        if isinstance(row, BadRow):
+        if isinstance(row, BadRow) and row.part == 0:
+            tally.read += 1
             tally.set_aside(row)
     return tally
 
 
-def _too_bad(name: str, source: Source, tally: _Tally) -> str:
+def _too_bad(name: str, source: Source, tally: Tally) -> str:
     reasons = "\n".join(f"  {line}" for line in tally.first)
     return (
-        f"{source.uri}: source '{name}': {tally.quarantined} of {tally.read - tally.filtered} rows cannot be used "
+        f"{source.uri}: source '{name}': {tally.quarantined} of {tally.read - tally.beyond} rows cannot be used "
         f"({tally.bad_share:.1%}; max_quarantined is {source.max_quarantined:.1%}). The first of them:\n{reasons}\n"
         "Mend the source, name its `format` and `columns`, or raise max_quarantined"
     )
-
-
-def _metrics(source: Source, format_: Format, evidence: str, tally: _Tally) -> dict[str, Any]:
-    return {
-        "read": tally.read,
-        "kept": tally.kept,
-        "quarantined": tally.quarantined,
-        "duplicate": tally.duplicate,
-        "filtered": tally.filtered,
-        "kind": format_.kind,
-        "format": format_.name,
-        "evidence": evidence,
-        "quarantine_reasons": dict(sorted(tally.reasons.items())),
-        "licence": source.licence,
-        "checks": {
-            "rows_conserved": {
-                "passed": tally.conserved,
-                "blocking": True,
-                "value": tally.read - tally.kept - tally.quarantined - tally.duplicate - tally.filtered,
-                "description": (
-                    f"{tally.read} read = {tally.kept} kept + {tally.quarantined} quarantined + "
-                    f"{tally.duplicate} duplicate + {tally.filtered} filtered"
-                ),
-            },
-            "quarantine_share": {
-                "passed": tally.bad_share <= source.max_quarantined,
-                "blocking": True,
-                "value": tally.bad_share,
-                "description": f"share of bad rows, at most {source.max_quarantined:g}",
-            },
-        },
-    }

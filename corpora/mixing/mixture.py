@@ -1,213 +1,192 @@
 """Several clean corpora in exact shares, tokenised, in training order.
 
 The steps: tokenise each corpus once (`token_index`), decide from what it holds which shares are possible
-(`shares`), let the deficit scheduler choose row after row from each source's keyed permutation (`scheduler`,
-`permutation`), and write. The same inputs give the same bytes. What a trainer does with the rows is left to it;
-their order is already the one to train in.
+(`shares`) and which rows give them (`selection`), let the deficit scheduler choose row after row from each source's
+keyed permutation (`scheduler`, `permutation`), and write (`writing`). The same inputs give the same bytes, in any
+number of processes. In memory are 16 bytes a row of the corpora and one block. What a trainer does with the rows
+is left to it; their order is already the one to train in.
 """
 
-import itertools
-import math
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from corpora.mixing.mixture_checks import check_mixture
-from corpora.mixing.permutation import Permutation
-from corpora.mixing.scheduler import error_bound, schedule
+from corpora.mixing import packing, token_index
+from corpora.mixing import splits as splitting
+from corpora.mixing.documents import DocumentTokenizer
+from corpora.mixing.manifest import describe
+from corpora.mixing.mixture_checks import check_conversations, check_documents
+from corpora.mixing.scheduler import Member, Picks, Schedule
+from corpora.mixing.selection import select
 from corpora.mixing.shares import Plan, make_plan
-from corpora.mixing.token_index import TokenIndex, build_index
+from corpora.mixing.splits import Side
+from corpora.mixing.token_index import Corpus, TokenIndex, Tokenisation, build_indexes
+from corpora.mixing.writing import Written, write_rows
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
-from corpora.tables import MANIFEST, ROWS, mixture_schema
+from corpora.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
 from lineage.store import write_json
+from recipes.corpora import CorporaExecution
 from recipes.schema import Mixture
+from recipes.splits import Splits
 
-VERSION = 1
+VERSION = 2
+"""Of shares, selection and schedule; what else has a version of its own is in `versions`."""
 
-ALGORITHM = "token deficit by group and source, Feistel order by seed, source and epoch"
 _BLOCK = 1 << 16
-_BATCH = 2000
-
-Pick = tuple[int, int, int, int]
-"""Units, number of the source in the order of names, row, epoch."""
+_SCRATCH = ".index"
+_KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 
 
-@dataclass
-class _Realised:
-    """What was written, by source."""
+def mix(
+    mixture: Mixture,
+    sources: dict[str, tuple[str, Path]],
+    checkpoint: Path,
+    work: Path,
+    *,
+    removed: Mapping[str, Path] | None = None,
+    splits: Splits | None = None,
+    execution: CorporaExecution | None = None,
+) -> dict[str, Any]:
+    """Write the rows in training order and manifest.json into `work` and return the metrics.
 
-    rows: Counter[str] = field(default_factory=Counter)
-    units: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    supervised: Counter[str] = field(default_factory=Counter)
-
-
-def mix(mixture: Mixture, sources: dict[str, tuple[str, Path]], checkpoint: Path, work: Path) -> dict[str, Any]:
-    """Write rows.parquet (in training order) and manifest.json into `work` and return the metrics.
-
-    sources: group and clean folder by name. checkpoint: whose tokenizer and template are used. Raises
-    CorpusError before anything is written if a group has no rows or the exhaustion policy forbids the shares.
+    The rows are in rows.parquet or its shards (`corpora.shards`); what `splits` keeps from training in
+    validation.parquet and held_out.parquet. sources: group and clean folder by name. checkpoint: whose tokenizer and
+    template are used. removed: by source, a parquet file of the ids of rows to leave out. Raises CorpusError before
+    anything is written if a group has no rows, the exhaustion policy forbids the shares, or the rows are too long
+    for the recipe's tolerance.
     """
-    template = ChatTemplate.load(checkpoint)
-    with tempfile.TemporaryDirectory(dir=work) as scratch:
-        indexes = [
-            build_index(name, group, folder, template, mixture.max_length, Path(scratch))
-            for name, (group, folder) in sorted(sources.items())
-            if group in mixture.shares
-        ]
+    splits = splits or Splits()
+    corpora = [
+        Corpus(name, group, folder, (removed or {}).get(name))
+        for name, (group, folder) in sorted(sources.items(), key=lambda item: (item[1][0], item[0]))
+        if group in mixture.members
+    ]
+    digest = _digest(mixture, checkpoint)
+    scratch = work / _SCRATCH
+    scratch.mkdir(exist_ok=True)  # of a killed attempt, whose finished blocks are not tokenised again
+    try:
+        tokenisation = Tokenisation(mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text)
+        indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
         plan = make_plan(mixture, _holdings(mixture, indexes))
-        realised = _write(plan, mixture, indexes, work / ROWS)
-        manifest = _manifest(mixture, plan, indexes, realised, template)
+        members = members_of(plan, mixture.seed, {index.source: index.units(mixture.unit) for index in indexes})
+        _must_keep_tolerance(mixture, plan, members)
+        written = _write(mixture, members, indexes, work / ROWS)
+        manifest = describe(mixture, plan, members, indexes, written, digest)
+        manifest["splits"] = {"salt": splits.salt, **_keep_apart(mixture, splits, indexes, work)}
+    finally:
+        shutil.rmtree(scratch)
     write_json(work / MANIFEST, manifest)
-    checks = check_mixture(work / ROWS, template, manifest)
+    if mixture.kind == "conversations":
+        checks = check_conversations(work / ROWS, ChatTemplate.load(checkpoint), manifest)
+    else:
+        tokenizer = DocumentTokenizer.load(checkpoint, mixture.end_of_text)
+        checks = check_documents(work / ROWS, tokenizer, [corpus.folder for corpus in corpora], manifest)
     return {**{name: manifest[name] for name in _SUMMARY}, "checks": checks}
 
 
-_SUMMARY = ("unit", "size", "rows", "units", "tokens", "supervised_tokens", "requested", "realised", "sources", "bound")
+_SUMMARY = (
+    *("kind", "unit", "size", "rows", "units", "tokens", "supervised_tokens", "requested", "planned", "realised"),
+    *("sources", "bound", "splits"),
+)
 
 
-def picks(plan: Plan, seed: int, units: dict[str, Any], passes: int) -> Iterator[Pick]:
-    """The rows of a mixture in training order, until the plan's size is reached.
+def versions(mixture: Mixture) -> dict[str, int]:
+    """The algorithms that decide a mixture's bytes: part of its identity."""
+    found = {"mixing": VERSION, "tokens": token_index.VERSION, "splits": splitting.VERSION}
+    return found | ({"packing": packing.VERSION} if mixture.kind == "documents" else {})
 
-    units: of every row of each source, as an int64 array. passes: most times a source may be read.
+
+def members_of(plan: Plan, seed: int, units: Mapping[str, Any]) -> list[Member]:
+    """The sources that give rows, by group and name, each with the rows that it gives.
+
+    units: of every row of each source, as an integer array.
     """
-    numbers = {source: number for number, source in enumerate(sorted(units))}
-    groups = [
-        schedule(list(inner.values()), [_stream(numbers[s], s, units[s], seed, passes) for s in inner])
-        for _, inner in sorted(plan.within.items())
+    quotas = plan.quotas()
+    return [
+        Member(group, source, select(units[source], f"{seed}/{source}", quotas[source]), units[source])
+        for group, inner in sorted(plan.within.items())
+        for source in sorted(inner)
+        if quotas[source]
     ]
-    return schedule([share for _, share in sorted(plan.groups.items())], groups, plan.size)
 
 
-def _stream(number: int, source: str, units: Any, seed: int, passes: int) -> Iterator[Pick]:
-    """The rows of a source, epoch after epoch, each in an order of its own."""
-    for epoch in range(passes):
-        permutation = Permutation(len(units), f"{seed}/{source}/{epoch}")
-        for start in range(0, len(units), _BLOCK):
-            rows = permutation.slice(start, min(start + _BLOCK, len(units)))
-            yield from zip(
-                units[rows].tolist(), itertools.repeat(number), rows.tolist(), itertools.repeat(epoch), strict=False
-            )
+def _digest(mixture: Mixture, checkpoint: Path) -> str:
+    if mixture.kind == "conversations":
+        return ChatTemplate.load(checkpoint).digest
+    return DocumentTokenizer.load(checkpoint, mixture.end_of_text).digest
 
 
 def _holdings(mixture: Mixture, indexes: list[TokenIndex]) -> dict[str, dict[str, int]]:
     """Units by group and source. Raises CorpusError for a group, or a source with a share of its own, without rows."""
-    holdings: dict[str, dict[str, int]] = {group: {} for group in mixture.shares}
+    holdings: dict[str, dict[str, int]] = {group: {} for group in mixture.members}
     for index in indexes:
-        holdings[index.group][index.source] = int(index.units(mixture.unit).sum())
+        holdings[index.group][index.source] = int(index.units(mixture.unit).sum(dtype="int64"))
     for group, held in holdings.items():
         needed = mixture.within.get(group, {})
         if not sum(held.values()) or any(not held.get(source) for source in needed):
-            found = [
-                f"{i.source} has {i.table.num_rows} usable rows ({i.left_out['overlong']} longer than max_length "
-                f"{mixture.max_length}, {i.left_out['control_tokens']} with control tokens)"
-                for i in indexes
-                if i.group == group
-            ]
+            found = [_usable(mixture, index) for index in indexes if index.group == group]
             raise CorpusError(f"mixture group '{group}' has no rows: {'; '.join(found) or 'it has no source'}")
     return holdings
 
 
-def _write(plan: Plan, mixture: Mixture, indexes: list[TokenIndex], path: Path) -> _Realised:
-    import pyarrow.parquet as pq
-
-    units = {index.source: index.units(mixture.unit) for index in indexes}
-    chosen = picks(plan, mixture.seed, units, math.ceil(mixture.max_epochs))
-    realised = _Realised()
-    with pq.ParquetWriter(path, mixture_schema(), compression="zstd") as writer:
-        while batch := list(itertools.islice(chosen, _BATCH)):
-            table = _gather(batch, indexes)
-            writer.write_table(table)
-            _count(realised, batch, indexes, table)
-    return realised
+def _usable(mixture: Mixture, index: TokenIndex) -> str:
+    reasons = {
+        "overlong": f"longer than max_length {mixture.max_length}",
+        "control_tokens": "with control tokens",
+        "near_duplicate": "near duplicates of others",
+    }
+    apart = sum(len(index.sides[side]) for side in _KEPT_APART)
+    said = [f"{index.left_out[reason]} {text}" for reason, text in reasons.items() if index.left_out[reason]]
+    said += [f"{apart} in validation and held_out"] if apart else []
+    return f"{index.source} has {len(index.rows)} usable rows" + (f" ({', '.join(said)})" if said else "")
 
 
-def _gather(batch: list[Pick], indexes: list[TokenIndex]) -> Any:
-    """The picked rows as one table in the order of the picks."""
+def _must_keep_tolerance(mixture: Mixture, plan: Plan, members: list[Member]) -> None:
+    if mixture.tolerance is None:
+        return
+    total = sum(member.selection.units for member in members)
+    for group, share in plan.groups.items():
+        own = sum(member.selection.units for member in members if member.group == group)
+        if abs(own / total - share) > mixture.tolerance:
+            raise CorpusError(
+                f"mixture group '{group}': the rows at hand give it {own / total:.4%} of {total:,} "
+                f"{mixture.unit.replace('_', ' ')}, not {share:.4%} to within tolerance {mixture.tolerance:.4%}; "
+                "set size or tolerance higher, or give the group shorter rows"
+            )
+
+
+def _write(mixture: Mixture, members: list[Member], indexes: list[TokenIndex], path: Path) -> Written:
+    by_source = {index.source: index for index in indexes}
+    schedule = Schedule(members)
+
+    def blocks() -> Iterator[Picks]:
+        while len((picks := schedule.take(_BLOCK)).row):
+            yield picks
+
+    total = sum(member.selection.count for member in members)
+    own = [by_source[member.source] for member in members]
+    return write_rows(path, blocks(), total, own, "train", mixture.sequence_length)
+
+
+def _keep_apart(mixture: Mixture, splits: Splits, indexes: list[TokenIndex], work: Path) -> dict[str, Any]:
+    """Write the rows that are not trained on, source after source in their own order; returns their counts."""
+    shares = {"validation": splits.validation, "held_out": splits.held_out}
+    found: dict[str, Any] = {}
+    for side, name in _KEPT_APART.items():
+        if shares[side]:
+            counts = [len(index.sides[side]) for index in indexes]
+            blocks = (block for number, rows in enumerate(counts) for block in _in_own_order(number, rows))
+            written = write_rows(work / name, blocks, sum(counts), indexes, side, mixture.sequence_length)
+            given = {index.source: written.given[index.source] for index in indexes}
+            found[side] = {"share": shares[side], "rows": written.rows, "by_source": given}
+    return found
+
+
+def _in_own_order(member: int, rows: int) -> Iterator[Picks]:
     import numpy as np
-    import pyarrow as pa
 
-    of_source = np.array([pick[1] for pick in batch])
-    rows, epochs = (np.array([pick[column] for pick in batch]) for column in (2, 3))
-    parts, places = [], []
-    for number, index in enumerate(indexes):
-        where = np.flatnonzero(of_source == number)
-        if where.size:
-            part = index.table.take(pa.array(rows[where]))
-            for name, value in (("source", index.source), ("group", index.group), ("sensitive", index.sensitive)):
-                part = part.append_column(name, pa.array([value] * where.size))
-            parts.append(part.append_column("epoch", pa.array(epochs[where], pa.int32())))
-            places.append(where)
-    order = np.argsort(np.concatenate(places))
-    return pa.concat_tables(parts).take(pa.array(order)).select(mixture_schema().names).cast(mixture_schema())
-
-
-def _count(realised: _Realised, batch: list[Pick], indexes: list[TokenIndex], table: Any) -> None:
-    names = [index.source for index in indexes]
-    lengths = zip(table.column("n_tokens").to_pylist(), table.column("n_supervised").to_pylist(), strict=True)
-    for (units, number, _, _), (tokens, supervised) in zip(batch, lengths, strict=True):
-        name = names[number]
-        realised.rows[name] += 1
-        realised.units[name] += units
-        realised.tokens[name] += tokens
-        realised.supervised[name] += supervised
-
-
-def _manifest(
-    mixture: Mixture, plan: Plan, indexes: list[TokenIndex], realised: _Realised, template: ChatTemplate
-) -> dict[str, Any]:
-    total = sum(realised.units.values())
-    largest = max(int(units.max()) for units in (i.units(mixture.unit) for i in indexes) if len(units))
-    bound = error_bound(len(plan.groups), largest, total)
-    return {
-        "unit": mixture.unit,
-        "size": plan.size,
-        "units": total,
-        "rows": sum(realised.rows.values()),
-        "tokens": sum(realised.tokens.values()),
-        "supervised_tokens": sum(realised.supervised.values()),
-        "exhaustion": mixture.exhaustion,
-        "requested": mixture.shares,
-        "planned": plan.groups,
-        "realised": {group: _group(group, indexes, realised, total) for group in plan.groups},
-        "sources": {index.source: _source(index, mixture, plan, realised) for index in indexes},
-        "largest_row": largest,
-        "bound": bound,
-        "tolerance": bound,
-        "max_length": mixture.max_length,
-        "algorithm": ALGORITHM,
-        "seed": mixture.seed,
-        "template_digest": template.digest,
-    }
-
-
-def _group(group: str, indexes: list[TokenIndex], realised: _Realised, total: int) -> dict[str, Any]:
-    members = [index.source for index in indexes if index.group == group]
-    units = sum(realised.units[name] for name in members)
-    return {
-        "units": units,
-        "share": units / total,
-        "rows": sum(realised.rows[name] for name in members),
-        "tokens": sum(realised.tokens[name] for name in members),
-        "supervised_tokens": sum(realised.supervised[name] for name in members),
-    }
-
-
-def _source(index: TokenIndex, mixture: Mixture, plan: Plan, realised: _Realised) -> dict[str, Any]:
-    available = index.table.num_rows
-    rows = realised.rows[index.source]
-    return {
-        "group": index.group,
-        "share": plan.groups[index.group] * plan.within[index.group].get(index.source, 0.0),
-        "rows": rows,
-        "units": realised.units[index.source],
-        "epochs": rows / available if available else 0.0,
-        "passes": math.ceil(rows / available) if available else 0,
-        "rows_available": available,
-        "units_available": int(index.units(mixture.unit).sum()),
-        "left_out": index.left_out,
-    }
+    for start in range(0, rows, _BLOCK):
+        numbers = np.arange(start, min(start + _BLOCK, rows))
+        yield Picks(np.full(len(numbers), member), numbers, np.zeros(len(numbers), np.int32))

@@ -1,29 +1,47 @@
-"""What must hold of a mixture before anything trains on it, measured on the file that was written.
+"""What must hold of a mixture before anything trains on it, measured on the files that were written.
 
-Shares against the bound that the scheduler promises; tokens and mask of each row against two other ways of
-computing them; a supervised end of turn in every row. Each result has `passed`, `blocking`, `value` and
-`description`, and quotes no text.
+Shares against the recipe's tolerance, or the bound that the scheduler promises; tokens and mask of each row against
+two other ways of computing them; a supervised end of turn in every row; sequences that are full and documents that
+are whole. Each result has `passed`, `blocking`, `value` and `description`, and quotes no text.
 """
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from corpora.mixing.documents import DocumentTokenizer
 from corpora.rendering import ChatTemplate
-from corpora.tables import rows_of
+from corpora.tables import ROWS, batches_of, rows_of
 
 PARITY_ROWS = 2000
 """Rows re-encoded in the other ways, evenly spread over a larger mixture: each costs about a millisecond."""
+
+_DOCUMENTS = 200
+"""The first of each source that are tokenised once more, one by one, and looked for in the sequences."""
 
 _ROUNDING = 1e-9
 Check = dict[str, Any]
 
 
-def check_mixture(path: Path, template: ChatTemplate, manifest: dict[str, Any]) -> dict[str, Check]:
-    """All checks of a written mixture, by name."""
+def check_conversations(path: Path, template: ChatTemplate, manifest: dict[str, Any]) -> dict[str, Check]:
+    """All checks of a written mixture of conversations, by name."""
     return {
         "shares": _shares(manifest),
+        "share_bound": _bound(manifest),
         "supervised_end_of_turn": _ends(path, template.end_of_turn_id),
         "template_parity": _parity(path, template, manifest["rows"]),
+    }
+
+
+def check_documents(
+    path: Path, tokenizer: DocumentTokenizer, corpora: list[Path], manifest: dict[str, Any]
+) -> dict[str, Check]:
+    """All checks of written sequences of documents, by name. corpora: the clean folders that they come from."""
+    return {
+        "shares": _shares(manifest),
+        "share_bound": _bound(manifest),
+        "sequences_full": _full(path, manifest),
+        "documents_whole": _whole(path, tokenizer, corpora),
     }
 
 
@@ -37,20 +55,38 @@ def _shares(manifest: dict[str, Any]) -> Check:
         "blocking": True,
         "value": errors[worst],
         "description": (
-            f"largest error of a group's share ({worst}), as a fraction; "
-            f"the scheduler's bound at this size is {manifest['tolerance']:.4g}"
+            f"largest error of a group's share ({worst}), as a fraction, of which {manifest['tolerance']:.4g} is "
+            f"allowed; the scheduler's bound at this size is {manifest['bound']:.4g}"
+        ),
+    }
+
+
+def _bound(manifest: dict[str, Any]) -> Check:
+    start, units = manifest["within_tolerance_from"], manifest["units"]
+    return {
+        "passed": start <= units,
+        "blocking": False,
+        "value": manifest["bound"],
+        "description": (
+            f"no prefix of {start:,} units or more is off by more than {manifest['tolerance']:.4g}"
+            if start <= units
+            else f"shares are proved within the tolerance {manifest['tolerance']:.4g} from {start:,} units on, which "
+            f"is more than the {units:,} at hand: prefixes may be off by more; lower max_length or raise size"
         ),
     }
 
 
 def _ends(path: Path, end_of_turn_id: int) -> Check:
-    missing = sum(
-        not any(
-            token == end_of_turn_id and counts
-            for token, counts in zip(row["input_ids"], row["supervised"], strict=True)
-        )
-        for row in rows_of(path, ["input_ids", "supervised"])
-    )
+    import numpy as np
+
+    missing = 0
+    for batch in batches_of(path, ["input_ids", "supervised"]):
+        ids, supervised = (batch.column(name) for name in ("input_ids", "supervised"))
+        counted = ids.flatten().to_numpy() == end_of_turn_id
+        counted &= supervised.flatten().to_numpy(zero_copy_only=False)
+        upto = np.concatenate([[0], np.cumsum(counted)])
+        offsets = ids.offsets.to_numpy() - ids.offsets[0].as_py()
+        missing += int(np.count_nonzero(np.diff(upto[offsets]) == 0))
     return {
         "passed": missing == 0,
         "blocking": True,
@@ -63,14 +99,11 @@ def _parity(path: Path, template: ChatTemplate, rows: int) -> Check:
     step = max(1, -(-rows // PARITY_ROWS))
     seen: set[str] = set()
     differing: list[str] = []
-    for number, row in enumerate(rows_of(path, ["id", "messages", "input_ids", "supervised"])):
-        if number % step or row["id"] in seen:
+    for row in islice(rows_of(path, ["id", "messages", "input_ids", "supervised"]), 0, None, step):
+        if row["id"] in seen:
             continue
         seen.add(row["id"])
-        stored = (row["input_ids"], row["supervised"])
-        problem = template.parity(row["messages"])
-        if problem is None and template.encode_by_prefix(row["messages"]) != stored:
-            problem = "the written tokens are not those of the template"
+        problem = template.parity(row["messages"], (row["input_ids"], row["supervised"]))
         if problem is not None:
             differing.append(problem)
     found = f"; the first: {differing[0]}" if differing else ""
@@ -79,4 +112,43 @@ def _parity(path: Path, template: ChatTemplate, rows: int) -> Check:
         "blocking": True,
         "value": len(differing),
         "description": f"of {len(seen)} rows, those whose tokens or mask differ between ways of computing them{found}",
+    }
+
+
+def _full(path: Path, manifest: dict[str, Any]) -> Check:
+    lengths = [n for batch in batches_of(path, ["n_tokens"]) for n in batch.column("n_tokens").to_pylist()]
+    short = sum(length != manifest["sequence_length"] for length in lengths[:-1])
+    missing = manifest["tokens"] - sum(lengths)
+    return {
+        "passed": short == 0 and missing == 0,
+        "blocking": True,
+        "value": short,
+        "description": (
+            f"sequences but the last that do not have {manifest['sequence_length']} tokens; of {manifest['tokens']:,} "
+            f"tokens of documents {missing:,} are in none; the last sequence has {lengths[-1]}"
+        ),
+    }
+
+
+def _whole(path: Path, tokenizer: DocumentTokenizer, corpora: list[Path]) -> Check:
+    expected = {
+        row["id"]: tokenizer.encode_one(row["text"])
+        for folder in corpora
+        for row in islice(rows_of(folder / ROWS, ["id", "text"]), _DOCUMENTS)
+    }
+    found: dict[tuple[str, int], list[int]] = {}
+    for row in rows_of(path, ["input_ids", "document_starts", "documents"]):
+        ends = [*row["document_starts"][1:], len(row["input_ids"])]
+        for start, end, document in zip(row["document_starts"], ends, row["documents"], strict=True):
+            if document["id"] in expected:
+                found.setdefault((document["id"], document["epoch"]), []).extend(row["input_ids"][start:end])
+    differing = sum(ids != expected[name] for (name, _), ids in found.items())
+    return {
+        "passed": differing == 0,
+        "blocking": True,
+        "value": differing,
+        "description": (
+            f"of {len(found)} documents that were tokenised once more, those whose pieces in the sequences, put "
+            "together, are not their tokens and the one that ends them"
+        ),
     }

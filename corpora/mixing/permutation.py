@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 _ROUNDS = 6
-_MULTIPLIER = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True)
@@ -30,35 +29,19 @@ class Permutation:
 
     def slice(self, start: int, stop: int) -> "Indices":
         """The elements at places start … stop−1 of the permuted order, as int64."""
-        import numpy as np
+        from corpora.mixing import kernels
 
         if not 0 <= start <= stop <= self.size:
             raise IndexError(f"places {start}:{stop} of a permutation of {self.size}")
-        values = self._network(np.arange(start, stop, dtype=np.uint64))
-        outside = np.flatnonzero(values >= self.size)
-        while outside.size:
-            values[outside] = self._network(values[outside])
-            outside = outside[values[outside] >= self.size]
-        places: Indices = values.astype(np.int64)
+        places: Indices = kernels.permute(start, stop, self.size, self._half_bits, self._round_keys)
         return places
-
-    def _network(self, values: Any) -> Any:
-        import numpy as np
-
-        half = np.uint64(self._half_bits)
-        mask = np.uint64((1 << self._half_bits) - 1)
-        left, right = values >> half, values & mask
-        for round_key in self._round_keys:
-            mixed = (right ^ np.uint64(round_key)) * np.uint64(_MULTIPLIER)
-            mixed ^= mixed >> np.uint64(32)
-            mixed *= np.uint64(_MULTIPLIER)
-            left, right = right, left ^ ((mixed >> np.uint64(64 - 32)) & mask)
-        return (left << half) | right
 
     @cached_property
     def _half_bits(self) -> int:
         return max(1, -(-max(1, self.size - 1).bit_length() // 2))
 
     @cached_property
-    def _round_keys(self) -> list[int]:
-        return [int(text_digest(f"{self.key}/{index}")[:16], 16) for index in range(_ROUNDS)]
+    def _round_keys(self) -> Any:
+        import numpy as np
+
+        return np.array([int(text_digest(f"{self.key}/{index}")[:16], 16) for index in range(_ROUNDS)], np.uint64)

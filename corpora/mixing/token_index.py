@@ -1,78 +1,196 @@
-"""Every row of a clean corpus, tokenised once: its tokens, its mask and its length, on disk and read in place.
+"""Every row of a clean corpus, tokenised once, on the side of the split where it belongs.
 
 Rows that are longer than the recipe allows are left out whole and counted, so that none loses its end of turn;
-so are rows whose own words spell a control token, which would forge turns. The files are scratch: an Arrow file
-per source, memory-mapped, so that rows can be taken in any order without holding them in memory.
+so are conversations whose own words spell a control token, which would forge turns, and the rows that `distinct`
+found to be copies. A corpus is worked on in blocks of a fixed number of its row groups, in any number of processes;
+what they write (`row_store`) is scratch.
 """
 
-import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from corpora.mixing.documents import DocumentTokenizer
+from corpora.mixing.row_store import RowStore, StoredRow, writing_part
+from corpora.mixing.splits import SIDES, Side, side_of
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
-from corpora.tables import ROWS, facts_of, index_schema, rows_of
+from corpora.tables import ROWS, facts_of, index_schema
+from corpora.tasks import run_tasks
+from recipes.corpora import CorporaExecution
+from recipes.splits import Splits
 
-_BATCH = 1000
+VERSION = 1
+
+_GROUPS_A_BLOCK = 4
+"""Row groups (of 2,000 rows) that one task tokenises: some seconds of work."""
+_SMALL = 16_000
+"""Rows that are tokenised in this process: others need seconds until they have loaded a tokenizer."""
+_BATCH = 256
+"""Rows tokenised in one call: what the tokenizer says of each token takes a hundred bytes while it lasts."""
+
+_KINDS = {"conversation": "conversations", "document": "documents"}
+
+
+@dataclass(frozen=True)
+class Tokenisation:
+    """All that decides what the tokens of a row are, and whether it is used."""
+
+    kind: str
+    checkpoint: Path
+    splits: Splits
+    max_length: int | None = None
+    end_of_text: str | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A clean corpus to tokenise. removed: a parquet file of the ids of rows to leave out, if any."""
+
+    source: str
+    group: str
+    folder: Path
+    removed: Path | None = None
 
 
 @dataclass(frozen=True)
 class TokenIndex:
-    """The rows of one source that a mixture may use; `table` has the columns of `tables.index_schema`."""
+    """The rows of one source that a mixture may use, by side, and how many were left out for which reason."""
 
     source: str
     group: str
     sensitive: bool
-    table: Any
+    sides: Mapping[Side, RowStore]
     left_out: dict[str, int]
 
+    @property
+    def rows(self) -> RowStore:
+        """Those to train on."""
+        return self.sides["train"]
+
     def units(self, unit: str) -> Any:
-        """Units of each row as an int64 array: supervised tokens, tokens, or 1."""
+        """Units of each row to train on, as an int32 array: supervised tokens, tokens, or 1."""
         import numpy as np
 
         if unit == "rows":
-            return np.ones(self.table.num_rows, dtype=np.int64)
-        column = {"supervised_tokens": "n_supervised", "tokens": "n_tokens"}[unit]
-        return self.table.column(column).to_numpy().astype(np.int64)
+            return np.broadcast_to(np.int32(1), len(self.rows))
+        return self.rows.supervised if unit == "supervised_tokens" else self.rows.tokens
 
 
-def build_index(
-    source: str, group: str, corpus: Path, template: ChatTemplate, max_length: int, scratch: Path
-) -> TokenIndex:
-    """Tokenise the clean corpus in the folder `corpus`. Raises CorpusError if it holds no conversations."""
-    import pyarrow as pa
+@dataclass(frozen=True)
+class _Block:
+    """One task: some row groups of a corpus, and the path (without suffix) of what it writes."""
 
-    facts = facts_of(corpus / ROWS)
-    if facts["kind"] != "conversation":
-        raise CorpusError(f"source '{source}' holds {facts['kind']} rows; a mixture takes conversations")
-    left_out = {"overlong": 0, "control_tokens": 0}
-    path = scratch / f"{source}.arrow"
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, index_schema()) as writer:
-        for rows in _batches(rows_of(corpus / ROWS, ["id", "messages"])):
-            kept = _encoded(rows, template, max_length, left_out)
-            if kept:
-                writer.write_table(pa.Table.from_pylist(kept, schema=index_schema()))
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    return TokenIndex(source, group, facts["sensitive"], table, left_out)
+    corpus: Corpus
+    tokenisation: Tokenisation
+    groups: tuple[int, ...]
+    path: Path
+
+    def part(self, side: Side) -> Path:
+        return self.path.with_name(f"{self.path.name}.{side}.rows")
+
+
+def build_indexes(
+    corpora: Sequence[Corpus], tokenisation: Tokenisation, scratch: Path, execution: CorporaExecution
+) -> list[TokenIndex]:
+    """Tokenise clean corpora. Raises CorpusError if one of them does not hold rows of the mixture's kind."""
+    import pyarrow.parquet as pq
+
+    facts = {corpus.source: facts_of(corpus.folder / ROWS) for corpus in corpora}
+    blocks, rows = [], 0
+    for corpus in corpora:
+        kind = facts[corpus.source]["kind"]
+        if _KINDS.get(kind) != tokenisation.kind:
+            raise CorpusError(
+                f"source '{corpus.source}' holds {kind} rows; this mixture takes {tokenisation.kind} (its `kind`)"
+            )
+        held = pq.read_metadata(corpus.folder / ROWS)
+        rows += held.num_rows
+        groups = range(held.num_row_groups)
+        for start in range(0, len(groups) or 1, _GROUPS_A_BLOCK):
+            path = scratch / f"{corpus.source}-{start:06d}"
+            blocks.append(_Block(corpus, tokenisation, tuple(groups[start : start + _GROUPS_A_BLOCK]), path))
+    if rows <= _SMALL and execution.runner == "local":
+        execution = CorporaExecution(workers=1)
+    left_out = run_tasks("tokenise", tokenise, blocks, execution, scratch)
+    return [_index(corpus, facts[corpus.source]["sensitive"], blocks, left_out) for corpus in corpora]
+
+
+def _index(corpus: Corpus, sensitive: bool, blocks: list[_Block], left_out: list[dict[str, int]]) -> TokenIndex:
+    own = [(block, counts) for block, counts in zip(blocks, left_out, strict=True) if block.corpus == corpus]
+    sides = {side: RowStore([block.part(side) for block, _ in own]) for side in SIDES}
+    reasons = {reason: sum(counts[reason] for _, counts in own) for reason in own[0][1]}
+    return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons)
+
+
+def tokenise(block: _Block) -> dict[str, int]:
+    """Write the parts of one block; returns how many rows were left out, by reason."""
+    import pyarrow.parquet as pq
+
+    left_out = Counter({"near_duplicate": 0, "overlong": 0, "control_tokens": 0})
+    of_kind = "messages" if block.tokenisation.kind == "conversations" else "text"
+    with ExitStack() as stack, pq.ParquetFile(block.corpus.folder / ROWS) as file:
+        parts = {side: stack.enter_context(writing_part(block.part(side))) for side in SIDES}
+        columns = ["id", of_kind, *(name for name in index_schema().names if name not in ("id", of_kind))]
+        present = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_BATCH, row_groups=list(block.groups), columns=present):
+            rows = _distinct(batch.to_pylist(), block, left_out)
+            for row, stored in _encoded(rows, block.tokenisation, left_out):
+                parts[side_of(row, block.tokenisation.splits)].add(stored)
+    return dict(left_out)
+
+
+def _distinct(rows: list[dict[str, Any]], block: _Block, left_out: Counter[str]) -> list[dict[str, Any]]:
+    if block.corpus.removed is None:
+        return rows
+    import numpy as np
+
+    removed = _removed(block.corpus.removed)
+    ids = np.array([row["id"] for row in rows], removed.dtype)
+    places = np.minimum(np.searchsorted(removed, ids), max(0, len(removed) - 1))
+    copies = removed[places] == ids if len(removed) else np.zeros(len(ids), bool)
+    left_out["near_duplicate"] += int(copies.sum())
+    return [row for row, copy in zip(rows, copies, strict=True) if not copy]
 
 
 def _encoded(
-    rows: list[dict[str, Any]], template: ChatTemplate, max_length: int, left_out: dict[str, int]
-) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: Counter[str]
+) -> list[tuple[dict[str, Any], StoredRow]]:
+    """The rows that can be used, with their tokens."""
+    if tokenisation.kind == "documents":
+        ends = _documents(tokenisation.checkpoint, tokenisation.end_of_text)
+        found = ends.encode_all([row["text"] for row in rows])
+        return [(row, StoredRow(ids, (), {"id": row["id"]})) for row, ids in zip(rows, found, strict=True)]
+    template = _template(tokenisation.checkpoint)
     plain = [row for row in rows if not template.controls(row["messages"])]
     left_out["control_tokens"] += len(rows) - len(plain)
     kept = []
     for row, (ids, supervised) in zip(plain, template.encode_all([row["messages"] for row in plain]), strict=True):
-        if len(ids) > max_length:
+        if tokenisation.max_length is not None and len(ids) > tokenisation.max_length:
             left_out["overlong"] += 1
-            continue
-        counts = {"n_tokens": len(ids), "n_supervised": sum(supervised)}
-        kept.append({**row, "input_ids": ids, "supervised": supervised, **counts})
+        else:
+            kept.append((row, StoredRow(ids, supervised, row)))
     return kept
 
 
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while batch := list(itertools.islice(rows, _BATCH)):
-        yield batch
+@lru_cache(maxsize=1)
+def _template(checkpoint: Path) -> ChatTemplate:
+    return ChatTemplate.load(checkpoint)
+
+
+@lru_cache(maxsize=1)
+def _documents(checkpoint: Path, end_of_text: str | None) -> DocumentTokenizer:
+    return DocumentTokenizer.load(checkpoint, end_of_text)
+
+
+@lru_cache(maxsize=4)
+def _removed(path: Path) -> Any:
+    """Ids to leave out, sorted: 64 bytes each."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    return np.sort(pq.read_table(path, columns=["id"]).column("id").to_numpy(zero_copy_only=False).astype("S64"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpora.cleaning.clean import content_id
+from corpora.cleaning.content import content_id
 from corpora.pairs.pair_checks import check_pairs
 from corpora.raw import CorpusError
 from corpora.reading.answers import Answers, load_answers

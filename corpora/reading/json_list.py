@@ -2,50 +2,45 @@
 
 Good elements are found by the standard decoder, which runs at the speed of C; where it fails, the end of the
 broken element is looked for by brackets, and by the indentation of the next element in case a bracket or quote
-is missing. Memory is bounded by the longest element. What an element means is left to `lines`.
+is missing. Where no end is found the rest of the file is one bad row in parts, so that no byte is lost and memory
+is bounded by the longest element. What an element means is left to `json_row`.
 """
 
 import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+
+from corpora.reading.row import LONGEST, Element
+from corpora.reading.streams import Stream
 
 _CHUNK = 1 << 20
-LONGEST = 16 << 20
-"""Characters that are searched for the end of an element before it is taken for broken."""
+_PART = LONGEST // 4
+"""Characters of a part: at most four bytes each."""
 
+_TOO_LONG = f"longer than {_PART >> 20} Mi characters"
 _SPACE = re.compile(r"[\s\ufeff]*")
 _BETWEEN = re.compile(r"[\s,]*")
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"?|[\[\]{},]')
 _DECODER = json.JSONDecoder()
 
 
-@dataclass(frozen=True)
-class Element:
-    """The bytes of one element or line and where they begin; `problem` if it is known to be bad already."""
-
-    raw: bytes
-    line: int
-    byte_offset: int
-    problem: str | None = None
-
-
 class _Window:
-    """A sliding piece of the file as text. Bytes that are not UTF-8 survive as surrogate escapes."""
+    """A sliding piece of the file as text, whose bytes can be had back exactly whatever they are."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    def __init__(self, stream: Stream, encoding: str, start: int) -> None:
+        self._file = stream.bytes
+        self._encoding = encoding
+        self._lenient = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
+        self._decoder = codecs.getincrementaldecoder(encoding)(self._lenient)
         self.text, self.at, self.ended = "", 0, False
-        self._line, self._byte = 1, 0
+        self.line, self.byte = 1, start
 
     def grow(self) -> bool:
         """Read on; False at the end of the file. Doubles, so that long elements are not parsed too often."""
         block = self._file.read(max(_CHUNK, len(self.text) - self.at))
         self.ended = not block
-        self.text += self._decoder.decode(block, final=self.ended)
+        self.text += self._decoder.decode(block, final=self.ended and self._encoding == "utf-8")
         return not self.ended
 
     def skip(self, pattern: re.Pattern[str]) -> None:
@@ -56,30 +51,50 @@ class _Window:
             if self.at < len(self.text) or not self.grow():
                 return
 
-    def take(self, end: int, problem: str | None = None) -> Element:
+    def take(self, end: int, problem: str | None = None, part: int = 0) -> Element:
         """Cut the text up to `end` off as an element."""
-        raw = self.text[self.at : end].encode("utf-8", "surrogateescape")
-        element = Element(raw, self._line, self._byte, problem)
-        self._line += raw.count(b"\n")
-        self._byte += len(raw)
+        text = self.text[self.at : end]
+        element = Element(text.encode(self._encoding, self._lenient), self.line, self.byte, problem, part)
+        self.line += text.count("\n")
+        self.byte += len(element.raw)
         self.at = end
         if self.at > _CHUNK:
             self.text, self.at = self.text[self.at :], 0
         return element
 
-    def close(self) -> None:
-        self._file.close()
+    def parts(self, end: int, problem: str, line: int, part: int = 0) -> Iterator[Element]:
+        """Cut the text up to `end` off as parts of one bad row that began on `line`, from number `part` on."""
+        left = end - self.at
+        while left:
+            piece = min(_PART, left)
+            element = self.take(self.at + piece, problem, part)
+            element.line = line
+            yield element
+            left, part = left - piece, part + 1
+
+    def remains(self, problem: str) -> Iterator[Element]:
+        """Everything from here to the end of the file, as one bad row in parts."""
+        line, part = self.line, 0
+        while self.at < len(self.text) or self.grow():
+            for element in self.parts(len(self.text), problem, line, part):
+                yield element
+                part += 1
+        half = self._decoder.getstate()[0]
+        if half:
+            yield Element(half, line, self.byte, problem, part)
+            self.byte += len(half)
 
 
-def elements(path: Path) -> Iterator[Element]:
-    """Every element of the list, good or broken, in order; one more for a missing end or text after it."""
-    window = _Window(path)
-    try:
-        window.skip(_SPACE)
-        window.take(window.at + 1)
-        yield from _elements(window)
-    finally:
-        window.close()
+def elements(stream: Stream, encoding: str, start: int) -> Iterator[Element]:
+    """Every element of the list, good or broken, in order; one more for a missing end or text after it.
+
+    The stream stands at byte `start`, before the list.
+    """
+    window = _Window(stream, encoding, start)
+    window.skip(_SPACE)
+    window.take(window.at + 1)
+    yield from _elements(window)
+    yield from stream.rest(window.line, window.byte)
 
 
 def _elements(window: _Window) -> Iterator[Element]:
@@ -88,6 +103,7 @@ def _elements(window: _Window) -> Iterator[Element]:
         window.skip(_BETWEEN)
         if window.at == len(window.text):
             yield window.take(window.at, "the file ends before its list does")
+            yield from window.remains("half a character at the end of the file")
             return
         if window.text[window.at] == "]":
             window.take(window.at + 1)
@@ -96,18 +112,20 @@ def _elements(window: _Window) -> Iterator[Element]:
             indent, first = _indent(window), False
         end = _decoded_end(window) or _broken_end(window, indent)
         if end is None:
-            yield window.take(len(window.text), "it does not close: the rest of the file cannot be split")
-            return
-        yield window.take(end)
+            yield from _unclosed(window, indent)
+            if window.at == len(window.text):
+                yield from window.remains("half a character at the end of the file")
+                return
+        elif end - window.at > _PART:
+            yield from window.parts(end, _TOO_LONG, window.line)
+        else:
+            yield window.take(end)
     window.skip(_SPACE)
-    if window.at < len(window.text):
-        while window.grow():
-            pass
-        yield window.take(len(window.text), "text after the end of the list")
+    yield from window.remains("text after the end of the list")
 
 
 def _decoded_end(window: _Window) -> int | None:
-    """Where the element ends by the decoder, or None if it is broken."""
+    """Where the element ends by the decoder, or None if it is broken or longer than LONGEST."""
     while True:
         try:
             end = _DECODER.raw_decode(window.text, window.at)[1]
@@ -139,6 +157,33 @@ def _broken_end(window: _Window, indent: str | None) -> int | None:
         elif mark in ",]}" and depth == 0:
             return max(token.start(), window.at + 1)
     return following.start() if following else None
+
+
+def _unclosed(window: _Window, indent: str | None) -> Iterator[Element]:
+    """An element whose end is not in sight, in parts: up to where its brackets close, or the next element begins.
+
+    Where neither comes it is the rest of the file.
+    """
+    line, part, depth, quoted = window.line, 0, 0, False
+    problem = "it does not close: the rest of the file cannot be split" if window.ended else _TOO_LONG
+    begins = "" if indent is None else rf"|\n{indent}(?=\{{)"
+    marks = re.compile(rf'\\.|[",\[\]{{}}]{begins}', re.DOTALL)
+    margin = 2 + len(indent or "")
+    while window.grow() or window.at < len(window.text):
+        stop = len(window.text) if window.ended else max(window.at, len(window.text) - margin)
+        for found in marks.finditer(window.text, window.at, stop):
+            mark = found.group()
+            if mark[0] == "\n" or (not quoted and depth == 0 and mark in ",]}"):
+                yield from window.parts(found.start(), problem, line, part)
+                return
+            quoted ^= mark == '"'
+            depth += 0 if quoted else (mark in "[{") - (mark in "]}")
+            if not quoted and depth == 0 and mark in "]}":
+                yield from window.parts(found.end(), problem, line, part)
+                return
+        for element in window.parts(stop, problem, line, part):
+            yield element
+            part += 1
 
 
 def _indent(window: _Window) -> str | None:

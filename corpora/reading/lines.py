@@ -1,131 +1,74 @@
 """Rows of a file, one by one, so that a bad row never costs the good ones beside it.
 
-A row is a JSON object: a line of a `.jsonl` file, an element of the list in a `.json` file, or a line of a `.txt`
-file as `{"text": …}`. What cannot be one comes back as a `BadRow` with its place, reason and bytes, for
-quarantine. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
+A row is a JSON object: a line of a `.jsonl` file, an element of the list in a `.json` file, a line of a `.txt` file
+as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of the list in a `.yaml`, a row of a `.parquet`; all but
+the last also compressed as `.gz` or `.zst`. Text is UTF-8, or UTF-16 if a byte order mark says so. What cannot be a
+row comes back as a `BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not
+between rows are in one row or another. Reasons never quote the text of a row. Which fields a row must have is left
+to `formats`.
 """
 
-import json
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
-from corpora.raw import CorpusError, RawFile
-from corpora.reading.json_list import Element, elements
+from corpora.raw import RawFile
+from corpora.reading.containers import Container, container_of
+from corpora.reading.delimited import records
+from corpora.reading.json_list import elements
+from corpora.reading.json_row import parse_row
+from corpora.reading.row import BadRow, Block, Element, Row, RowError
+from corpora.reading.streams import Stream, decode, encoding_of, lines
+from corpora.reading.columnar import parquet_rows, streamed_rows
+from corpora.reading.yaml_list import items
 
-_BOM = b"\xef\xbb\xbf"
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".txt": "txt"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A good row. `line` counts from 1, `byte_offset` from 0; both are of the row's first byte."""
-
-    file: str
-    line: int
-    byte_offset: int
-    value: dict[str, Any]
-    raw: bytes
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that cannot be used, as it was found."""
-
-    file: str
-    line: int
-    byte_offset: int
-    reason: str
-    raw: bytes
-
-
-class RowError(Exception):
-    """Why one row cannot be used; goes to quarantine, never to a user as an error."""
+__all__ = ["BadRow", "Block", "Row", "RowError", "parse_row", "read_block", "read_rows"]
 
 
 def read_rows(file: RawFile) -> Iterator[Row | BadRow]:
     """Every row of a file in order; blank lines are not rows. Raises CorpusError for an unknown kind of file."""
-    kind = _SUFFIXES.get(file.path.suffix.lower())
-    if kind is None:
-        raise CorpusError(f"{file.name}: rows are read from {', '.join(_SUFFIXES)} files, not '{file.path.suffix}'")
-    found = elements(file.path) if kind == "json" and _holds_list(file) else _lines(file)
+    return read_block(Block(file))
+
+
+def read_block(block: Block) -> Iterator[Row | BadRow]:
+    """Every row of a block in order, with line and byte offset in the whole file. Raises CorpusError as `read_rows`."""
+    name, container = block.file.name, container_of(block.file)
+    if container.kind in ("parquet", "stream"):
+        encoding = "utf-8"
+        found = (parquet_rows if container.kind == "parquet" else streamed_rows)(block.file)
+    else:
+        encoding, found = _elements(container, block)
+    as_text = container.kind == "text"
     for element in found:
         try:
             if element.problem:
                 raise RowError(element.problem)
-            value = {"text": _text(element.raw)} if kind == "txt" else parse_row(element.raw)
+            value = element.value
+            if value is None:
+                value = {"text": decode(element.raw, encoding)} if as_text else parse_row(element.raw, encoding)
         except RowError as error:
-            yield BadRow(file.name, element.line, element.byte_offset, str(error), element.raw)
+            yield BadRow(name, element.line, element.byte_offset, str(error), element.raw, element.part)
         else:
-            yield Row(file.name, element.line, element.byte_offset, value, element.raw)
+            yield Row(name, element.line, element.byte_offset, value, element.raw)
 
 
-def parse_row(raw: bytes) -> dict[str, Any]:
-    """One JSON object, strictly: no NaN or infinity, no key twice, no half of a surrogate pair. Raises RowError."""
-    text = _text(raw)
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
-        if b"\\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        raise RowError(f"not valid JSON: {error.msg} at character {error.pos}") from None
-    except UnicodeEncodeError:
-        raise RowError("half of a surrogate pair") from None
-    except RecursionError:
-        raise RowError("nested too deeply") from None
-    except ValueError:
-        raise RowError("a number that is too long") from None
-    if not isinstance(value, dict):
-        raise RowError(f"not a JSON object but a {type(value).__name__}")
-    return value
+def _elements(container: Container, block: Block) -> tuple[str, Iterator[Element]]:
+    """The encoding of a file, and its rows as bytes by the container's own reader."""
+    stream = Stream(block.file.path, container.compression)
+    head = stream.head()
+    encoding, mark = encoding_of(head)
+    start = block.start or mark
+    stream.bytes.seek(start) if block.start else stream.bytes.read(mark)
+    if container.kind == "delimited":
+        found = records(stream, encoding, start)
+    elif container.kind == "yaml":
+        found = items(stream, encoding, start)
+    elif container.kind == "json" and head[mark:].decode(encoding, "replace").lstrip().startswith("["):
+        found = elements(stream, encoding, start)
+    else:
+        closing = b"" if container.kind == "text" else b"}"
+        found = lines(stream, encoding, block.line, start, block.end, closing)
+    return encoding, _then_close(stream, found)
 
 
-def _lines(file: RawFile) -> Iterator[Element]:
-    """Lines that are not blank, without their line ends and without a byte order mark."""
-    offset = 0
-    with file.path.open("rb") as stream:
-        for number, whole in enumerate(stream, start=1):
-            start = len(_BOM) if number == 1 and whole.startswith(_BOM) else 0
-            raw = whole[start:].removesuffix(b"\n").removesuffix(b"\r")
-            if raw.strip():
-                yield Element(raw, number, offset + start, _truncated(whole, raw, file))
-            offset += len(whole)
-
-
-def _truncated(whole: bytes, raw: bytes, file: RawFile) -> str | None:
-    """A last line of JSON without its line end that does not close was cut off in transfer."""
-    if whole.endswith(b"\n") or file.path.suffix.lower() == ".txt" or raw.rstrip().endswith(b"}"):
-        return None
-    return "truncated last line"
-
-
-def _holds_list(file: RawFile) -> bool:
-    """Whether a .json file is one list; otherwise it is read as one object a line."""
-    with file.path.open("rb") as stream:
-        return stream.read(1 << 16).removeprefix(_BOM).lstrip()[:1] == b"["
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RowError(f"not UTF-8: byte {error.start} of the row") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise RowError("a key twice in one object")
-    return value
-
-
-def _no_constant(name: str) -> float:
-    raise RowError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise RowError("a number that is too large")
-    return number
+def _then_close(stream: Stream, found: Iterator[Element]) -> Iterator[Element]:
+    with stream:
+        yield from found

@@ -1,4 +1,4 @@
-"""`hf://<org>/<name>[@<revision>][?config=&split=]`, or a local folder in hub layout, `hf:///absolute/folder`.
+"""`hf://<org>/<name>[@<revision>][?config=&split=&streaming=]`, or a local folder in hub layout, `hf:///absolute/folder`.
 
 A revision that is not a commit is resolved to its current one, which then is the identity; a local folder is
 identified by its bytes. Datasets are read by the `datasets` library once and kept as JSONL in a folder of their
@@ -34,6 +34,7 @@ class _Spec:
     revision: str | None
     config: str | None
     split: str
+    streaming: bool
 
     @property
     def folder(self) -> Path | None:
@@ -51,21 +52,39 @@ def observe(origin: Origin, folder: Path, cache: Path) -> str:
 
 
 def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
-    """One JSONL file with every row of the dataset's split. Raises CorpusError."""
+    """One JSONL file with every row of the dataset's split or, streaming, one that says where `stream` reads them.
+
+    Raises CorpusError.
+    """
     if isinstance(origin, Model):
         return fetch_model(origin, cache)
     spec = _parse(origin.uri)
     digest = observe(origin, folder, cache)
-    target = cache / "hf" / digest / f"{spec.config or 'default'}.{spec.split}.jsonl"
+    target = cache / "hf" / digest / f"{spec.config or 'default'}.{spec.split}.{'rows' if spec.streaming else 'jsonl'}"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             partial = Path(scratch) / target.name
             with partial.open("w", encoding="utf-8") as file:
-                for row in _rows(origin.uri, spec, Path(scratch) / "datasets"):
-                    file.write(row + "\n")
+                if spec.streaming:
+                    json.dump({"uri": origin.uri, "dataset": _dataset(origin.uri, spec)}, file)
+                else:
+                    for row in _rows(origin.uri, spec, Path(scratch) / "datasets"):
+                        file.write(row + "\n")
             os.replace(partial, target)
     return Fetched([RawFile(target.name, target)], digest)
+
+
+def stream(place: Path) -> Iterator[dict[str, Any]]:
+    """Every row of a dataset from where it lies, as `fetch` noted it at `place`; none of them is kept on disk.
+
+    Raises CorpusError.
+    """
+    import datasets
+
+    noted = json.loads(place.read_text(encoding="utf-8"))
+    with _hub_errors(noted["uri"]):
+        yield from datasets.load_dataset(**noted["dataset"], streaming=True)
 
 
 def fetch_model(origin: Origin, cache: Path) -> Fetched:
@@ -112,18 +131,21 @@ def _rows(uri: str, spec: _Spec, scratch: Path) -> Iterator[str]:
     """Every row of the split as one line of JSON; NaN stays NaN, for the line reader to refuse."""
     import datasets
 
-    source: dict[str, Any] = {"path": spec.repository}
-    if spec.folder is None:
-        source["revision"] = _commit(Origin(uri=uri), spec)
     datasets.disable_progress_bars()
     with _hub_errors(uri):
-        rows = datasets.load_dataset(**source, name=spec.config, split=spec.split, cache_dir=str(scratch))
+        rows = datasets.load_dataset(**_dataset(uri, spec), cache_dir=str(scratch))
         for index, row in enumerate(rows):
             try:
                 yield json.dumps(row, ensure_ascii=False, default=_plain)
             except TypeError as error:
                 raise CorpusError(f"{uri}: row {index} of split '{spec.split}' is not text: {error}") from None
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _dataset(uri: str, spec: _Spec) -> dict[str, Any]:
+    """What `load_dataset` is told: a commit, so that all reads see the same rows."""
+    told: dict[str, Any] = {"path": spec.repository, "name": spec.config, "split": spec.split}
+    return told if spec.folder is not None else {**told, "revision": _commit(Origin(uri=uri), spec)}
 
 
 def _plain(value: Any) -> str:
@@ -163,10 +185,12 @@ def _first_line(error: Exception) -> str:
 def _parse(uri: str) -> _Spec:
     place, _, query = uri.partition("://")[2].partition("?")
     given = dict(parse_qsl(query))
-    unknown = sorted(set(given) - {"config", "split"})
-    if unknown:
-        raise CorpusError(f"{uri}: an hf uri takes config and split, not {unknown}")
+    unknown = sorted(set(given) - {"config", "split", "streaming"})
+    if unknown or given.get("streaming", "true") not in ("true", "false"):
+        raise CorpusError(f"{uri}: an hf uri takes config, split and streaming=true or false, not {unknown or given}")
     repository, _, revision = place.partition("@")
     if not repository.strip("/"):
         raise CorpusError(f"{uri}: an hf uri is hf://<org>/<name>[@<revision>] or hf:///absolute/folder")
-    return _Spec(repository, revision or None, given.get("config"), given.get("split", "train"))
+    return _Spec(
+        repository, revision or None, given.get("config"), given.get("split", "train"), given.get("streaming") == "true"
+    )

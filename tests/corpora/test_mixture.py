@@ -6,12 +6,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from corpora.mixing.documents import DocumentTokenizer
 from corpora.mixing.mixture import mix
 from corpora.raw import CorpusError
+from corpora.rendering import ChatTemplate
+from corpora.tables import rows_of
+from recipes.corpora import CorporaExecution
 from recipes.schema import Mixture
+from recipes.splits import Splits
 from tests.corpora.made import cleaned, talk
 
 SHARES = {"general": 0.6, "domain": 0.3, "safety": 0.1}
@@ -79,7 +85,8 @@ def test_shares_are_exact_to_the_bound_at_every_prefix(
         emitted[row["group"]] += own
         total += own
         assert all(abs(emitted[group] - share * total) <= 2 * largest + 1e-6 for group, share in SHARES.items())
-    assert size <= total < size + largest
+    assert total == metrics["size"] == size
+    assert {group: round(size * share) for group, share in SHARES.items()} == dict(emitted)
     assert {group: found["units"] for group, found in metrics["realised"].items()} == dict(emitted)
     assert all(check["passed"] for check in metrics["checks"].values())
 
@@ -141,7 +148,7 @@ def test_rows_that_forge_turns_are_left_out(tiny_base: Path, tmp_path: Path) -> 
     folder = cleaned(tmp_path, "chat", rows)
     mixture = recipe(shares={"general": 1.0}, unit="rows", size=5)
     metrics, _ = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
-    assert metrics["sources"]["chat"]["left_out"] == {"overlong": 0, "control_tokens": 1}
+    assert metrics["sources"]["chat"]["left_out"] == {"near_duplicate": 0, "overlong": 0, "control_tokens": 1}
 
 
 def test_a_group_without_rows_is_an_error_before_anything_is_written(
@@ -151,7 +158,7 @@ def test_a_group_without_rows_is_an_error_before_anything_is_written(
     with pytest.raises(CorpusError, match="mixture group 'safety' has no rows: it has no source"):
         run(recipe(), sources, tiny_base, tmp_path / "a")
     long = cleaned(tmp_path, "long", [talk("q", "word " * 200)], group="safety")
-    said = r"group 'safety' has no rows: long has 0 usable rows \(1 longer than max_length 128"
+    said = r"group 'safety' has no rows: long has 0 usable rows \(1 longer than max_length 128\)"
     with pytest.raises(CorpusError, match=said):
         run(recipe(), {**sources, "long": ("safety", long)}, tiny_base, tmp_path / "b")
     assert not list((tmp_path / "a").iterdir()) and not list((tmp_path / "b").iterdir())
@@ -175,5 +182,126 @@ def test_renormalised_shares_are_checked_against_what_was_planned(
 
 def test_documents_do_not_go_into_a_mixture_of_conversations(tiny_base: Path, tmp_path: Path) -> None:
     folder = cleaned(tmp_path, "web", [{"text": "plain words"}])
-    with pytest.raises(CorpusError, match="source 'web' holds document rows; a mixture takes conversations"):
+    with pytest.raises(CorpusError, match="source 'web' holds document rows; this mixture takes conversations"):
         run(recipe(shares={"general": 1.0}), {"web": ("general", folder)}, tiny_base, tmp_path / "work")
+
+
+def test_bytes_do_not_depend_on_the_number_of_processes(
+    corpora: dict[str, tuple[str, Path]], tiny_base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpora.mixing.token_index._SMALL", 0)
+    (tmp_path / "work").mkdir()
+    mix(recipe(), corpora, tiny_base, tmp_path / "work", execution=CorporaExecution(workers=2))
+    for file in ("rows.parquet", "manifest.json"):
+        assert (tmp_path / "work" / file).read_bytes() == (mixed / file).read_bytes()
+
+
+def test_a_second_attempt_uses_what_a_killed_one_left_and_gives_the_same_bytes(
+    corpora: dict[str, tuple[str, Path]], tiny_base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with monkeypatch.context() as killed:
+        killed.setattr("corpora.mixing.mixture.shutil.rmtree", lambda _path: None)
+        killed.setattr("corpora.mixing.mixture.describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            mix(recipe(), corpora, tiny_base, work)
+    monkeypatch.setattr("corpora.mixing.token_index._encoded", None)  # nothing is tokenised twice
+    mix(recipe(), corpora, tiny_base, work)
+    assert sorted(path.name for path in work.iterdir()) == ["manifest.json", "rows.parquet"]
+    for file in ("rows.parquet", "manifest.json"):
+        assert (work / file).read_bytes() == (mixed / file).read_bytes()
+
+
+def test_rows_found_to_be_copies_are_left_out_and_counted(
+    corpora: dict[str, tuple[str, Path]], tiny_base: Path, tmp_path: Path
+) -> None:
+    ids = [row["id"] for row in pq.read_table(corpora["sums"][1] / "rows.parquet").to_pylist()]
+    pq.write_table(pa.table({"id": [*ids[:100], "f" * 64]}), tmp_path / "sums.parquet")
+    (tmp_path / "work").mkdir()
+    mixture = recipe(shares={"domain": 1.0}, unit="rows", size=1000, exhaustion="stop")
+    metrics = mix(mixture, corpora, tiny_base, tmp_path / "work", removed={"sums": tmp_path / "sums.parquet"})
+    assert metrics["sources"]["sums"]["left_out"]["near_duplicate"] == 100
+    assert {row["id"] for row in rows_of(tmp_path / "work/rows.parquet")} == set(ids[100:])
+
+
+def test_rows_kept_from_training_are_written_beside_it_and_never_move(tiny_base: Path, tmp_path: Path) -> None:
+    rows = [talk(f"Which number is {number}?", f"it is {number}") for number in range(400)]
+    splits = Splits(validation=0.2, held_out=0.1)
+    mixture = recipe(shares={"general": 1.0}, unit="rows", size=1000, exhaustion="stop")
+    files = ("rows.parquet", "validation.parquet", "held_out.parquet")
+    found: dict[int, list[set[str]]] = {}
+    for count in (200, 400):
+        folder = cleaned(tmp_path, f"chat{count}", random.Random(count).sample(rows[:count], count))
+        work = tmp_path / f"work{count}"
+        work.mkdir()
+        metrics = mix(mixture, {"chat": ("general", folder)}, tiny_base, work, splits=splits)
+        found[count] = [{row["id"] for row in rows_of(work / file)} for file in files]
+        assert metrics["sources"]["chat"]["splits"] == dict(
+            zip(("train", "validation", "held_out"), map(len, found[count]), strict=True)
+        )
+        assert metrics["splits"]["validation"]["by_source"] == {"chat": len(found[count][1])}
+    assert all(before < after for before, after in zip(found[200], found[400], strict=True))
+    assert len(set.union(*found[400])) == sum(map(len, found[400])) == 400
+    [row] = [row for row in rows_of(tmp_path / "work400/validation.parquet")][:1]
+    assert (row["input_ids"], row["supervised"]) == ChatTemplate.load(tiny_base).encode(row["messages"])
+
+
+def test_a_tolerance_that_the_rows_cannot_keep_is_an_error_before_anything_is_written(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    answers = {"chat": ("general", "word " * 60), "sums": ("domain", "word " * 50)}
+    sources = {
+        name: (group, cleaned(tmp_path, name, [talk(f"{name} {n}", answer) for n in range(20)], group=group))
+        for name, (group, answer) in answers.items()
+    }
+    mixture = recipe(shares={"general": 0.55, "domain": 0.45}, size=500, tolerance=0.001)
+    with pytest.raises(CorpusError, match=r"group 'domain': the rows at hand give it .* not 45.0000% to within"):
+        run(mixture, sources, tiny_base, tmp_path / "a")
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_prefixes_beyond_a_tolerance_that_the_whole_keeps_are_a_warning(
+    corpora: dict[str, tuple[str, Path]], tiny_base: Path, tmp_path: Path
+) -> None:
+    metrics, _ = run(recipe(tolerance=0.001), corpora, tiny_base, tmp_path / "work")
+    assert metrics["checks"]["shares"]["passed"]
+    assert not metrics["checks"]["share_bound"]["passed"] and not metrics["checks"]["share_bound"]["blocking"]
+
+
+def test_documents_become_full_sequences_in_the_same_shares(tiny_base: Path, tmp_path: Path) -> None:
+    rng = random.Random(9)
+    texts = {
+        name: [f"{name} {n} {words(rng, most)}" for n in range(120)] for name, most in (("web", 90), ("wiki", 300))
+    }
+    texts["web"][0] += " <|im_end|> and on"
+    sources = {
+        name: (name, cleaned(tmp_path, name, [{"text": text} for text in own], group=name))
+        for name, own in texts.items()
+    }
+    given = {"kind": "documents", "sequence_length": 64, "max_length": None}
+    mixture = recipe(shares={"web": 0.3, "wiki": 0.7}, size=9000, **given)
+    metrics, sequences = run(mixture, sources, tiny_base, tmp_path / "work")
+    assert all(check["passed"] for check in metrics["checks"].values())
+    assert metrics["tokens"] == sum(row["n_tokens"] for row in sequences) == 9000
+    assert metrics["realised"]["wiki"]["units"] == 6300
+    assert [row["n_tokens"] for row in sequences] == [64] * 140 + [40]
+    tokenizer = DocumentTokenizer.load(tiny_base, None)
+    ids = {row["id"]: row["text"] for _, folder in sources.values() for row in rows_of(folder / "rows.parquet")}
+    named = [doc for row in sequences for doc in row["documents"] if doc["offset"] == 0]
+    flat = [token for row in sequences for token in row["input_ids"]]
+    assert flat == [token for doc in named for token in tokenizer.encode_one(ids[doc["id"]])]
+
+
+def test_documents_take_part_in_splits(tiny_base: Path, tmp_path: Path) -> None:
+    folder = cleaned(tmp_path, "web", [{"text": f"number {n} is a number"} for n in range(100)])
+    mixture = recipe(
+        shares={"general": 1.0}, size=10**6, exhaustion="stop", kind="documents", sequence_length=32, max_length=None
+    )
+    (tmp_path / "work").mkdir()
+    metrics = mix(mixture, {"web": ("general", folder)}, tiny_base, tmp_path / "work", splits=Splits(validation=0.3))
+    kept = metrics["sources"]["web"]["splits"]["validation"]
+    assert 15 < kept < 45
+    held = {doc["id"] for row in rows_of(tmp_path / "work/validation.parquet") for doc in row["documents"]}
+    used = {doc["id"] for row in rows_of(tmp_path / "work/rows.parquet") for doc in row["documents"]}
+    assert len(held) == kept and not held & used

@@ -1,89 +1,144 @@
-"""The deficit scheduler and the keyed permutation: bounds at every prefix, orders that are bijections."""
+"""The deficit scheduler: its bounds at every prefix of both levels, the plain rule's picks, exact resumption."""
 
 import itertools
-import random
+from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from corpora.mixing.permutation import Permutation
-from corpora.mixing.scheduler import error_bound, schedule
+from corpora.mixing.scheduler import Bound, Member, Schedule, bounds, nested
+from corpora.mixing.selection import Selection, select
 
 ROUNDING = 1e-6
+Lengths = list[list[list[int]]]
+"""Units of the rows of each source of each group."""
+
+_rows = st.lists(st.one_of(st.integers(1, 9), st.integers(1, 5000)), min_size=1, max_size=40)
+_groups = st.lists(st.lists(_rows, min_size=1, max_size=4), min_size=1, max_size=4)
+_thorough = settings(max_examples=150, deadline=None, derandomize=True)
 
 
-def endless(member: int, rng: random.Random, longest: int) -> Iterator[tuple[int, int]]:
-    while True:
-        yield rng.randint(1, longest), member
+def whole(lengths: Lengths) -> list[Member]:
+    """Members that give all their rows once, in their own order."""
+    return [
+        Member(
+            f"g{group}",
+            f"g{group}s{source}",
+            Selection(len(rows), "", 0, tuple(range(len(rows))), sum(rows)),
+            np.array(rows, np.int32),
+        )
+        for group, sources in enumerate(lengths)
+        for source, rows in enumerate(sources)
+    ]
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_no_member_strays_from_its_share_beyond_the_bound_at_any_prefix(seed: int) -> None:
-    rng = random.Random(seed)
-    members = rng.randint(2, 6)
-    raw = [rng.random() ** 3 + 0.01 for _ in range(members)]
-    shares = [value / sum(raw) for value in raw]
-    longest = [rng.choice((1, 10, 500, 8000)) for _ in range(members)]
-    streams = [endless(member, rng, longest[member]) for member in range(members)]
-    emitted, total, largest = [0] * members, 0, max(longest)
-    for units, member in itertools.islice(schedule(shares, streams), 3000):
-        emitted[member] += units
+def picked(schedule: Schedule, block: int = 1000) -> list[tuple[int, int, int]]:
+    blocks = iter(lambda: schedule.take(block), None)
+    found = itertools.takewhile(lambda picks: len(picks.row), blocks)
+    return [pick for picks in found for pick in zip(*(column.tolist() for column in picks), strict=True)]
+
+
+def plain(members: list[Member]) -> Iterator[int]:
+    """The rule, word for word: the group furthest behind its share, in it the source furthest behind its own."""
+    groups = list(dict.fromkeys(member.group for member in members))
+    inside = {g: [i for i, member in enumerate(members) if member.group == g] for g in groups}
+    streams = [iter(m.selection.slice(0, m.selection.count).tolist()) for m in members]
+    left = [m.selection.count for m in members]
+    held = [float(m.selection.units) for m in members]
+    emitted = [0] * len(members)
+    of_group = {g: sum(held[i] for i in inside[g]) for g in groups}
+    while any(left):
+        done = {g: sum(emitted[i] for i in inside[g]) for g in groups}
+        total = sum(done.values())
+        open_groups = [g for g in groups if any(left[i] for i in inside[g])]
+        group = max(open_groups, key=lambda g: of_group[g] / sum(held) * total - done[g])
+        waiting = [i for i in inside[group] if left[i]]
+        source = max(waiting, key=lambda i: held[i] / of_group[group] * done[group] - emitted[i])
+        emitted[source] += int(members[source].units[next(streams[source])])
+        left[source] -= 1
+        yield source
+
+
+@given(lengths=_groups)
+@_thorough
+def test_the_compiled_loop_picks_what_the_plain_rule_picks(lengths: Lengths) -> None:
+    members = whole(lengths)
+    assert [member for member, _, _ in picked(Schedule(members), 7)] == list(plain(members))
+
+
+@given(lengths=_groups)
+@_thorough
+def test_no_group_and_no_source_strays_beyond_its_bound_at_any_prefix(lengths: Lengths) -> None:
+    members = whole(lengths)
+    held = {f"g{g}": sum(sum(rows) for rows in sources) for g, sources in enumerate(lengths)}
+    longest = {f"g{g}": max(max(rows) for rows in sources) for g, sources in enumerate(lengths)}
+    size = sum(held.values())
+    outer = bounds({g: units / size for g, units in held.items()}, longest)
+    allowed: dict[str, tuple[float, Bound]] = {g: (units / size, outer[g]) for g, units in held.items()}
+    for member in members:
+        inside = [m for m in members if m.group == member.group]
+        weights = {m.source: m.selection.units / held[m.group] for m in inside}
+        inner = bounds(weights, {m.source: int(m.units.max()) for m in inside})[member.source]
+        weight = weights[member.source]
+        allowed[member.source] = (member.selection.units / size, nested(outer[member.group], inner, weight))
+    emitted, total = Counter[str](), 0
+    for number, row, _ in picked(Schedule(members)):
+        units = int(members[number].units[row])
+        emitted[members[number].group] += units
+        emitted[members[number].source] += units
         total += units
-        for share, own in zip(shares, emitted, strict=True):
-            assert own - share * total <= largest + ROUNDING
-            assert share * total - own <= (members - 1) * largest + ROUNDING
-            assert abs(own / total - share) <= error_bound(members, largest, total) + ROUNDING
+        for name, (share, bound) in allowed.items():
+            assert -bound.behind - ROUNDING <= emitted[name] - share * total <= bound.ahead + ROUNDING
+    assert total == size
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_the_bound_on_groups_holds_however_many_sources_they_have(seed: int) -> None:
-    rng = random.Random(seed)
-    inner = [schedule([0.5, 0.3, 0.2], [endless(g, rng, 900) for _ in range(3)]) for g in range(2)]
-    emitted, total = [0, 0], 0
-    for units, group in itertools.islice(schedule([0.7, 0.3], inner), 2000):
-        emitted[group] += units
-        total += units
-        assert abs(emitted[0] - 0.7 * total) <= 900 + ROUNDING
+def test_the_bound_is_reached() -> None:
+    members = whole([[[1000]], [[1] * 1000]])
+    [first, *_] = picked(Schedule(members))
+    limits = bounds({"g0": 0.5, "g1": 0.5}, {"g0": 1000, "g1": 1})
+    assert first == (0, 0, 0)
+    assert 1000 - 0.5 * 1000 == limits["g0"].ahead == limits["g1"].behind
 
 
-def test_ties_go_to_the_first_and_equal_rows_alternate() -> None:
-    picks = schedule([0.5, 0.5], [iter([(1, 0)] * 3), iter([(1, 1)] * 3)])
-    assert [member for _, member in picks] == [0, 1, 0, 1, 0, 1]
+def test_many_equal_members_are_never_a_whole_row_behind() -> None:
+    limits = bounds({str(n): 0.05 for n in range(20)}, {str(n): 300 for n in range(20)})
+    assert all(limit.behind == pytest.approx(0.95 * 300) for limit in limits.values())
 
 
-def test_the_row_that_reaches_the_size_is_the_last() -> None:
-    assert [units for units, _ in schedule([1.0], [iter([(4, 0)] * 9)], size=10)] == [4, 4, 4]
+@given(lengths=_groups, data=st.data())
+@_thorough
+def test_a_resumed_schedule_is_the_rest_of_the_whole_one(lengths: Lengths, data: st.DataObject) -> None:
+    members = [
+        Member(m.group, m.source, select(m.units, m.source, data.draw(st.integers(1, 3 * m.selection.units))), m.units)
+        for m in whole(lengths)
+    ]
+    members = [member for member in members if member.selection.count]
+    assume(members)
+    all_of_it = picked(Schedule(members))
+    done = data.draw(st.integers(0, len(all_of_it)))
+    first = Schedule(members)
+    before = [pick for picks in [first.take(done)] for pick in zip(*(c.tolist() for c in picks), strict=True)]
+    resumed = Schedule(members, first.state)
+    assert before + picked(resumed, 3) == all_of_it
+    assert resumed.state == [(*divmod(m.selection.count, m.selection.rows), m.selection.units) for m in members]
 
 
-def test_a_stream_that_ends_leaves_the_rest_to_the_others() -> None:
-    picks = list(schedule([0.5, 0.5], [iter([(1, 0)]), iter([(1, 1)] * 4)]))
-    assert sorted(picks) == [(1, 0), *[(1, 1)] * 4]
+def test_equal_rows_alternate_and_ties_go_to_the_first() -> None:
+    assert [member for member, _, _ in picked(Schedule(whole([[[1] * 3], [[1] * 3]])))] == [0, 1, 0, 1, 0, 1]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 16, 17, 1000, 4095, 4097])
-def test_a_permutation_visits_every_place_once(size: int) -> None:
-    assert sorted(Permutation(size, "key").slice(0, size).tolist()) == list(range(size))
+def test_blocks_of_any_size_give_the_same_rows() -> None:
+    rng = np.random.default_rng(3)
+    members = whole([[rng.integers(1, 99, 500).tolist(), rng.integers(1, 9, 700).tolist()], [[5] * 300]])
+    assert picked(Schedule(members), 1) == picked(Schedule(members), 333) == picked(Schedule(members), 10_000)
 
 
-def test_a_slice_is_the_same_as_that_part_of_the_whole() -> None:
-    permutation = Permutation(1000, "key")
-    assert permutation.slice(300, 400).tolist() == permutation.slice(0, 1000).tolist()[300:400]
-
-
-def test_other_keys_give_other_orders_and_none_is_close_to_sorted() -> None:
-    orders = [Permutation(1000, key).slice(0, 1000).tolist() for key in ("1/a/0", "1/a/1", "2/a/0", "1/b/0")]
-    assert len({tuple(order) for order in orders}) == 4
-    for order in orders:
-        assert sum(b == a + 1 for a, b in itertools.pairwise(order)) < 10
-        assert abs(sum(order[:500]) / 500 - 499.5) < 60
-
-
-def test_every_place_is_about_equally_likely_for_an_element() -> None:
-    places = [Permutation(10, f"seed {seed}").slice(0, 10).tolist().index(3) for seed in range(2000)]
-    counts = [places.count(place) for place in range(10)]
-    assert min(counts) > 140 and max(counts) < 260
-
-
-def test_places_beyond_the_size_are_refused() -> None:
-    with pytest.raises(IndexError):
-        Permutation(10, "key").slice(5, 11)
+def test_sources_longer_than_what_is_looked_up_ahead_are_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    members = whole([[rng.integers(1, 99, 900).tolist()], [rng.integers(1, 9, 2500).tolist()]])
+    far = picked(Schedule(members))
+    monkeypatch.setattr("corpora.mixing.scheduler._WAITING", 1)
+    assert picked(Schedule(members)) == far

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corpora.mixing.mixture import picks
-from corpora.mixing.shares import make_plan
+from corpora.mixing.mixture import members_of
+from corpora.mixing.scheduler import Schedule
+from corpora.mixing.shares import Plan, make_plan, tempered
 from corpora.raw import CorpusError
 from recipes.schema import Mixture
 
@@ -66,11 +67,41 @@ def test_renormalise_gives_the_rest_to_the_others_in_proportion() -> None:
 def test_no_row_is_used_twice_when_all_of_a_source_is_asked_for(size: int) -> None:
     units = {"sums": np.full(100, 3), "chat": np.full(300, 3), "web": np.full(100, 3)}
     plan = make_plan(mixture(size, exhaustion="stop"), HOLDINGS)
-    rows = [pick[1:3] for pick in picks(plan, 1, units, passes=1)]
-    assert len(rows) == len(set(rows)) == 250
+    picks = Schedule(members_of(plan, 1, units)).take(1000)
+    rows = list(zip(picks.member.tolist(), picks.row.tolist(), strict=True))
+    assert len(rows) == len(set(rows))
+    assert abs(3 * len(rows) - plan.size) <= 3
+    assert set(picks.epoch.tolist()) == {0}
 
 
 def test_renormalise_ends_when_everything_is_used() -> None:
     plan = make_plan(mixture(9000, exhaustion="renormalise"), HOLDINGS)
     assert plan.size == 1500
     assert plan.groups == pytest.approx({"domain": 0.2, "general": 0.8})
+
+
+def test_temperature_flattens_shares_that_are_not_written_out() -> None:
+    plan = make_plan(mixture(100, shares={}, groups=["general", "domain"], temperature=2), HOLDINGS)
+    assert plan.requested == pytest.approx({"domain": 300**0.5 / (300**0.5 + 1200**0.5), "general": 2 / 3})
+    assert plan.within["general"] == pytest.approx({"chat": 30 / (30 + 300**0.5), "web": 300**0.5 / (30 + 300**0.5)})
+    assert make_plan(mixture(100, shares={}, groups=["general", "domain"]), HOLDINGS).requested == {
+        "domain": 0.2,
+        "general": 0.8,
+    }
+
+
+def test_a_source_without_rows_has_no_share_at_any_temperature() -> None:
+    assert tempered({"a": 10, "b": 0, "c": 10}, 5.0) == {"a": 0.5, "c": 0.5}
+
+
+def test_quotas_are_whole_units_that_add_up_and_none_is_more_than_what_is_held() -> None:
+    thirds = {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
+    holds = dict.fromkeys("abc", 1000)
+    assert Plan(100, {"g": 1.0}, {"g": 1.0}, {"g": thirds}, holds).quotas() == {"a": 34, "b": 33, "c": 33}
+    assert Plan(100, {"g": 1.0}, {"g": 1.0}, {"g": thirds}, {**holds, "a": 33}).quotas()["a"] == 33
+
+
+def test_quotas_of_groups_come_before_those_of_their_sources() -> None:
+    within = {"g": {"a": 0.5, "b": 0.5}, "h": {"c": 1.0}}
+    plan = Plan(101, {}, {"g": 0.5, "h": 0.5}, within, dict.fromkeys("abc", 1000))
+    assert plan.quotas() == {"a": 26, "b": 25, "c": 50}

@@ -1,0 +1,1 @@
+"""Evaluation items in training rows: `items` collects them, `screen` finds them, `evidence` says what was found."""

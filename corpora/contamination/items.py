@@ -1,0 +1,137 @@
+"""Every evaluation item of a recipe's suite as a table of texts: what no training row may be a copy of.
+
+All items of a task's data are taken, also those that a limit does not draw, so that another limit or seed changes
+nothing. Which field of a row is the question follows from the kind of task, as in the evaluation itself. How items
+are found in rows is left to `screen`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpora.raw import CorpusError
+from corpora.reading.lines import BadRow, read_rows
+from corpora.sources import fetch, observe
+from corpora.tables import writing
+from recipes.schema import RefusalTask, Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 1
+
+ITEMS = "items.parquet"
+
+_CHOICES = ("answer_a", "answer_b", "answer_c", "answer_d")
+
+Fields = Mapping[str, Any]
+
+
+def collect(tasks: Mapping[str, Task], folder: Path, cache: Path, work: Path) -> dict[str, Any]:
+    """Write items.parquet into `work` and return the metrics. folder: the recipe's.
+
+    Raises CorpusError if a task's data cannot be had, or a row holds no question: what is not known is not kept out.
+    """
+    counts: Counter[str] = Counter()
+    with writing(work / ITEMS, items_schema()) as table:
+        for name, task in sorted(tasks.items()):
+            seen: set[tuple[str, ...]] = set()
+            for texts in _questions(name, task, folder, cache):
+                if tuple(texts.values()) in seen:
+                    continue
+                seen.add(tuple(texts.values()))
+                for field, text in texts.items():
+                    table.add(
+                        {
+                            "task": name,
+                            "item": counts[name],
+                            "field": field,
+                            "text": text,
+                            "generated": task.kind == "verifier",
+                            "sensitive": _sensitive(task),
+                        }
+                    )
+                counts[name] += 1
+    return {"items": counts.total(), "tasks": dict(sorted(counts.items()))}
+
+
+def identity_of(tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """What of a suite decides its items: kinds of tasks, columns and whether texts may be shown."""
+    return {
+        name: {"kind": task.kind, "columns": _columns(task), "sensitive": _sensitive(task)}
+        for name, task in tasks.items()
+    }
+
+
+def digests_of(tasks: Mapping[str, Task], folder: Path, cache: Path) -> dict[str, str]:
+    """Digest of the data of each task, by the name of an input."""
+    return {f"data/{name}": observe(task.data, folder, cache) for name, task in tasks.items()}
+
+
+def items_schema() -> "pa.Schema":
+    """`generated`: problems of a generator, whose neighbours differ by a number. `sensitive`: text never shown."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("task", pa.string()),
+            ("item", pa.int64()),
+            ("field", pa.string()),
+            ("text", pa.string()),
+            ("generated", pa.bool_()),
+            ("sensitive", pa.bool_()),
+        ]
+    )
+
+
+def _questions(name: str, task: Task, folder: Path, cache: Path) -> Iterator[dict[str, str]]:
+    """The texts of each item by field, in the order of the data."""
+    where = f"evaluation.tasks.{name}.data"
+    for file in fetch(task.data, folder, cache).files:
+        for row in read_rows(file):
+            if isinstance(row, BadRow):
+                raise CorpusError(f"{where}: {row.file}:{row.line}: {row.reason}; mend the row or take it out")
+            if task.kind == "mmlu" and row.value.get("correct_answer") == "answer":
+                continue  # a header row of the CSV that these rows once were
+            texts = _texts(task, row.value)
+            if not texts:
+                raise CorpusError(f"{where}: {row.file}:{row.line}: no question in it; see the task's columns")
+            yield texts
+
+
+def _texts(task: Task, row: Fields) -> dict[str, str]:
+    """An item's texts by field, none if a field is missing or empty."""
+    if task.kind == "mmlu":
+        parts = [_text(row, field) for field in ("question", *_CHOICES)]
+        return {"question": parts[0], "question_and_choices": "\n".join(parts)} if all(parts) else {}
+    field = {"ifeval": "prompt", "verifier": "question"}.get(task.kind) or _prompt_field(task, row)
+    text = _text(row, field)
+    return {field: text} if text else {}
+
+
+def _prompt_field(task: Task, row: Fields) -> str:
+    columns = task.columns if isinstance(task, RefusalTask) else None
+    named = (columns.prompt or columns.text) if columns else None
+    return named or ("text" if "text" in row else "prompt")
+
+
+def _text(row: Fields, path: str) -> str:
+    """The text at a dotted path, empty if there is none."""
+    value: Any = row
+    for part in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return ""
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _columns(task: Task) -> dict[str, Any]:
+    return task.columns.model_dump(mode="json") if isinstance(task, RefusalTask) else {}
+
+
+def _sensitive(task: Task) -> bool:
+    return isinstance(task, RefusalTask) and task.prompts == "harmful"

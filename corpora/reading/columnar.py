@@ -1,0 +1,120 @@
+"""Rows of tables that are not text: a parquet file, or a dataset that is streamed from where it lies.
+
+Such rows have a number instead of a line and no byte offset; their raw bytes are the row as JSON, in which bytes
+are written in base64 and times in ISO 8601. What cannot be read of a file is one bad row with the file's own bytes.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from corpora.raw import RawFile
+from corpora.reading.row import Element, in_parts
+from corpora.sources.hub import stream
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH = 1000
+
+
+def parquet_rows(file: RawFile) -> Iterator[Element]:
+    """Every row in order, a batch in memory at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file.path) as table:
+            first = 1
+            for index in range(table.num_row_groups):
+                group, number = table.metadata.row_group(index), first
+                try:
+                    for batch in table.iter_batches(batch_size=_BATCH, row_groups=[index]):
+                        yield from _rows(batch, number)
+                        number += batch.num_rows
+                except (pa.ArrowException, OSError):
+                    yield from _broken(file, number, "a damaged row group: its rows from here on", *_bytes_of(group))
+                first += group.num_rows
+    except (pa.ArrowException, OSError):
+        yield from _broken(file, 1, "not a parquet file: all of its bytes", 0, file.path.stat().st_size)
+
+
+def streamed_rows(file: RawFile) -> Iterator[Element]:
+    """Every row of a streamed dataset in order. Raises CorpusError if it cannot be reached."""
+    for number, row in enumerate(stream(file.path), start=1):
+        yield _element(row, number)
+
+
+def _rows(batch: "pa.RecordBatch", number: int) -> Iterator[Element]:
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        for index in range(batch.num_rows):
+            yield _row_by_itself(batch.slice(index, 1), number + index)
+        return
+    for index, row in enumerate(rows):
+        yield _element(row, number + index)
+
+
+def _row_by_itself(row: "pa.RecordBatch", number: int) -> Element:
+    try:
+        return _element(row.to_pylist()[0], number)
+    except UnicodeDecodeError:
+        import pyarrow as pa
+
+        schema = pa.schema([(field.name, _as_bytes(field.type)) for field in row.schema])
+        value = pa.Table.from_batches([row]).cast(schema).to_pylist()[0]
+        raw = json.dumps(_plain(value, "surrogateescape"), ensure_ascii=False).encode("utf-8", "surrogateescape")
+        return Element(raw, number, None, "not UTF-8")
+
+
+def _element(row: dict[str, Any], number: int) -> Element:
+    value = _plain(row)
+    raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return Element(raw, number, None, None if _finite(value) else "NaN or infinity is not JSON", value=value)
+
+
+def _plain(value: Any, text: str | None = None) -> Any:
+    """A value as JSON has it; bytes are text with the error handler `text`, else base64."""
+    if isinstance(value, dict):
+        return {str(name): _plain(member, text) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member, text) for member in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode() if text is None else value.decode("utf-8", text)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _as_bytes(kind: "pa.DataType") -> "pa.DataType":
+    """The type with bytes in place of text, which may hold anything."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _as_bytes(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_as_bytes(kind.value_type))
+    return pa.binary() if pa.types.is_string(kind) else kind
+
+
+def _bytes_of(group: Any) -> tuple[int, int]:
+    """Where the columns of a row group begin in the file, and their bytes in all."""
+    columns = [group.column(index) for index in range(group.num_columns)]
+    starts = [c.dictionary_page_offset or c.data_page_offset for c in columns]
+    return min(starts), sum(column.total_compressed_size for column in columns)
+
+
+def _broken(file: RawFile, number: int, problem: str, start: int, size: int) -> Iterator[Element]:
+    with file.path.open("rb") as opened:
+        opened.seek(start)
+        end = start + size
+        yield from in_parts(lambda most: opened.read(min(most, end - opened.tell())), number, None, problem)

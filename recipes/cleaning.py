@@ -1,0 +1,118 @@
+"""Cleaning of a source: filters as steps, applied in the order they are written.
+
+Every step removes rows or, like `pii`, changes them; `part` says which words of a row a step looks at:
+`prompt` (what the model is given), `answer` (what it is to say; of a preference the chosen answer) or the whole
+`row`. A document is all of them at once. What the steps do is left to `corpora.cleaning`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from recipes.section import Section, Share
+
+Part = Literal["row", "prompt", "answer"]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Length(Section):
+    """Rows of `min` to `max` units, both included; tokens are those of the recipe's model, without a template."""
+
+    kind: Literal["length"]
+    unit: Literal["tokens", "words", "characters"] = "tokens"
+    part: Part = "row"
+    min: int | None = Field(default=None, ge=1)
+    max: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "Length":
+        if self.min is None and self.max is None:
+            raise ValueError("a length step needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class Language(Section):
+    """Rows in one of the languages `keep` (ISO 639 codes, as `en`), by fastText's lid.176 (Joulin et al. 2016)."""
+
+    kind: Literal["language"]
+    keep: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]] = Field(min_length=1)
+    part: Part = "row"
+    min_score: Share = 0.5
+    min_characters: int = Field(default=40, ge=1, description="shorter texts are too short to tell, and kept")
+
+
+class Repetition(Section):
+    """Repetition rules of Gopher (Rae et al. 2021, table A1): greatest shares of a text, by lines, paragraphs, n-grams.
+
+    `top_ngrams`: share of characters in the most frequent n-gram, by n; `repeated_ngrams`: in all that repeat.
+    """
+
+    kind: Literal["repetition"]
+    part: Part = "row"
+    min_words: int = Field(default=50, ge=1, description="shorter texts are kept: the rules are made for 50 and more")
+    lines: Share = 0.3
+    paragraphs: Share = 0.3
+    line_characters: Share = 0.2
+    paragraph_characters: Share = 0.2
+    top_ngrams: dict[int, Share] = {2: 0.2, 3: 0.18, 4: 0.16}
+    repeated_ngrams: dict[int, Share] = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.1}
+
+
+class Symbols(Section):
+    """Quality rules of Gopher (Rae et al. 2021, section A.1.1) and, by `forbidden` and `min_ended_lines`, of C4.
+
+    C4 (Raffel et al. 2020) leaves out pages with `lorem ipsum`, `javascript` or `{`, and lines that do not end in
+    a full stop, question or exclamation mark or quotation mark.
+    """
+
+    kind: Literal["symbols"]
+    part: Part = "row"
+    min_words: int = Field(default=50, ge=1, description="shorter texts are kept: the rules are made for 50 and more")
+    max_symbols_per_word: float = Field(default=0.1, gt=0, description="hash signs a word; ellipses a word")
+    max_bullet_lines: Share = 0.9
+    max_ellipsis_lines: Share = 0.3
+    min_alphabetic_words: float = Field(default=0.8, ge=0, le=1)
+    mean_word_length: tuple[float, float] = (3.0, 10.0)
+    max_word_length: int = Field(default=1000, ge=1, description="characters")
+    min_stop_words: int = Field(default=0, ge=0, le=8, description="of eight English ones; Gopher asks for 2")
+    min_ended_lines: float = Field(default=0.0, ge=0, le=1, description="share of lines that end as a sentence does")
+    forbidden: list[Text] = ["lorem ipsum"]
+
+
+Entity = Literal["email", "ip", "iban", "card", "phone"]
+
+
+class Pii(Section):
+    """Personal data, masked as `[EMAIL]`, `[IP]`, `[IBAN]`, `[CARD]` and `[PHONE]`; the row is kept.
+
+    Phone numbers are found in international notation, and as people of the `regions` (as `US`) write them.
+    """
+
+    kind: Literal["pii"]
+    entities: list[Entity] = Field(default=["email", "ip", "iban", "card", "phone"], min_length=1)
+    regions: list[Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]] = []
+
+
+class Phrases(Section):
+    """Rows whose words contain, or begin with, a phrase: of our own `lists`, of `phrases`, or of a YAML list in `file`.
+
+    Case, kinds of apostrophes and white space do not matter.
+    """
+
+    kind: Literal["phrases"]
+    part: Part = "answer"
+    at: Literal["start", "anywhere"] = "anywhere"
+    lists: list[Literal["refusals", "boilerplate"]] = []
+    phrases: list[Text] = []
+    file: str | None = Field(default=None, description="YAML list of phrases, relative to the recipe")
+
+    @model_validator(mode="after")
+    def _has_phrases(self) -> "Phrases":
+        if not (self.lists or self.phrases or self.file):
+            raise ValueError("a phrases step needs lists, phrases or file")
+        return self
+
+
+Step = Annotated[Length | Language | Repetition | Symbols | Pii | Phrases, Field(discriminator="kind")]

@@ -1,0 +1,78 @@
+"""The table of evaluation items: all of the data, whatever the suite draws of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.contamination import items_request
+from corpora.contamination.items import ITEMS, collect, digests_of, identity_of
+from corpora.raw import CorpusError
+from recipes.schema import Columns, Task
+from tests.assets.made_pipeline import pipeline
+from tests.evaluation.made_suite import CANARY, IFEVAL, MMLU, evaluation, write_data
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> dict[str, Task]:
+    write_data(tmp_path)
+    return evaluation().tasks
+
+
+def collected(folder: Path, tasks: dict[str, Task], name: str = "work") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    (folder / name).mkdir()
+    metrics = collect(tasks, folder, folder / "cache", folder / name)
+    return metrics, pq.read_table(folder / name / ITEMS).to_pylist()
+
+
+def test_every_task_gives_the_texts_that_it_asks(tmp_path: Path, tasks: dict[str, Task]) -> None:
+    metrics, rows = collected(tmp_path, tasks)
+    texts = {kind: [r for r in rows if tasks[r["task"]].kind == kind] for kind in ("ifeval", "mmlu", "verifier")}
+    assert [row["text"] for row in texts["ifeval"]] == [prompt for prompt, _, _ in IFEVAL]
+    assert [row["text"] for row in texts["mmlu"][::2]] == [question for _, question, _, _ in MMLU]
+    assert texts["mmlu"][1]["text"].splitlines() == [MMLU[0][1], *MMLU[0][2]]
+    assert all(row["generated"] for row in texts["verifier"])
+    assert [row for row in rows if row["sensitive"]] == [row for row in rows if CANARY in row["text"]] != []
+    assert metrics["items"] == sum(metrics["tasks"].values()) == len({(row["task"], row["item"]) for row in rows})
+
+
+def test_no_limit_margin_or_seed_changes_the_items(tmp_path: Path, tasks: dict[str, Task]) -> None:
+    drawn = {name: task.model_copy(update={"limit": 2, "sample_seed": 9}) for name, task in tasks.items()}
+    assert identity_of(drawn) == identity_of(tasks)
+    collected(tmp_path, tasks, "all")
+    collected(tmp_path, drawn, "drawn")
+    assert (tmp_path / "all" / ITEMS).read_bytes() == (tmp_path / "drawn" / ITEMS).read_bytes()
+
+
+def test_the_request_of_a_recipe_follows_its_data_alone(tmp_path: Path) -> None:
+    data = {"kind": "verifier", "data": {"uri": "gym://chain_sum?size=16&seed=9&split=held_out"}}
+    more = {"kind": "verifier", "data": {"uri": "gym://chain_sum?size=17&seed=9&split=held_out"}}
+
+    def fingerprint(name: str, task: dict[str, Any], **changes: Any) -> str:
+        made = pipeline(tmp_path / name, evaluation={"tasks": {"sums": task}}, **changes)
+        inputs = digests_of(made.recipe.evaluation.tasks, tmp_path, tmp_path / "cache")
+        return items_request(made, inputs).fingerprint
+
+    first = fingerprint("a", data)
+    assert first == fingerprint("b", {**data, "limit": 4, "sample_seed": 1, "max_new_tokens": 9})
+    assert first == fingerprint(
+        "c", data, promotion={"alpha": 0.01, "target": {"metric": "sums/accuracy", "min_gain": 0.2}}
+    )
+    assert first != fingerprint("d", more)
+
+
+def test_another_column_gives_other_items(tmp_path: Path, tasks: dict[str, Task]) -> None:
+    other = {"benign": tasks["benign"].model_copy(update={"columns": Columns(prompt="category")})}
+    assert identity_of(other) != identity_of({"benign": tasks["benign"]})
+    assert {row["text"] for row in collected(tmp_path, other)[1]} == {"computing"}
+
+
+@pytest.mark.parametrize(("line", "problem"), [('{"prompt": ', "not valid JSON"), ('{"key": 1}', "no question in it")])
+def test_an_item_that_cannot_be_read_is_an_error(
+    tmp_path: Path, tasks: dict[str, Task], line: str, problem: str
+) -> None:
+    with (tmp_path / "ifeval.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(CorpusError, match=rf"evaluation\.tasks\.follow\.data: ifeval\.jsonl:5: {problem}"):
+        collected(tmp_path, tasks)

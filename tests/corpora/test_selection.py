@@ -1,0 +1,53 @@
+"""Which rows a source gives: quotas met to the unit where the rows allow it, every row once before any twice."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpora.mixing.selection import closest, select
+
+_lengths = st.lists(st.integers(1, 300), min_size=1, max_size=9)
+
+
+@given(lengths=_lengths, wanted=st.integers(0, 2500))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_no_set_of_rows_is_closer(lengths: list[int], wanted: int) -> None:
+    sets = itertools.chain.from_iterable(itertools.combinations(lengths, n) for n in range(len(lengths) + 1))
+    best = min(abs(sum(rows) - wanted) for rows in sets)
+    assert abs(sum(lengths[index] for index in closest(lengths, wanted)) - wanted) == best
+
+
+def test_of_equally_good_sets_the_earlier_rows_are_taken() -> None:
+    assert closest([5, 5, 5, 5], 10) == [0, 1]
+    assert closest([4, 8], 6) == [0]
+
+
+@given(lengths=st.lists(st.integers(1, 900), min_size=1, max_size=200), times=st.floats(0.01, 3.5))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_rows_given_hold_what_is_said_and_none_comes_twice_in_a_pass(lengths: list[int], times: float) -> None:
+    quota = max(1, int(sum(lengths) * times))
+    selection = select(np.array(lengths, np.int32), "key", quota)
+    rows = selection.slice(0, selection.count)
+    assert sum(lengths[row] for row in rows) == selection.units
+    assert abs(selection.units - quota) <= max(lengths)
+    passes = quota // sum(lengths)
+    assert Counter(rows[: passes * len(lengths)].tolist()) == dict.fromkeys(range(len(lengths)), passes) or passes == 0
+    assert max(Counter(rows[passes * len(lengths) :].tolist()).values(), default=1) == 1
+    cut = len(rows) // 3
+    assert [*selection.slice(0, cut), *selection.slice(cut, len(rows))] == rows.tolist()
+
+
+def test_the_units_of_ordinary_corpora_come_out_exactly() -> None:
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        lengths = np.maximum(1, rng.gamma(2.0, 400.0, 5000)).astype(np.int32)
+        assert select(lengths, f"{seed}/chat", 1_000_000).units == 1_000_000
+
+
+def test_very_long_documents_are_met_as_closely_without_great_sets_of_sums() -> None:
+    lengths = np.random.default_rng(1).integers(500_000, 2_000_000, 40).astype(np.int32)
+    selection = select(lengths, "key", 20_000_000)
+    assert abs(selection.units - 20_000_000) <= 500_000
