@@ -110,26 +110,23 @@ class ChatTemplate:
         if not conversations:
             return []
         rendered = [self._spans(messages) for messages in conversations]
-        encoding = self.tokenizer([text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True)
-        return [
-            (list(ids), self._mask(offsets, spans))
-            for ids, offsets, (_, spans) in zip(
-                encoding["input_ids"], encoding["offset_mapping"], rendered, strict=True
-            )
-        ]
+        backend = self.tokenizer.backend_tokenizer  # half as much work again through the tokenizer's own call
+        backend.no_truncation()
+        backend.no_padding()
+        encodings = backend.encode_batch([text for text, _ in rendered], add_special_tokens=False)
+        return [(found.ids, self._mask(found, spans)) for found, (_, spans) in zip(encodings, rendered, strict=True)]
 
-    def _mask(self, offsets: Sequence[tuple[int, int]], spans: list[tuple[int, int]]) -> list[bool]:
-        supervised, remaining = [], list(reversed(spans))
-        for start, end in offsets:
-            while remaining and start >= remaining[-1][1]:
-                remaining.pop()
-            inside = bool(remaining) and end > remaining[-1][0] and start < end
-            if inside and (start < remaining[-1][0] or end > remaining[-1][1]):
+    def _mask(self, encoding: Any, spans: list[tuple[int, int]]) -> list[bool]:
+        supervised = [False] * len(encoding.ids)
+        for start, end in spans:
+            first = next(token for place in range(start, end) if (token := encoding.char_to_token(place)) is not None)
+            last = encoding.char_to_token(end - 1)
+            if encoding.token_to_chars(first)[0] < start or encoding.token_to_chars(last)[1] > end:
                 raise CorpusError(
                     f"{self.name}: a token spans the border of an assistant turn: words and template melt together; "
                     "end the template's header with a line break or a special token, in model.chat_template"
                 )
-            supervised.append(inside)
+            supervised[first : last + 1] = [True] * (last + 1 - first)
         return supervised
 
     def encode_by_prefix(self, messages: Sequence[Message]) -> Encoded:
@@ -140,7 +137,8 @@ class ChatTemplate:
             if message["role"] != "assistant":
                 continue
             before = self.prompt_ids(messages[:index])
-            upto = self.tokenise(self.render(messages[: index + 1]))
+            last_turn = index == len(messages) - 1
+            upto = ids if last_turn else self.tokenise(self.render(messages[: index + 1]))
             if ids[: len(upto)] != upto or upto[: len(before)] != before:
                 raise CorpusError(
                     f"{self.name}: its chat template is not prefix-stable: turn {index} changes what comes before it, "
@@ -159,9 +157,9 @@ class ChatTemplate:
         )
         return ids
 
-    def parity(self, messages: Sequence[Message]) -> str | None:
-        """What differs between the ways of encoding a conversation; None if nothing does."""
-        ids, supervised = self.encode(messages)
+    def parity(self, messages: Sequence[Message], stored: Encoded | None = None) -> str | None:
+        """What differs between `stored` (or `encode`) and the other ways of encoding a conversation, if anything."""
+        ids, supervised = stored or self.encode(messages)
         try:
             other_ids, other_supervised = self.encode_by_prefix(messages)
         except CorpusError as error:

@@ -113,13 +113,16 @@ def batches_of(path: Path, columns: Sequence[str] | None = None) -> Iterator["pa
 
 
 def clean_schema(kind: str) -> "pa.Schema":
-    """Rows of a clean corpus, by kind: conversation, document or preference."""
+    """Rows of a clean corpus, by kind: conversation, document, preference, unpaired or ranking (`reading.items`)."""
     import pyarrow as pa
 
+    prompt = ("prompt", _messages())
     content = {
-        "conversation": [("messages", _messages()), ("category", pa.string())],
+        "conversation": [("messages", _messages()), ("tools", pa.string()), ("category", pa.string())],
         "document": [("text", pa.string())],
-        "preference": [(name, _messages()) for name in ("prompt", "chosen", "rejected")],
+        "preference": [prompt, ("chosen", _messages()), ("rejected", _messages())],
+        "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_())],
+        "ranking": [prompt, ("answers", pa.list_(pa.struct([("messages", _messages()), ("score", pa.float64())])))],
     }
     origin = pa.struct([("file", pa.string()), ("line", pa.int64())])
     return pa.schema(
@@ -137,6 +140,7 @@ def quarantine_schema() -> "pa.Schema":
             ("byte_offset", pa.int64()),
             ("reason", pa.string()),
             ("raw", pa.binary()),
+            ("part", pa.int32()),
         ]
     )
 
@@ -181,6 +185,7 @@ def pairs_schema() -> "pa.Schema":
             ("id", pa.string()),
             ("source", pa.string()),
             ("signal", pa.string()),
+            ("margin", pa.float64()),
             ("sensitive", pa.bool_()),
             *((name, _messages()) for name in ("prompt", "chosen", "rejected")),
             *((f"{name}_ids", pa.list_(pa.int32())) for name in ("prompt", "chosen", "rejected")),
@@ -191,4 +196,4 @@ def pairs_schema() -> "pa.Schema":
 def _messages() -> "pa.DataType":
     import pyarrow as pa
 
-    return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    return pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "name")]))

@@ -21,7 +21,20 @@ from recipes.section import Name, Section, Sha256, Share
 from recipes.splits import Splits
 
 Unit = Literal["supervised_tokens", "tokens", "rows"]
-Format = Literal["auto", "alpaca", "sharegpt", "chatml", "prompt_completion", "text", "preference", "prompts"]
+Format = Literal[
+    "auto",
+    "alpaca",
+    "sharegpt",
+    "chatml",
+    "prompt_completion",
+    "text",
+    "preference",
+    "unpaired",
+    "ranked",
+    "rated",
+    "votes",
+    "prompts",
+]
 
 _SCHEMES = ("pypi", "gym", "hf")
 _SHARE_TOLERANCE = 1e-9
@@ -80,6 +93,17 @@ class Columns(Section):
     text: str | None = None
     prompt: str | None = None
     completion: str | None = None
+    system: str | None = None
+    messages: str | None = None
+    tools: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: str | None = None
+    answers: str | None = None
+    rating: str | None = None
+    response_a: str | None = None
+    response_b: str | None = None
+    winner: str | None = None
     category: str | None = None
 
 

@@ -8,9 +8,11 @@ and a random order touches them all. The files are scratch and never leave the m
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from corpora.tasks import atomically
 
@@ -87,25 +89,37 @@ class RowStore:
         return found
 
 
-def write_part(path: Path, rows: Iterable[StoredRow]) -> int:
-    """Write one part; returns its number of rows. Both files are whole or not there."""
+class PartWriter:
+    """Appends rows to one part. Use by `writing_part`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.ends = array("q")
+        self.counts = array("i")
+
+    def add(self, row: StoredRow) -> None:
+        import numpy as np
+
+        mask = row.supervised or [True] * len(row.ids)
+        rest = json.dumps(row.rest, ensure_ascii=False, separators=(",", ":")).encode()
+        self._file.write(np.array(row.ids, _ID).tobytes() + bytes(mask) + rest)
+        self.ends.append(self._file.tell())
+        self.counts.extend((len(row.ids), sum(mask)))
+
+
+@contextmanager
+def writing_part(path: Path) -> Iterator[PartWriter]:
+    """One part, that is whole when the block ends well, and not there when it does not."""
     import numpy as np
 
-    ends, counts = [], []
     with atomically(path) as temporary, temporary.open("wb") as file:
-        for row in rows:
-            mask = row.supervised or [True] * len(row.ids)
-            file.write(np.array(row.ids, _ID).tobytes())
-            file.write(np.array(mask, _MASK).tobytes())
-            file.write(json.dumps(row.rest, ensure_ascii=False, separators=(",", ":")).encode())
-            ends.append(file.tell())
-            counts.append((len(row.ids), sum(mask)))
-    index = np.empty(len(ends), [("end", "<i8"), ("tokens", "<i4"), ("supervised", "<i4")])
-    index["end"] = ends
-    index["tokens"], index["supervised"] = np.array(counts, "<i4").reshape(-1, 2).T
+        writer = PartWriter(file)
+        yield writer
+    index = np.empty(len(writer.ends), [("end", "<i8"), ("tokens", "<i4"), ("supervised", "<i4")])
+    index["end"] = writer.ends
+    index["tokens"], index["supervised"] = np.array(writer.counts, "<i4").reshape(-1, 2).T
     with atomically(_index(path)) as temporary, temporary.open("wb") as file:
         np.save(file, index)
-    return len(ends)
 
 
 def _index(part: Path) -> Path:

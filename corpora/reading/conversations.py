@@ -7,20 +7,41 @@ and places, never the text itself.
 from collections.abc import Mapping
 from typing import Any
 
-from corpora.reading.lines import RowError
+from corpora.reading.items import Message
+from corpora.reading.row import RowError
+from corpora.reading.tool_calls import call_ids, calls_of
 
-Message = dict[str, str]
+__all__ = ["Message", "conversation", "is_turns", "reply", "single", "system_of", "text_at", "turns", "value_at"]
 
+_CALL = "function_call"
 _ROLES = {
     "system": "system",
+    "developer": "system",
     "user": "user",
     "human": "user",
+    "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    "chatgpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    _CALL: "assistant",
+    "tool_call": "assistant",
 }
+_WRITTEN_CALLS = (_CALL, "tool_call")
 _SPELLINGS = (("role", "content"), ("from", "value"))
+_FOLLOWS = {
+    "start": ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user",),
+    "call": ("tool",),
+    "tool": ("tool", "assistant"),
+}
 
 
 def value_at(fields: Mapping[str, Any], path: str) -> Any:
@@ -48,34 +69,54 @@ def text_at(fields: Mapping[str, Any], path: str) -> str:
     return value
 
 
+def system_of(fields: Mapping[str, Any], *names: str) -> list[Message]:
+    """A system prompt kept beside the turns, in the first of these fields that has one; by default `system`."""
+    found = (fields.get(name) for name in names or ("system",))
+    return next(([{"role": "system", "content": text}] for text in found if isinstance(text, str) and text), [])
+
+
 def is_turns(value: Any) -> bool:
     """Whether a field holds a list of turns in one of the known spellings."""
     return isinstance(value, list) and bool(value) and all(_spelling(turn) for turn in value)
 
 
 def turns(value: Any) -> list[Message]:
-    """A list of turns in either spelling, roles as written. Raises RowError."""
+    """A list of turns in either spelling, or of words by user and assistant in turn; roles as written, calls as JSON.
+
+    Raises RowError.
+    """
     if not isinstance(value, list) or not value:
         raise RowError("no turns")
-    return [_turn(turn, index) for index, turn in enumerate(value, start=1)]
+    if all(isinstance(turn, str) for turn in value):
+        return [{"role": ("user", "assistant")[index % 2], "content": words} for index, words in enumerate(value)]
+    called: dict[str, str] = {}
+    found = []
+    for index, turn in enumerate(value, start=1):
+        found.append(_turn(turn, index, called))
+        called |= call_ids(turn.get("tool_calls"))
+    return found
 
 
 def conversation(messages: list[Message]) -> list[Message]:
     """The messages with known roles and trimmed words: at most a system prompt, then user and assistant in turn.
 
-    An empty system prompt is left out. Raises RowError if the order is another one, or words are missing.
+    Between a call and what the assistant makes of it stand the tools' answers; a conversation may also end with a
+    call. An empty system prompt is left out. Raises RowError if the order is another one, or words are missing.
     """
-    named = [{"role": _role(m["role"], i), "content": m["content"].strip()} for i, m in enumerate(messages, start=1)]
-    if named and named[0] == {"role": "system", "content": ""}:
+    named = [{**m, "role": _role(m["role"], i), "content": m["content"].strip()} for i, m in enumerate(messages, 1)]
+    if len(named) > 1 and named[0]["role"] == "system" and not named[0]["content"]:
         named = named[1:]
-    start = 1 if named and named[0]["role"] == "system" else 0
-    for index, message in enumerate(named[start:]):
-        expected = ("user", "assistant")[index % 2]
-        if message["role"] != expected:
-            raise RowError(f"roles out of order: turn {index + 1} is of the {message['role']}, not of the {expected}")
-        if not message["content"]:
-            raise RowError(f"empty turn: turn {index + 1}")
-    if len(named) - start < 2 or named[-1]["role"] != "assistant":
+    offset = 0 if named and named[0]["role"] == "system" else 1
+    last = "start"
+    for index, message in enumerate(named, start=offset):
+        expected = _FOLLOWS[last]
+        if message["role"] not in expected:
+            due = " or the ".join(role for role in expected if role != "system")
+            raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}")
+        if not message["content"] and message["role"] != "tool" and "tool_calls" not in message:
+            raise RowError(f"empty turn: turn {index}")
+        last = "call" if "tool_calls" in message else message["role"]
+    if last not in ("assistant", "call"):
         raise RowError("no answer: the last turn is not of the assistant")
     return named
 
@@ -96,20 +137,47 @@ def reply(value: Any, field: str) -> list[Message]:
     raise RowError(f"field '{field}' is neither text nor turns")
 
 
-def _turn(turn: Any, index: int) -> Message:
+def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
     spelling = _spelling(turn)
     if spelling is None:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
-    role, content = (turn[key] for key in spelling)
+    role, content = turn[spelling[0]], turn.get(spelling[1])
+    assistant = _ROLES.get(role.lower()) == "assistant"
+    if assistant and 0 in (turn.get("weight"), turn.get("loss_weight")):
+        raise RowError(f"a turn of weight 0, which is not to be learned: turn {index}")
+    if role.lower() in _WRITTEN_CALLS:
+        return {"role": role, "content": "", "tool_calls": calls_of(content, index)}
+    calls = (turn.get("tool_calls") or turn.get(_CALL)) if assistant else None
+    message = {"role": role, "content": _words("" if content is None and calls else content, index)}
+    if calls:
+        return {**message, "tool_calls": calls_of(calls, index)}
+    name = turn.get("name") or called.get(str(turn.get("tool_call_id")))
+    if _ROLES.get(role.lower()) == "tool" and isinstance(name, str):
+        return {**message, "name": name}
+    return message
+
+
+def _words(content: Any, index: int) -> str:
+    """The words of a turn, also if they come as a list of parts that are all text."""
+    if isinstance(content, list):
+        parts = [part.get("text", part.get("value")) if _is_text(part) else None for part in content]
+        content = "".join(part for part in parts if isinstance(part, str)) if None not in parts else None
     if not isinstance(content, str):
         raise RowError(f"not text: the words of turn {index}")
-    return {"role": role, "content": content}
+    return content
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in ("text", "input_text", "output_text")
 
 
 def _spelling(turn: Any) -> tuple[str, str] | None:
     if not isinstance(turn, dict):
         return None
-    return next((keys for keys in _SPELLINGS if isinstance(turn.get(keys[0]), str) and keys[1] in turn), None)
+    for role, content in _SPELLINGS:
+        if isinstance(turn.get(role), str) and (content in turn or turn.get("tool_calls")):
+            return role, content
+    return None
 
 
 def _role(role: str, index: int) -> str:

@@ -1,57 +1,51 @@
 """What the fields of a row mean: the formats people keep text in, told apart by their rows, read into one schema.
 
 A format is never guessed silently: either the rows name it by their fields, and the evidence is kept, or the
-recipe does; a row that fits two formats is an error. Which messages make a conversation is left to
-`conversations`, whether a row is a duplicate to `clean`.
+recipe does; a row that fits two formats is an error. What the formats are is said in `examples`, `judged` and
+`scored`, which messages make a conversation in `conversations`; whether a row is a duplicate is left to `cleaning`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corpora.raw import CorpusError
+from corpora.reading import examples, judged, scored
 from corpora.reading.answers import Answers
-from corpora.reading.conversations import Message, conversation, is_turns, reply, single, text_at, turns, value_at
-from corpora.reading.lines import Row, RowError
+from corpora.reading.conversations import single, text_at, value_at
+from corpora.reading.items import Answer, Conversation, Document, Item, Message, Preference, Ranking, Unpaired
+from corpora.reading.row import Row, RowError
 from recipes.schema import Source
+
+__all__ = [
+    "FORMATS",
+    "Answer",
+    "Conversation",
+    "Document",
+    "Fields",
+    "Format",
+    "Item",
+    "Message",
+    "Preference",
+    "Ranking",
+    "Unpaired",
+    "category_of",
+    "choose_format",
+    "fitting",
+]
 
 Fields = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """Messages in order, ending with the assistant's."""
-
-    messages: list[Message]
-
-
-@dataclass(frozen=True)
-class Document:
-    """Plain text."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Preference:
-    """A prompt, and two answers of one assistant message each."""
-
-    prompt: list[Message]
-    chosen: list[Message]
-    rejected: list[Message]
-
-
-Item = Conversation | Document | Preference
-
-
-@dataclass(frozen=True)
 class Format:
-    """`fits` tells from a row's fields alone; `read` converts, or raises RowError."""
+    """`fits` tells from a row's fields alone, by naming those that decide; `read` converts, or raises RowError."""
 
     name: str
     kind: str
     fields: str
-    fits: Callable[[Fields], bool]
+    fits: Callable[[Fields], str | None]
     read: Callable[[Fields], Item]
 
 
@@ -64,25 +58,28 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     if named is not None:
         return named, f"named by the recipe; reads {named.fields}"
     shown: dict[str, list[Row]] = {}
+    deciding: Counter[str] = Counter()
     for row in sample:
         format_ = fitting(source.uri, row)
         if format_ is not None:
             shown.setdefault(format_.name, []).append(row)
+            deciding[format_.fits(row.value) or ""] += 1
     if not shown:
         first = f"; {sample[0].file}:{sample[0].line} has {', '.join(sorted(sample[0].value)[:12])}" if sample else ""
         raise CorpusError(f"{source.uri}: its rows fit no known format{first}. Name `format`, with `columns` if needed")
     if len(shown) > 1:
-        places = [f"{name} ({rows[0].file}:{rows[0].line})" for name, rows in sorted(shown.items())]
+        places = [f"{len(rows)} {name} ({rows[0].file}:{rows[0].line})" for name, rows in sorted(shown.items())]
         raise CorpusError(f"{source.uri}: its rows are of several formats: {', '.join(places)}. Make them two sources")
-    name, rows = next(iter(shown.items()))
-    return FORMATS[name], f"{len(rows)} of the first {len(sample)} rows have {FORMATS[name].fields}"
+    name = next(iter(shown))
+    by = "; ".join(f"{count} of the first {len(sample)} rows have {names}" for names, count in deciding.most_common())
+    return FORMATS[name], by
 
 
 def fitting(uri: str, row: Row) -> Format | None:
     """The one format that a row's fields are of, or None. Raises CorpusError if there are two."""
     fits = [format_ for format_ in FORMATS.values() if format_.fits(row.value)]
     if len(fits) > 1:
-        names = " and ".join(f"{format_.name} ({format_.fields})" for format_ in fits)
+        names = " and ".join(f"{format_.name} ({format_.fits(row.value)})" for format_ in fits)
         raise CorpusError(f"{uri}: {row.file}:{row.line} fits two formats, {names}. Name `format` in the recipe")
     return fits[0] if fits else None
 
@@ -95,26 +92,29 @@ def category_of(source: Source, fields: Fields) -> str | None:
 def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
     """The format that the recipe names, also by its columns; None if the rows are to tell."""
     columns, name = source.columns, source.format
-    exchange = columns.prompt is not None and columns.completion is not None
     if source.separator is not None and name in ("auto", "prompt_completion"):
         return _separated(columns.text or "text", source.separator)
-    if name == "prompt_completion" or (name == "auto" and exchange):
-        return _exchange(columns.prompt or "prompt", columns.completion or "completion")
-    if name == "text" or (name == "auto" and columns.text is not None):
-        return _document(columns.text or "text")
+    if name == "auto":
+        if columns.prompt is not None and columns.completion is not None:
+            name = "prompt_completion"
+        elif columns.text is not None:
+            name = "text"
+        else:
+            return None
     if name == "prompts" and answers is not None:
         return _answered(columns.prompt or "prompt", source, answers)
-    return None if name == "auto" else FORMATS[name]
+    return _with_columns(FORMATS[name], columns.model_dump(exclude_none=True, exclude={"category"}))
 
 
-def _exchange(asked: str, answered: str, name: str = "prompt_completion") -> Format:
-    return Format(
-        name,
-        "conversation",
-        f"{asked}, {answered}",
-        lambda fields: isinstance(fields.get(asked), str) and isinstance(fields.get(answered), str),
-        lambda fields: Conversation(single(text_at(fields, asked), text_at(fields, answered))),
-    )
+def _with_columns(format_: Format, columns: dict[str, str]) -> Format:
+    """The format for rows whose field names are their own: a value is read where its column says that it is."""
+    if not columns:
+        return format_
+
+    def read(fields: Fields) -> Item:
+        return format_.read({**fields, **{name: value_at(fields, path) for name, path in columns.items()}})
+
+    return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
 
 
 def _separated(path: str, separator: str) -> Format:
@@ -124,17 +124,7 @@ def _separated(path: str, separator: str) -> Format:
             raise RowError(f"no separator in field '{path}'")
         return Conversation(single(asked, answered))
 
-    return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: False, read)
-
-
-def _document(path: str) -> Format:
-    return Format(
-        "text",
-        "document",
-        path,
-        lambda fields: isinstance(fields.get(path), str),
-        lambda fields: Document(text_at(fields, path).strip()),
-    )
+    return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, read)
 
 
 def _answered(path: str, source: Source, answers: Answers) -> Format:
@@ -142,92 +132,30 @@ def _answered(path: str, source: Source, answers: Answers) -> Format:
         asked = text_at(fields, path).strip()
         return Conversation(single(asked, answers.choose(asked, category_of(source, fields))))
 
-    return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: False, read)
+    return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, read)
 
 
-def _system(fields: Fields) -> list[Message]:
-    """A system prompt kept beside the turns, as ShareGPT and Alpaca files do."""
-    return [{"role": "system", "content": fields["system"]}] if isinstance(fields.get("system"), str) else []
+def _to_imitate(fits: Callable[[Fields], str | None]) -> Callable[[Fields], str | None]:
+    """Examples are rows that nobody judged."""
+    return lambda fields: None if judged.is_judged(fields) or scored.is_rated(fields) else fits(fields)
 
 
-def _read_alpaca(fields: Fields) -> Item:
-    asked, given = text_at(fields, "instruction"), fields.get("input") or ""
-    if not isinstance(given, str):
-        raise RowError("field 'input' is not text")
-    earlier = [message for turn in fields.get("history") or [] for message in _earlier(turn)]
-    whole = f"{asked}\n{given}" if given.strip() else asked
-    return Conversation(conversation([*_system(fields), *earlier, *single(whole, text_at(fields, "output"))]))
-
-
-def _earlier(turn: Any) -> list[Message]:
-    if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)):
-        raise RowError("field 'history' is not a list of question and answer")
-    return single(*turn)
-
-
-def _shared(fields: Fields) -> Any:
-    return fields.get("conversations", fields.get("conversation"))
-
-
-def _judged(fields: Fields) -> bool:
-    """Rows that say which answer is better, or whether this one is good: their turns are not to be imitated as such."""
-    return ("chosen" in fields and "rejected" in fields) or isinstance(fields.get("label"), bool)
-
-
-def _read_sharegpt(fields: Fields) -> Item:
-    return Conversation(conversation([*_system(fields), *turns(_shared(fields))]))
-
-
-def _read_chatml(fields: Fields) -> Item:
-    return Conversation(conversation([*_system(fields), *turns(fields.get("messages"))]))
-
-
-def _fits_preference(fields: Fields) -> bool:
-    return all(isinstance(fields.get(name), str | dict | list) for name in ("chosen", "rejected"))
-
-
-def _read_preference(fields: Fields) -> Item:
-    """Answers as text, one turn, or whole conversations; the prompt from these, `prompt`, or ShareGPT turns."""
-    asked = value_at(fields, "prompt") if "prompt" in fields else _shared(fields) or []
-    before = [{"role": "user", "content": asked}] if isinstance(asked, str) else turns(asked) if asked else []
-    chosen, rejected = (
-        conversation(given if len(given) > 1 else [*_system(fields), *before, *given])
-        for given in (reply(fields.get("chosen"), "chosen"), reply(fields.get("rejected"), "rejected"))
-    )
-    if chosen[:-1] != rejected[:-1]:
-        raise RowError("chosen and rejected answer different prompts")
-    if chosen[-1] == rejected[-1]:
-        raise RowError("chosen and rejected are the same")
-    return Preference(chosen[:-1], chosen[-1:], rejected[-1:])
-
+_IMITATED = (
+    ("alpaca", "instruction, output", examples.alpaca_fields, examples.read_alpaca),
+    ("sharegpt", "conversations or conversation, a list of turns", examples.sharegpt_fields, examples.read_sharegpt),
+    ("chatml", "messages, a list of turns", examples.chatml_fields, examples.read_chatml),
+    ("prompt_completion", "prompt, completion", examples.exchange_fields, examples.read_exchange),
+)
 
 FORMATS: dict[str, Format] = {
     format_.name: format_
     for format_ in (
-        Format(
-            "alpaca",
-            "conversation",
-            "instruction, output",
-            lambda fields: isinstance(fields.get("instruction"), str) and isinstance(fields.get("output"), str),
-            _read_alpaca,
-        ),
-        Format(
-            "sharegpt",
-            "conversation",
-            "conversations or conversation, a list of turns",
-            lambda fields: is_turns(_shared(fields)) and not _judged(fields),
-            _read_sharegpt,
-        ),
-        Format(
-            "chatml",
-            "conversation",
-            "messages, a list of turns",
-            lambda fields: is_turns(fields.get("messages")) and not _judged(fields),
-            _read_chatml,
-        ),
-        Format("preference", "preference", "chosen, rejected", _fits_preference, _read_preference),
-        _exchange("prompt", "completion"),
-        _document("text"),
-        _exchange("question", "answer", "question_answer"),
+        *(Format(name, "conversation", fields, _to_imitate(fits), read) for name, fields, fits, read in _IMITATED),
+        Format("text", "document", "text", examples.text_fields, examples.read_text),
+        Format("preference", "preference", "chosen, rejected", judged.preference_fields, judged.read_preference),
+        Format("unpaired", "unpaired", "an answer and its label", judged.unpaired_fields, judged.read_unpaired),
+        Format("ranked", "ranking", "prompt, answers in order", scored.ranked_fields, scored.read_ranked),
+        Format("rated", "ranking", "prompt, answers with ratings", scored.rated_fields, scored.read_rated),
+        Format("votes", "ranking", "prompt, two answers, winner", scored.votes_fields, scored.read_votes),
     )
 }

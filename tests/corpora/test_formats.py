@@ -8,7 +8,7 @@ import pytest
 from corpora.raw import CorpusError
 from corpora.reading.answers import Answers
 from corpora.reading.formats import Conversation, Document, Preference, choose_format
-from corpora.reading.lines import Row, RowError
+from corpora.reading.row import Row, RowError
 from tests.corpora.made import source, talk
 
 ANSWERS = Answers.model_validate({"kinds": {"k": {"match": "^S1", "answers": ["No."]}}, "default": ["Rather not."]})

@@ -1,0 +1,82 @@
+"""Formats of answers that were judged: one that is good or bad (KTO), or two of which one is better.
+
+Field names are TRL's, LLaMA-Factory's (`kto_tag`; ShareGPT turns with `chosen` and `rejected`) and HH-RLHF's (whole
+dialogues as text). Ranked, rated and voted answers are `scored`'s.
+"""
+
+import re
+
+from corpora.reading.conversations import Message, conversation, system_of, turns
+from corpora.reading.examples import exchange
+from corpora.reading.items import Item, Preference, Unpaired
+from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prompt_of, turns_field
+from corpora.reading.row import RowError
+
+RESPONSES = ("completion", "response", "answer", "output")
+_LABELS = ("label", "kto_tag")
+_DIALOGUE = re.compile(r"\n\n(Human|Assistant):")
+_SAID = {"true": True, "false": False}
+
+
+def is_judged(fields: Fields) -> bool:
+    """Rows that say which answer is better, or whether this one is good: they are not to be imitated as such."""
+    return ("chosen" in fields and "rejected" in fields) or _label(fields) is not None
+
+
+def unpaired_fields(fields: Fields) -> str | None:
+    label = _label(fields)
+    if label is None or "chosen" in fields:
+        return None
+    whole = first(fields, ("messages",), list) or turns_field(fields)
+    asked, answered = prompt_field(fields), first(fields, RESPONSES, str | list)
+    return f"{whole}, {label}" if whole else f"{asked}, {answered}, {label}" if asked and answered else None
+
+
+def read_unpaired(fields: Fields) -> Item:
+    name = _label(fields)
+    if name is None:
+        raise RowError(f"no field '{_LABELS[0]}' that is true or false")
+    messages = conversation(_whole(fields))
+    return Unpaired(messages[:-1], messages[-1:], _SAID[str(fields[name]).lower()])
+
+
+def preference_fields(fields: Fields) -> str | None:
+    found = all(isinstance(fields.get(name), str | dict | list) for name in ("chosen", "rejected"))
+    return "chosen, rejected" if found else None
+
+
+def read_preference(fields: Fields) -> Item:
+    """Answers as text, one turn, or whole conversations; the prompt from these or from a field of its own."""
+    before = prompt_of(fields)
+    chosen, rejected = (conversation(_answered(fields, name, before)) for name in ("chosen", "rejected"))
+    if chosen[:-1] != rejected[:-1]:
+        raise RowError("chosen and rejected answer different prompts")
+    if chosen[-1] == rejected[-1]:
+        raise RowError("chosen and rejected are the same")
+    return Preference(chosen[:-1], chosen[-1:], rejected[-1:])
+
+
+def _whole(fields: Fields) -> list[Message]:
+    """The conversation of a row that has one answer, in any of the forms of an example."""
+    name = "messages" if "messages" in fields else turns_field(fields)
+    if name is not None:
+        return [*system_of(fields), *turns(fields[name])]
+    names = exchange(fields)
+    answered = names[1] if names else first(fields, RESPONSES, str | list) or RESPONSES[0]
+    return answer_to(prompt_of(fields), fields.get(answered), answered)
+
+
+def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]:
+    value = fields.get(name)
+    if isinstance(value, str) and not before and value.startswith("\n\nHuman:"):
+        _, *pieces = _DIALOGUE.split(value)
+        return [{"role": role.lower(), "content": text} for role, text in zip(pieces[::2], pieces[1::2], strict=True)]
+    return answer_to(before, value, name)
+
+
+def _label(fields: Fields) -> str | None:
+    """The field that says good or bad; a table without types writes it as text."""
+    for name in _LABELS:
+        if isinstance(fields.get(name), bool) or str(fields.get(name)).lower() in _SAID:
+            return name
+    return None
