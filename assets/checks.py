@@ -22,7 +22,7 @@ _SHARED_OUT = {
 
 DECLARED: dict[str, dict[str, str]] = {
     "clean": {
-        "rows_conserved": "every row read was kept, quarantined or filtered, or is a repeat or a copy of an evaluation item",
+        "rows_conserved": "every row read was kept, quarantined or filtered, or repeats another or an evaluation item",
         "quarantine_share": "the share of bad rows is within the recipe's bound",
         "contamination": "no copy of an evaluation item is left, unless the recipe allows it with a reason",
     },
