@@ -4,7 +4,6 @@ Imports numba when it is imported. The permutations are x → factor × x + term
 eight at a time; what they miss of randomness shows in no measured recall, and candidates are verified anyway.
 """
 
-
 import numpy as np
 from numba import njit, uint32, uint64  # noqa: TID253
 
