@@ -65,7 +65,7 @@ def mix(
     ]
     digest = _digest(mixture, checkpoint)
     scratch = work / _SCRATCH
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)  # of a killed attempt, whose finished blocks are not tokenised again
     try:
         tokenisation = Tokenisation(mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text)
         indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())

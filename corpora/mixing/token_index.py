@@ -28,6 +28,8 @@ VERSION = 1
 
 _GROUPS_A_BLOCK = 4
 """Row groups (of 2,000 rows) that one task tokenises: some seconds of work."""
+_SMALL = 16_000
+"""Rows that are tokenised in this process: others need seconds until they have loaded a tokenizer."""
 _BATCH = 256
 """Rows tokenised in one call: what the tokenizer says of each token takes a hundred bytes while it lasts."""
 
@@ -99,17 +101,21 @@ def build_indexes(
     import pyarrow.parquet as pq
 
     facts = {corpus.source: facts_of(corpus.folder / ROWS) for corpus in corpora}
-    blocks = []
+    blocks, rows = [], 0
     for corpus in corpora:
         kind = facts[corpus.source]["kind"]
         if _KINDS.get(kind) != tokenisation.kind:
             raise CorpusError(
                 f"source '{corpus.source}' holds {kind} rows; this mixture takes {tokenisation.kind} (its `kind`)"
             )
-        groups = range(pq.read_metadata(corpus.folder / ROWS).num_row_groups)
+        held = pq.read_metadata(corpus.folder / ROWS)
+        rows += held.num_rows
+        groups = range(held.num_row_groups)
         for start in range(0, len(groups) or 1, _GROUPS_A_BLOCK):
             path = scratch / f"{corpus.source}-{start:06d}"
             blocks.append(_Block(corpus, tokenisation, tuple(groups[start : start + _GROUPS_A_BLOCK]), path))
+    if rows <= _SMALL and execution.runner == "local":
+        execution = CorporaExecution(workers=1)
     left_out = run_tasks("tokenise", tokenise, blocks, execution, scratch)
     return [_index(corpus, facts[corpus.source]["sensitive"], blocks, left_out) for corpus in corpora]
 
