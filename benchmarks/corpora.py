@@ -105,9 +105,10 @@ def _generate(folder: Path, size: int, seed: int) -> int:
 
 def _report(outcome: Outcome, done: dict[str, Any]) -> None:
     for step, seconds in outcome.seconds.items():
-        speed = f"{outcome.rows / seconds:,.0f} rows/s, {outcome.megabytes / seconds:,.1f} MB/s, at most {outcome.peaks_mb[step]:,.0f} MB"
-        print(f"  {step}: {seconds:,.1f} s, {speed}")
-    counted = {name: sum(counts[name] for counts in done["clean"].values()) for name in done["clean"]["general"]}
+        speed = f"{outcome.rows / seconds:,.0f} rows/s, {outcome.megabytes / seconds:,.1f} MB/s"
+        print(f"  {step}: {seconds:,.1f} s, {speed}, at most {outcome.peaks_mb[step]:,.0f} MB")
+    cleaned = done["clean"].values()
+    counted = {name: sum(counts[name] for counts in cleaned) for name in done["clean"]["general"]}
     counted |= {"near duplicates": done["removed"], "mixed": done["mixed"]}
     print(f"  rows: {', '.join(f'{count:,} {name}' for name, count in counted.items())}", flush=True)
 

@@ -1,8 +1,8 @@
 """Text to measure on: Alpaca rows of Zipf-distributed words, with repeats, near-repeats and copies of test items.
 
 Everything follows from the seed. Words are made of syllables and drawn by Zipf's law with exponent 1; lengths of
-rows are log-normal around 1 KB. One row in fifty is an exact copy of an earlier one, one in fifty a copy with a few words
-changed, one in a thousand asks a question of the evaluation items.
+rows are log-normal around 1 KB. One row in fifty is an exact copy of an earlier one, one in fifty a copy with a few
+words changed, one in a thousand asks a question of the evaluation items.
 """
 
 import math

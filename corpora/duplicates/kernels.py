@@ -142,6 +142,7 @@ def _fold_any(
         kind = _WORD if entry & WORD else (_SPACE if entry & SPACE else _SYMBOL)
         begins[first] = kind != before & uint8(3) or kind == _SYMBOL or entry & ALONE != 0
         kinds[first:made] = kind | _DIGIT if entry & DIGIT else kind
+        begins[first + _ONE : made] = 0
         before = uint8(8) if entry & ALONE else kind
     return made
 
@@ -157,8 +158,8 @@ def fold(data: Array, offsets: Array, order: Array, table: Array) -> tuple[Array
     for text in order:
         size += offsets[text + 1] - offsets[text]
     size += size // 2  # a lower-case letter may take three bytes for two
-    folded, kinds = np.zeros(size + _PADDING, np.uint8), np.zeros(size + _PADDING, np.uint8)
-    begins = np.zeros(size, np.uint8)
+    folded, kinds = np.empty(size + _PADDING, np.uint8), np.empty(size + _PADDING, np.uint8)
+    begins = np.empty(size, np.uint8)
     texts = np.zeros(len(order) + 1, np.int64)
     made = uint64(0)
     for place in range(len(order)):
@@ -230,11 +231,14 @@ def words(
 
 @compiled
 def shingles(found: Array, begins: Array, length: int) -> tuple[Array, Array]:
-    """Hash of every run of `length` words inside a part (uint32), and where those of each part begin (int64)."""
+    """Hash of every run of `length` words inside a part (uint32), and where those of each part begin (int64).
+
+    Multilinear: the upper half of a sum of hashes of words, each times an odd number of its place.
+    """
     runs = np.empty(len(found), np.uint32)
     starts = np.zeros(len(begins), np.int64)
     factors = np.empty(length, np.uint64)
-    factors[0] = _ONE
+    factors[0] = _MIX_1
     for place in range(1, length):
         factors[place] = factors[place - 1] * _ODD_1
     made = 0
@@ -243,7 +247,7 @@ def shingles(found: Array, begins: Array, length: int) -> tuple[Array, Array]:
             run = uint64(0)
             for place in range(length):
                 run += found[at + place] * factors[place]
-            runs[made] = uint32(mixed(run) >> uint64(32))
+            runs[made] = uint32(run >> uint64(32))
             made += 1
         starts[part + 1] = made
     return runs[:made], starts

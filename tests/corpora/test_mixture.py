@@ -189,11 +189,28 @@ def test_documents_do_not_go_into_a_mixture_of_conversations(tiny_base: Path, tm
 def test_bytes_do_not_depend_on_the_number_of_processes(
     corpora: dict[str, tuple[str, Path]], tiny_base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("corpora.mixing.token_index._GROUPS_A_BLOCK", 1)
+    monkeypatch.setattr("corpora.mixing.token_index._SMALL", 0)
     (tmp_path / "work").mkdir()
     mix(recipe(), corpora, tiny_base, tmp_path / "work", execution=CorporaExecution(workers=2))
     for file in ("rows.parquet", "manifest.json"):
         assert (tmp_path / "work" / file).read_bytes() == (mixed / file).read_bytes()
+
+
+def test_a_second_attempt_uses_what_a_killed_one_left_and_gives_the_same_bytes(
+    corpora: dict[str, tuple[str, Path]], tiny_base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with monkeypatch.context() as killed:
+        killed.setattr("corpora.mixing.mixture.shutil.rmtree", lambda _path: None)
+        killed.setattr("corpora.mixing.mixture.describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            mix(recipe(), corpora, tiny_base, work)
+    monkeypatch.setattr("corpora.mixing.token_index._encoded", None)  # nothing is tokenised twice
+    mix(recipe(), corpora, tiny_base, work)
+    assert sorted(path.name for path in work.iterdir()) == ["manifest.json", "rows.parquet"]
+    for file in ("rows.parquet", "manifest.json"):
+        assert (work / file).read_bytes() == (mixed / file).read_bytes()
 
 
 def test_rows_found_to_be_copies_are_left_out_and_counted(
