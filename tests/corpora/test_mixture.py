@@ -14,6 +14,7 @@ from corpora.mixing.documents import DocumentTokenizer
 from corpora.mixing.mixture import mix
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
+from corpora.shards import shards_of
 from corpora.tables import rows_of
 from recipes.corpora import CorporaExecution
 from recipes.schema import Mixture
@@ -211,6 +212,19 @@ def test_a_second_attempt_uses_what_a_killed_one_left_and_gives_the_same_bytes(
     assert sorted(path.name for path in work.iterdir()) == ["manifest.json", "rows.parquet"]
     for file in ("rows.parquet", "manifest.json"):
         assert (work / file).read_bytes() == (mixed / file).read_bytes()
+
+
+def test_bytes_do_not_depend_on_how_much_is_held_in_memory_but_for_row_groups(
+    corpora: dict[str, tuple[str, Path]], tiny_base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpora.mixing.token_index._CHARACTERS", 200)
+    monkeypatch.setattr("corpora.mixing.writing._TOKENS", 500)
+    (tmp_path / "work").mkdir()
+    metrics = mix(recipe(), corpora, tiny_base, tmp_path / "work")
+    shards = shards_of(tmp_path / "work/rows.parquet")
+    assert list(rows_of(tmp_path / "work/rows.parquet")) == list(rows_of(mixed / "rows.parquet"))
+    assert len(shards) > 1
+    assert sum(pq.read_metadata(shard).num_row_groups for shard in shards) > metrics["tokens"] / 500
 
 
 def test_rows_found_to_be_copies_are_left_out_and_counted(
