@@ -80,12 +80,14 @@ def test_shares_are_exact_to_the_bound_at_every_prefix(
     metrics, rows = run(recipe(unit=unit, size=size), corpora, tiny_base, tmp_path / "work")
     column = {"supervised_tokens": "n_supervised", "tokens": "n_tokens"}.get(unit)
     units = [row[column] if column else 1 for row in rows]
-    largest = json.loads((tmp_path / "work/manifest.json").read_text())["largest_row"]
+    limits = json.loads((tmp_path / "work/manifest.json").read_text())["bounds"]["groups"]
     emitted, total = Counter[str](), 0
     for row, own in zip(rows, units, strict=True):
         emitted[row["group"]] += own
         total += own
-        assert all(abs(emitted[group] - share * total) <= 2 * largest + 1e-6 for group, share in SHARES.items())
+        for group, share in SHARES.items():
+            ahead = emitted[group] - share * total
+            assert -limits[group]["behind"] - 1e-6 <= ahead <= limits[group]["ahead"] + 1e-6
     assert total == metrics["size"] == size
     assert {group: round(size * share) for group, share in SHARES.items()} == dict(emitted)
     assert {group: found["units"] for group, found in metrics["realised"].items()} == dict(emitted)
@@ -273,6 +275,20 @@ def test_a_tolerance_that_the_rows_cannot_keep_is_an_error_before_anything_is_wr
     with pytest.raises(CorpusError, match=r"group 'domain': the rows at hand give it .* not 45.0000% to within"):
         run(mixture, sources, tiny_base, tmp_path / "a")
     assert not list((tmp_path / "a").iterdir())
+
+
+def test_a_mixture_smaller_than_every_row_is_an_error_and_a_group_smaller_than_its_rows_gives_none(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    sources = {
+        name: (name, cleaned(tmp_path, name, [talk(f"{name} {n}", "word " * 30) for n in range(20)], group=name))
+        for name in ("chat", "sums")
+    }
+    with pytest.raises(CorpusError, match="a mixture of 9 supervised tokens is smaller than every row; set size"):
+        run(recipe(shares={"chat": 0.5, "sums": 0.5}, size=9), sources, tiny_base, tmp_path / "a")
+    metrics, _ = run(recipe(shares={"chat": 0.99, "sums": 0.01}, size=300), sources, tiny_base, tmp_path / "b")
+    assert metrics["realised"]["sums"]["units"] == 0
+    assert metrics["checks"]["shares"]["passed"]
 
 
 def test_prefixes_beyond_a_tolerance_that_the_whole_keeps_are_a_warning(
