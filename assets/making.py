@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import dagster as dg
 
 from assets.tracking import TrackedRun, Tracker
+from corpora.progress import told_to
 from lineage.job import INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import Artifact, Request, Store
 
@@ -55,7 +56,8 @@ def make_here(
 
     def tracked(work: Path) -> dict[str, Any]:
         with tracker.run(context, request, config=config, inputs=inputs) as run:
-            metrics = make(work, run)
+            with told_to(context.log.info):
+                metrics = make(work, run)
             run.log(metrics)
             return metrics
 

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.duplicates import NODE, removed_rows
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -26,7 +27,7 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
         description=f"{mixture.size:,} {mixture.unit.replace('_', ' ')}: {shares}.",
         kinds={"parquet"},
         code_version=code_version(mixture, mixing.VERSION, splits=splits, versions=mixing.versions(mixture)),
-        ins=pipeline.handles([("base",), *(("clean", source) for source in groups)]),
+        ins=pipeline.handles([("base",), (NODE,), *(("clean", source) for source in groups)]),
         dagster_type=ARTEFACT,
         checks=checks,
     )
@@ -36,10 +37,12 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
         store: dg.ResourceParam[Store],
         tracker: dg.ResourceParam[Tracker],
         base: Artifact,
+        distinct: Artifact,
         **clean: Artifact,
     ) -> Delivered:
         corpora = {source: clean[f"clean__{source}"] for source in groups}
-        inputs = {"base": base.digest, **{f"clean/{n}": artifact.digest for n, artifact in corpora.items()}}
+        digests, removed = removed_rows(distinct, corpora)
+        inputs = {"base": base.digest, **{f"clean/{n}": artifact.digest for n, artifact in corpora.items()}, **digests}
         sources = {n: (groups[n], artifact.path) for n, artifact in corpora.items()}
         payload = {
             "node": "mixture",
@@ -47,7 +50,7 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
             "config": {**identity(mixture), "splits": splits, "sources": groups},
             "inputs": inputs,
         }
-        overridden = any(artifact.overridden for artifact in (base, *corpora.values()))
+        overridden = any(artifact.overridden for artifact in (base, distinct, *corpora.values()))
         with plain_failures():
             artifact = make_here(
                 context,
@@ -59,6 +62,7 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
                     sources,
                     base.path,
                     work,
+                    removed=removed,
                     splits=pipeline.recipe.splits,
                     execution=pipeline.recipe.corpora,
                 ),

@@ -3,7 +3,8 @@
 Training, preference pairs and evaluation all come here, so they see the same bytes. Which tokens count in the
 loss is found in two independent ways that must agree: by character spans in the rendered text (`encode`), and by
 tokenising growing prefixes of the conversation (`encode_by_prefix`). Supervised are the assistant's words and
-the end-of-turn token after them, not the newline that templates put behind it.
+the end-of-turn token after them, not the newline that templates put behind it. An assistant's tool calls are its
+words too, the results of the calls are not; `tools`, the functions' schemas as JSON, are part of the prompt.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from corpora.raw import CorpusError
-from corpora.reading.conversations import Message
+from corpora.reading.items import Message
+from corpora.tool_rendering import (
+    PROBE,
+    PROBE_TOOLS,
+    for_template,
+    has_tools,
+    missing_from_probe,
+    spans_by_headers,
+    tools_for_template,
+)
 from lineage.hashing import file_digest, fingerprint
 
 Encoded = tuple[list[int], list[bool]]
@@ -49,13 +59,16 @@ class ChatTemplate:
         _ = template.end_of_turn
         return template
 
-    def render(self, messages: Sequence[Message], generation_prompt: bool = False) -> str:
+    def render(self, messages: Sequence[Message], generation_prompt: bool = False, tools: str | None = None) -> str:
         """The text that the model reads. Raises CorpusError if the template refuses the conversation."""
         from jinja2 import TemplateError
 
         try:
             rendered: str = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=generation_prompt
+                [for_template(message) for message in messages],
+                tools=tools_for_template(tools),
+                tokenize=False,
+                add_generation_prompt=generation_prompt,
             )
         except (TemplateError, TypeError, KeyError) as error:
             roles = [message.get("role") for message in messages]
@@ -77,18 +90,42 @@ class ChatTemplate:
             raise CorpusError(f"{self.name}: its chat template puts no special token after an assistant turn: {tail!r}")
         return max(special, key=len)
 
-    def controls(self, messages: Sequence[Message]) -> bool:
+    def controls(self, messages: Sequence[Message], tools: str | None = None) -> bool:
         """Whether some message's own text spells a control token, which would forge the turns' structure."""
-        return any(token in message["content"] for message in messages for token in self._structural_tokens)
+        texts = [message["content"] for message in messages]
+        if has_tools(messages, tools):
+            texts += [message[name] for message in messages for name in ("tool_calls", "name") if message.get(name)]
+            texts += [tools or ""]
+        return any(token in text for text in texts for token in self._structural_tokens)
+
+    def left_out(self, messages: Sequence[Message], tools: str | None = None) -> str | None:
+        """Why a conversation cannot be trained on by this template: `control_tokens`, `tools`, or None if it can."""
+        if self.controls(messages, tools):
+            return "control_tokens"
+        return "tools" if has_tools(messages, tools) and self.tools_problem is not None else None
+
+    @cached_property
+    def tools_problem(self) -> str | None:
+        """Why this template cannot express functions, calls and their results; None if it can."""
+        try:
+            text, spans = self._spans(PROBE, PROBE_TOOLS)
+            missing = missing_from_probe(text, spans)
+            return (
+                f"{self.name}: its chat template leaves out tool {missing}"
+                if missing
+                else self.parity(PROBE, None, PROBE_TOOLS)
+            )
+        except CorpusError as error:
+            return str(error)
 
     def tokenise(self, text: str) -> list[int]:
         """Ids of rendered text; the template has put every special token there already."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], tools: str | None = None) -> list[int]:
         """Ids of a conversation that waits for the assistant: they end with the generation prompt."""
-        return self.tokenise(self.render(messages, generation_prompt=True))
+        return self.tokenise(self.render(messages, generation_prompt=True, tools=tools))
 
     def answer_ids(self, prompt: Sequence[Message], answer: Message, prompt_ids: Sequence[int]) -> list[int]:
         """Ids of one answer up to and with its end-of-turn token, to follow `prompt_ids`. Raises CorpusError."""
@@ -101,15 +138,18 @@ class ChatTemplate:
             )
         return answered[: answered.index(self.end_of_turn_id) + 1]
 
-    def encode(self, messages: Sequence[Message]) -> Encoded:
+    def encode(self, messages: Sequence[Message], tools: str | None = None) -> Encoded:
         """Token ids and mask, the mask by character spans of the assistant's words. Raises CorpusError."""
-        return self.encode_all([messages])[0]
+        return self.encode_all([messages], [tools])[0]
 
-    def encode_all(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded]:
+    def encode_all(
+        self, conversations: Sequence[Sequence[Message]], tools: Sequence[str | None] | None = None
+    ) -> list[Encoded]:
         """`encode` of several conversations, tokenised in one call."""
         if not conversations:
             return []
-        rendered = [self._spans(messages) for messages in conversations]
+        of_each = tools or [None] * len(conversations)
+        rendered = [self._spans(messages, own) for messages, own in zip(conversations, of_each, strict=True)]
         backend = self.tokenizer.backend_tokenizer  # half as much work again through the tokenizer's own call
         backend.no_truncation()
         backend.no_padding()
@@ -129,16 +169,16 @@ class ChatTemplate:
             supervised[first : last + 1] = [True] * (last + 1 - first)
         return supervised
 
-    def encode_by_prefix(self, messages: Sequence[Message]) -> Encoded:
+    def encode_by_prefix(self, messages: Sequence[Message], tools: str | None = None) -> Encoded:
         """The same by tokenising each growing prefix. Raises CorpusError if the template is not prefix-stable."""
-        ids = self.tokenise(self.render(messages))
+        ids = self.tokenise(self.render(messages, tools=tools))
         supervised = [False] * len(ids)
         for index, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            before = self.prompt_ids(messages[:index])
+            before = self.prompt_ids(messages[:index], tools)
             last_turn = index == len(messages) - 1
-            upto = ids if last_turn else self.tokenise(self.render(messages[: index + 1]))
+            upto = ids if last_turn else self.tokenise(self.render(messages[: index + 1], tools=tools))
             if ids[: len(upto)] != upto or upto[: len(before)] != before:
                 raise CorpusError(
                     f"{self.name}: its chat template is not prefix-stable: turn {index} changes what comes before it, "
@@ -150,21 +190,29 @@ class ChatTemplate:
             supervised[len(before) : last] = [True] * (last - len(before))
         return ids, supervised
 
-    def encode_by_library(self, messages: Sequence[Message], generation_prompt: bool = False) -> list[int]:
+    def encode_by_library(
+        self, messages: Sequence[Message], generation_prompt: bool = False, tools: str | None = None
+    ) -> list[int]:
         """The ids that transformers gives for a conversation in one call, as a server would."""
         ids: list[int] = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=True, add_generation_prompt=generation_prompt, return_dict=False
+            [for_template(message) for message in messages],
+            tools=tools_for_template(tools),
+            tokenize=True,
+            add_generation_prompt=generation_prompt,
+            return_dict=False,
         )
         return ids
 
-    def parity(self, messages: Sequence[Message], stored: Encoded | None = None) -> str | None:
+    def parity(
+        self, messages: Sequence[Message], stored: Encoded | None = None, tools: str | None = None
+    ) -> str | None:
         """What differs between `stored` (or `encode`) and the other ways of encoding a conversation, if anything."""
-        ids, supervised = stored or self.encode(messages)
+        ids, supervised = stored or self.encode(messages, tools)
         try:
-            other_ids, other_supervised = self.encode_by_prefix(messages)
+            other_ids, other_supervised = self.encode_by_prefix(messages, tools)
         except CorpusError as error:
             return str(error)
-        if ids != other_ids or ids != self.encode_by_library(messages):
+        if ids != other_ids or ids != self.encode_by_library(messages, tools=tools):
             return f"{self.name}: tokens differ between the whole text and its prefixes"
         if supervised != other_supervised:
             place = [a == b for a, b in zip(supervised, other_supervised, strict=True)].index(False)
@@ -186,8 +234,11 @@ class ChatTemplate:
         found: int = self.tokenizer.convert_tokens_to_ids(token)
         return found
 
-    def _spans(self, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]]]:
+    def _spans(self, messages: Sequence[Message], tools: str | None = None) -> tuple[str, list[tuple[int, int]]]:
         """The rendered text and, for each assistant turn, the span of its words and their end-of-turn token."""
+        if has_tools(messages, tools):
+            text = self.render(messages, tools=tools)
+            return text, spans_by_headers(text, messages, self._assistant_header, self.end_of_turn, self.name)
         pieces = self._pieces(messages)
         text, spans = pieces[0], []
         for message, piece in zip(messages, pieces[1:], strict=True):
@@ -204,6 +255,15 @@ class ChatTemplate:
                 "give one that copies them in model.chat_template"
             )
         return text, spans
+
+    @cached_property
+    def _assistant_header(self) -> str:
+        """What invites the assistant to speak."""
+        asked = [{"role": "user", "content": "a"}]
+        header = self.render(asked, generation_prompt=True).removeprefix(self.render(asked))
+        if not any(token in header for token in self._special_tokens):
+            raise CorpusError(f"{self.name}: its chat template begins an assistant turn without a special token")
+        return header
 
     def _pieces(self, messages: Sequence[Message]) -> list[str]:
         """What the template writes before, between and after the messages' own words."""

@@ -161,6 +161,7 @@ def index_schema() -> "pa.Schema":
         [
             ("id", pa.string()),
             ("messages", _messages()),
+            ("tools", pa.string()),
             ("input_ids", pa.list_(pa.int32())),
             ("supervised", pa.list_(pa.bool_())),
             ("n_tokens", pa.int32()),

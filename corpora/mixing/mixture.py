@@ -135,6 +135,7 @@ def _usable(mixture: Mixture, index: TokenIndex) -> str:
     reasons = {
         "overlong": f"longer than max_length {mixture.max_length}",
         "control_tokens": "with control tokens",
+        "tools": "with tool calls, which the template cannot express",
         "near_duplicate": "near duplicates of others",
     }
     apart = sum(len(index.sides[side]) for side in _KEPT_APART)

@@ -99,11 +99,11 @@ def _parity(path: Path, template: ChatTemplate, rows: int) -> Check:
     step = max(1, -(-rows // PARITY_ROWS))
     seen: set[str] = set()
     differing: list[str] = []
-    for row in islice(rows_of(path, ["id", "messages", "input_ids", "supervised"]), 0, None, step):
+    for row in islice(rows_of(path, ["id", "messages", "tools", "input_ids", "supervised"]), 0, None, step):
         if row["id"] in seen:
             continue
         seen.add(row["id"])
-        problem = template.parity(row["messages"], (row["input_ids"], row["supervised"]))
+        problem = template.parity(row["messages"], (row["input_ids"], row["supervised"]), row["tools"])
         if problem is not None:
             differing.append(problem)
     found = f"; the first: {differing[0]}" if differing else ""

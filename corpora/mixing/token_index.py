@@ -1,9 +1,9 @@
 """Every row of a clean corpus, tokenised once, on the side of the split where it belongs.
 
 Rows that are longer than the recipe allows are left out whole and counted, so that none loses its end of turn;
-so are conversations whose own words spell a control token, which would forge turns, and the rows that `distinct`
-found to be copies. A corpus is worked on in blocks of a fixed number of its row groups, in any number of processes;
-what they write (`row_store`) is scratch.
+so are conversations whose own words spell a control token, which would forge turns, those with tool calls where the
+template cannot express these, and the rows that `distinct` found to be copies. A corpus is worked on in blocks of a
+fixed number of its row groups, in any number of processes; what they write (`row_store`) is scratch.
 """
 
 from collections import Counter
@@ -132,7 +132,7 @@ def tokenise(block: _Block) -> dict[str, int]:
     """Write the parts of one block; returns how many rows were left out, by reason."""
     import pyarrow.parquet as pq
 
-    left_out = Counter({"near_duplicate": 0, "overlong": 0, "control_tokens": 0})
+    left_out = Counter({"near_duplicate": 0, "overlong": 0, "control_tokens": 0, "tools": 0})
     of_kind = "messages" if block.tokenisation.kind == "conversations" else "text"
     with ExitStack() as stack, pq.ParquetFile(block.corpus.folder / ROWS) as file:
         parts = {side: stack.enter_context(writing_part(block.part(side))) for side in SIDES}
@@ -182,10 +182,12 @@ def _encoded(
         found = ends.encode_all([row["text"] for row in rows])
         return [(row, StoredRow(ids, (), {"id": row["id"]})) for row, ids in zip(rows, found, strict=True)]
     template = _template(tokenisation.checkpoint)
-    plain = [row for row in rows if not template.controls(row["messages"])]
-    left_out["control_tokens"] += len(rows) - len(plain)
+    reasons = [template.left_out(row["messages"], row.get("tools")) for row in rows]
+    left_out.update(reason for reason in reasons if reason is not None)
+    plain = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    encoded = template.encode_all([row["messages"] for row in plain], [row.get("tools") for row in plain])
     kept = []
-    for row, (ids, supervised) in zip(plain, template.encode_all([row["messages"] for row in plain]), strict=True):
+    for row, (ids, supervised) in zip(plain, encoded, strict=True):
         if tokenisation.max_length is not None and len(ids) > tokenisation.max_length:
             left_out["overlong"] += 1
         else:

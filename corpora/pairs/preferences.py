@@ -2,8 +2,8 @@
 
 Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is
 the worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round
-(`comply`), so that a model which learns to refuse does not learn to refuse everything. The checks are in
-`pair_checks`; how a trainer uses the pairs is left to it.
+(`comply`), so that a model which learns to refuse does not learn to refuse everything. Pairs from ranked, rated and
+voted answers are made by `ranked`. The checks are in `pair_checks`; how a trainer uses the pairs is left to it.
 """
 
 import heapq
@@ -14,10 +14,10 @@ from typing import Any
 
 from corpora.cleaning.content import content_id
 from corpora.pairs.pair_checks import check_pairs
+from corpora.pairs.ranked import ranked_pairs
 from corpora.raw import CorpusError
 from corpora.reading.answers import Answers, load_answers
-from corpora.reading.conversations import Message
-from corpora.reading.formats import Preference
+from corpora.reading.items import Preference, plain_messages
 from corpora.rendering import ChatTemplate
 from corpora.tables import PAIRS, ROWS, facts_of, pairs_schema, rows_of, writing
 from lineage.hashing import text_digest
@@ -25,7 +25,8 @@ from recipes.schema import PairRule, Preferences, Source
 
 VERSION = 1
 
-_KIND = {"recorded": "preference", "refuse": "conversation", "comply": "conversation"}
+_KIND = {"recorded": "preference", "refuse": "conversation", "comply": "conversation", "ranked": "ranking"}
+_REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap")
 Row = dict[str, Any]
 
 
@@ -35,7 +36,7 @@ class _Drawn:
 
     pairs: list[Row] = field(default_factory=list)
     available: int = 0
-    left_out: dict[str, int] = field(default_factory=lambda: {"overlong": 0, "control_tokens": 0, "same_answer": 0})
+    left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
 
 
 def build_pairs(
@@ -118,26 +119,36 @@ def _usable(
     answers: Answers | None,
     drawn: _Drawn,
 ) -> Iterator[Row]:
-    for row in rows_of(corpus / ROWS):
-        pair = _pair(rule, row, answers)
-        if any(template.controls(part) for part in (pair.prompt, pair.chosen, pair.rejected)):
-            drawn.left_out["control_tokens"] += 1
+    for pair, margin in _pairs(rule, corpus / ROWS, answers, drawn.left_out):
+        parts = (pair.prompt, pair.chosen, pair.rejected)
+        reason = next((found for part in parts if (found := template.left_out(part)) is not None), None)
+        if reason is None and pair.chosen == pair.rejected:
+            reason = "same_answer"
+        ids = {} if reason is not None else _tokenised(pair, template)
+        if ids and len(ids["prompt_ids"]) + max(len(ids["chosen_ids"]), len(ids["rejected_ids"])) > max_length:
+            reason = "overlong"
+        if reason is not None:
+            drawn.left_out[reason] += 1
             continue
-        if pair.chosen == pair.rejected:
-            drawn.left_out["same_answer"] += 1
-            continue
-        ids = _tokenised(pair, template)
-        if len(ids["prompt_ids"]) + max(len(ids["chosen_ids"]), len(ids["rejected_ids"])) > max_length:
-            drawn.left_out["overlong"] += 1
-            continue
-        about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
+        about = {"source": rule.source, "signal": rule.rule, "margin": margin, "sensitive": source.sensitive}
         yield {"id": content_id(pair), **about, **vars(pair), **ids}
+
+
+def _pairs(
+    rule: PairRule, rows: Path, answers: Answers | None, left_out: dict[str, int]
+) -> Iterator[tuple[Preference, float | None]]:
+    """Every pair of a rule, with the margin by which its answers differ, where the rows say so."""
+    if rule.rule == "ranked":
+        yield from ranked_pairs(rows, rule, left_out)
+        return
+    for row in rows_of(rows):
+        yield _pair(rule, row, answers), None
 
 
 def _pair(rule: PairRule, row: Row, answers: Answers | None) -> Preference:
     if answers is None:
-        return Preference(row["prompt"], row["chosen"], row["rejected"])
-    messages: list[Message] = row["messages"]
+        return Preference(*(plain_messages(row[name]) for name in ("prompt", "chosen", "rejected")))
+    messages = plain_messages(row["messages"])
     refusal = [{"role": "assistant", "content": answers.choose(messages[-2]["content"], row["category"])}]
     own = messages[-1:]
     chosen, rejected = (refusal, own) if rule.rule == "refuse" else (own, refusal)

@@ -3,6 +3,7 @@
 Their fields are the columns of a clean corpus (`corpora.tables`), so that an item's `vars` are a row's content.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -60,3 +61,8 @@ class Ranking:
 
 
 Item = Conversation | Document | Preference | Unpaired | Ranking
+
+
+def plain_messages(messages: Sequence[Mapping[str, str | None]]) -> list[Message]:
+    """Messages read back from a table, without the fields that they do not have."""
+    return [{name: value for name, value in message.items() if value is not None} for message in messages]

@@ -146,13 +146,13 @@ def _long(readline: Callable[[int], bytes], whole: bytes, number: int, offset: i
         whole = readline(LONGEST)
 
 
-def _readline(stream: io.BufferedReader, encoding: str) -> Callable[[int], bytes]:
+def _readline(stream: "io.BufferedReader[Any]", encoding: str) -> Callable[[int], bytes]:
     if encoding == "utf-8":
         return stream.readline
     return lambda limit: _utf16_readline(stream, encoding, limit)
 
 
-def _utf16_readline(stream: io.BufferedReader, encoding: str, limit: int) -> bytes:
+def _utf16_readline(stream: "io.BufferedReader[Any]", encoding: str, limit: int) -> bytes:
     """One line of two-byte units: a line feed is a whole unit, not any byte 0A."""
     feed = "\n".encode(encoding)
     parts, length = [], 0

@@ -9,6 +9,7 @@ import pytest
 
 from corpora.cleaning.clean import clean
 from corpora.raw import CorpusError
+from corpora.reading.items import plain_messages
 from corpora.tables import facts_of
 from tests.corpora.made import source, talk, write_jsonl
 
@@ -57,7 +58,7 @@ def test_a_clean_row_knows_where_it_comes_from(tmp_path: Path) -> None:
     row = pq.read_table(work / "rows.parquet").to_pylist()[1]
     assert row["origin"] == {"file": "a.jsonl", "line": 2}
     assert (row["source"], row["group"], row["category"]) == ("demo", "safety", None)
-    assert row["messages"] == talk("p", "b")["messages"]
+    assert plain_messages(row["messages"]) == talk("p", "b")["messages"]
     assert metrics["format"] == "chatml" and metrics["licence"] == "MIT"
     assert facts_of(work / "rows.parquet")["sensitive"] is True
 

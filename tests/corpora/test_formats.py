@@ -63,7 +63,7 @@ PAIR = Preference(
             Conversation([SYSTEM, *exchange("q", "a").messages]),
         ),
         ({"prompt": "q", "completion": "a"}, "prompt_completion", exchange("q", "a")),
-        ({"question": "q", "answer": "a", "entry": {}}, "question_answer", exchange("q", "a")),
+        ({"question": "q", "answer": "a", "entry": {}}, "prompt_completion", exchange("q", "a")),
         ({"text": "words"}, "text", Document("words")),
         (
             {
@@ -133,7 +133,7 @@ def test_an_alpaca_row_that_does_not_convert(value: dict[str, Any], reason: str)
         (["user", "system", "assistant"], "roles out of order: turn 2"),
         (["user"], "no answer"),
         (["user", "assistant", "user"], "no answer"),
-        (["user", "tool_call"], "unknown role 'tool_call': turn 2"),
+        (["user", "narrator"], "unknown role 'narrator': turn 2"),
         ([], "no turns"),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_row_that_fits_two_formats_is_an_error_that_says_so() -> None:
 
 def test_rows_of_two_formats_are_an_error_that_names_one_of_each() -> None:
     sample = [row({"text": "x"}, 1), row({"prompt": "q", "completion": "a"}, 2)]
-    with pytest.raises(CorpusError, match=r"several formats: prompt_completion \(a\.jsonl:2\), text \(a\.jsonl:1\)"):
+    with pytest.raises(CorpusError, match=r"several formats: 1 prompt_completion \(a\.jsonl:2\), 1 text \(a"):
         choose_format(source("a.jsonl"), None, sample)
 
 
@@ -186,8 +186,9 @@ def test_rows_of_no_format_are_an_error_that_names_their_fields() -> None:
 
 
 def test_judged_answers_are_not_taken_for_examples() -> None:
-    with pytest.raises(CorpusError, match="fit no known format"):
-        choose_format(source("a.jsonl"), None, [row({**talk("q", "bad answer"), "label": False})])
+    for judgement in ({"label": False}, {"rating": 1}):
+        format_, _ = choose_format(source("a.jsonl"), None, [row({"prompt": "q", "completion": "a", **judgement})])
+        assert format_.kind != "conversation"
 
 
 def test_the_evidence_of_a_format_is_kept() -> None:
