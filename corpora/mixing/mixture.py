@@ -71,7 +71,7 @@ def mix(
         indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
         plan = make_plan(mixture, _holdings(mixture, indexes))
         members = members_of(plan, mixture.seed, {index.source: index.units(mixture.unit) for index in indexes})
-        _must_keep_tolerance(mixture, plan, members)
+        _must_be_possible(mixture, plan, members)
         written = _write(mixture, members, indexes, work / ROWS)
         manifest = describe(mixture, plan, members, indexes, written, digest)
         manifest["splits"] = {"salt": splits.salt, **_keep_apart(mixture, splits, indexes, work)}
@@ -144,16 +144,18 @@ def _usable(mixture: Mixture, index: TokenIndex) -> str:
     return f"{index.source} has {len(index.rows)} usable rows" + (f" ({', '.join(said)})" if said else "")
 
 
-def _must_keep_tolerance(mixture: Mixture, plan: Plan, members: list[Member]) -> None:
-    if mixture.tolerance is None:
-        return
+def _must_be_possible(mixture: Mixture, plan: Plan, members: list[Member]) -> None:
+    """Raise CorpusError if no row fits, or if those that do miss the recipe's tolerance."""
+    unit = mixture.unit.replace("_", " ")
     total = sum(member.selection.units for member in members)
+    if not total:
+        raise CorpusError(f"a mixture of {plan.size:,} {unit} is smaller than every row; set size higher")
     for group, share in plan.groups.items():
         own = sum(member.selection.units for member in members if member.group == group)
-        if abs(own / total - share) > mixture.tolerance:
+        if mixture.tolerance is not None and abs(own / total - share) > mixture.tolerance:
             raise CorpusError(
-                f"mixture group '{group}': the rows at hand give it {own / total:.4%} of {total:,} "
-                f"{mixture.unit.replace('_', ' ')}, not {share:.4%} to within tolerance {mixture.tolerance:.4%}; "
+                f"mixture group '{group}': the rows at hand give it {own / total:.4%} of {total:,} {unit}, "
+                f"not {share:.4%} to within tolerance {mixture.tolerance:.4%}; "
                 "set size or tolerance higher, or give the group shorter rows"
             )
 
