@@ -13,7 +13,6 @@ import re
 import tempfile
 import time
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,9 @@ COPIED = 0.1
 _WORDS = 50_000
 _LENGTHS = (60, 180)
 _MOST_CHANGED = 0.15
+_GROUP = 20_000
+"""Documents generated at a time; copies are of documents of the same group."""
+_OF_DATASKETCH = 10_000
 _SAMPLED = 10
 """One family of documents in this many is compared pair by pair."""
 
@@ -50,22 +52,20 @@ class Corpus:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=400_000)
-    parser.add_argument("--datasketch-documents", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=1, help="of our step; datasketch has one process")
     parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--workers", type=int, default=1, help="processes of our step; datasketch has one")
     arguments = parser.parse_args()
-    figures = measure(arguments.documents, arguments.datasketch_documents, arguments.workers, arguments.seed)
-    print(json.dumps(figures))
+    print(json.dumps(figures(arguments.documents, arguments.seed, arguments.workers)))
 
 
-def measure(documents: int, compared: int, workers: int, seed: int) -> dict[str, float]:
+def figures(documents: int, seed: int, workers: int = 1) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         corpus = generate(Path(folder) / "corpus", documents, seed)
         print(f"{documents:,} documents, {corpus.bytes / 1e6:,.0f} MB", flush=True)
         ours(generate(Path(folder) / "small", 1000, seed), Path(folder) / "warm", 1)
         seconds, clusters = ours(corpus, Path(folder) / "work", workers)
         print(f"corpora.duplicates, {workers} process(es): {documents / seconds:,.0f} documents/s", flush=True)
-        theirs = datasketch(corpus, compared)
+        theirs = datasketch(corpus)
         print(f"datasketch, 1 process: {theirs:,.0f} documents/s", flush=True)
         found = recall(corpus, clusters)
         print(f"recall at {SECTION.threshold} and more: {found:.4f}", flush=True)
@@ -83,43 +83,42 @@ def generate(folder: Path, documents: int, seed: int) -> Corpus:
     import pyarrow.parquet as pq
 
     rng = np.random.default_rng(seed)
-    letters = rng.integers(97, 123, (_WORDS, 10)).astype(np.uint8)
-    lengths = rng.integers(2, 11, _WORDS)
+    letters, lengths = rng.integers(97, 123, (_WORDS, 10)).astype(np.uint8), rng.integers(2, 11, _WORDS)
     vocabulary = np.array([row[:length].tobytes().decode() for row, length in zip(letters, lengths, strict=True)])
     frequency = np.cumsum(1 / np.arange(1, _WORDS + 1))
-    draw: Callable[[int], Any] = lambda count: np.searchsorted(frequency, rng.random(count) * frequency[-1])  # noqa: E731
-    families = np.arange(documents)
-    copies = rng.random(documents) < COPIED
-    copies[0] = False
-    folder.mkdir()
-    texts: list[Any] = []
-    size = 0
+    families, size = np.arange(documents), 0
     schema = clean_schema("document").with_metadata({b"temper": json.dumps({"kind": "document"})})
+    folder.mkdir()
     with pq.ParquetWriter(folder / ROWS, schema, compression="zstd") as writer:
-        for number in range(documents):
-            words = draw(int(rng.integers(*_LENGTHS)))
-            if copies[number]:
-                source = int(rng.integers(max(0, number - 20_000), number))
-                families[number] = families[source]
-                words = texts[source - number].copy()
-                changed = rng.random(len(words)) < rng.random() * _MOST_CHANGED
-                words[changed] = draw(int(changed.sum()))
-            texts.append(words)
-            texts = texts[-20_000:]
-            if (len(texts) and (number + 1) % 2000 == 0) or number + 1 == documents:
-                fresh = texts[-(number % 2000 + 1) :]
-                written = [" ".join(vocabulary[words]).capitalize() + "." for words in fresh]
-                size += sum(map(len, written))
-                first = number + 1 - len(fresh)
-                columns = {
-                    "id": [f"{first + place:064x}" for place in range(len(fresh))],
-                    "text": written,
-                    "source": ["generated"] * len(fresh),
-                    "group": ["general"] * len(fresh),
-                    "origin": [{"file": "generated", "line": first + place} for place in range(len(fresh))],
-                }
-                writer.write_table(pa.table(columns, schema=schema))
+        for first in range(0, documents, _GROUP):
+            count = min(_GROUP, documents - first)
+            ends = np.cumsum(rng.integers(*_LENGTHS, count))
+            drawn = np.searchsorted(frequency, rng.random(ends[-1]) * frequency[-1])
+            texts = np.split(drawn, ends[:-1])
+            for place in np.flatnonzero(rng.random(count) < COPIED)[1:]:
+                source = int(rng.integers(place))
+                families[first + place] = families[first + source]
+                texts[place] = _changed(texts[source], drawn, rng)
+            written = [" ".join(vocabulary[words]).capitalize() + "." for words in texts]
+            size += sum(map(len, written))
+            numbers = range(first, first + count)
+            columns = {
+                "id": [f"{number:064x}" for number in numbers],
+                "text": written,
+                "source": ["generated"] * count,
+                "group": ["general"] * count,
+                "origin": [{"file": "generated", "line": number} for number in numbers],
+            }
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=2000)
     return Corpus(folder, families, size)
+
+
+def _changed(words: Any, others: Any, rng: np.random.Generator) -> Any:
+    """The words, up to `_MOST_CHANGED` of them replaced."""
+    copy = words.copy()
+    places = rng.random(len(copy)) < rng.random() * _MOST_CHANGED
+    copy[places] = rng.choice(others, int(places.sum()))
+    return copy
 
 
 def ours(corpus: Corpus, work: Path, workers: int) -> tuple[float, Any]:
@@ -136,28 +135,24 @@ def ours(corpus: Corpus, work: Path, workers: int) -> tuple[float, Any]:
     return seconds, found
 
 
-def datasketch(corpus: Corpus, documents: int) -> float:
-    """Documents a second: read, shingles, signatures, index, clusters."""
+def datasketch(corpus: Corpus) -> float:
+    """Documents a second of the first ones: read, shingles, signatures, index, clusters."""
     import pyarrow.parquet as pq
     from datasketch import MinHash, MinHashLSH
 
-    documents = min(documents, corpus.documents)
     start = time.perf_counter()
-    index = MinHashLSH(threshold=SECTION.threshold, num_perm=SECTION.permutations)
     with pq.ParquetFile(corpus.folder / ROWS) as file:
-        texts = [text for batch in file.iter_batches(2000, columns=["text"]) for text in batch.column(0).to_pylist()]
-        begun = time.perf_counter() - start
-    start = time.perf_counter() - begun * documents / corpus.documents
-    signatures = MinHash.generator(
-        (shingles(text) for text in texts[:documents]), num_perm=SECTION.permutations, seed=SECTION.seed + 1
-    )
-    clusters = list(range(documents))
+        groups = range(min(file.num_row_groups, _OF_DATASKETCH // 2000))
+        texts = file.read_row_groups(list(groups), columns=["text"])["text"].to_pylist()
+    index = MinHashLSH(threshold=SECTION.threshold, num_perm=SECTION.permutations)
+    clusters = list(range(len(texts)))
+    signatures = MinHash.generator(map(shingles, texts), num_perm=SECTION.permutations, seed=SECTION.seed + 1)
     for number, signature in enumerate(signatures):
         for other in index.query(signature):
             one, two = _root(clusters, number), _root(clusters, other)
             clusters[max(one, two)] = min(one, two)
         index.insert(number, signature)
-    return documents / (time.perf_counter() - start)
+    return len(texts) / (time.perf_counter() - start)
 
 
 def _root(clusters: list[int], number: int) -> int:
