@@ -22,7 +22,7 @@ from recipes.cleaning import Phrases
 from recipes.load import RecipeError
 from recipes.schema import Source, identity
 
-_KINDS = {"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file"}
+_KINDS = {"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file", "s3": "s3", "gs": "googlecloud"}
 
 
 def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
