@@ -51,6 +51,7 @@ def make_here(
     inputs: Mapping[str, str],
     ref: str,
     force: bool,
+    informative: tuple[str, ...] = (),
 ) -> Artifact:
     """`store.build` with an MLflow run around the making."""
 
@@ -61,7 +62,15 @@ def make_here(
             run.log(metrics)
             return metrics
 
-    return store.build(request, tracked, config=config, inputs=dict(inputs), ref=ref, force=_forced(context, force))
+    return store.build(
+        request,
+        tracked,
+        config=config,
+        inputs=dict(inputs),
+        ref=ref,
+        force=_forced(context, force),
+        informative=informative,
+    )
 
 
 def make_by_job(

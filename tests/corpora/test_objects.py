@@ -50,9 +50,7 @@ def test_an_object_a_glob_and_a_prefix(bucket: Any, tmp_path: Path) -> None:
     assert list(found["all"]) == ["a.jsonl", "c.txt", "deep/b.jsonl"]
 
 
-def test_the_version_is_known_without_a_download_and_a_changed_object_is_read_anew(
-    bucket: Any, tmp_path: Path
-) -> None:
+def test_the_version_is_known_without_a_download_and_a_changed_object_is_read_anew(bucket: Any, tmp_path: Path) -> None:
     origin = source("s3://texts/changing/*.txt")
     put(bucket, "changing/a.txt", "one")
     before = observe(origin, tmp_path, tmp_path)
