@@ -153,7 +153,8 @@ def _told(rows: Iterator[Row | BadRow], size: int, advance: Any) -> Iterator[Row
         told += step
         advance(step)
         yield row
-    advance(size - told)
+    if told < size:
+        advance(size - told)
 
 
 def containers(files: list[RawFile]) -> dict[str, tuple[int, int]]:
