@@ -26,9 +26,11 @@ from benchmarks import contamination, duplicates, generated
 from benchmarks.steps import SHARES
 from corpora.contamination.items import ITEMS, items_schema
 from corpora.tables import writing
+from corpora.tasks import workers_of
 from recipes.corpora import CorporaExecution
 
 _SAMPLED_EVERY_S = 0.1
+_OF_NEAR_DUPLICATES = ("dedup_docs_per_s", "datasketch_docs_per_s", "dedup_speedup", "dedup_recall")
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small-mb", type=int, default=200)
     parser.add_argument("--large-mb", type=int, default=2000)
-    parser.add_argument("--workers", type=int, default=CorporaExecution().workers)
-    parser.add_argument("--documents", type=int, default=20_000, help="that near duplicates are sought among")
+    parser.add_argument("--workers", type=int, default=workers_of(CorporaExecution()))
+    parser.add_argument("--documents", type=int, default=400_000, help="that near duplicates are sought among")
     parser.add_argument("--words", type=int, default=10_000_000, help="that are held against evaluation items")
     parser.add_argument("--seed", type=int, default=17)
     arguments = parser.parse_args()
     small, large = (
         measure(size, arguments.workers, arguments.seed) for size in (arguments.small_mb, arguments.large_mb)
     )
+    near = duplicates.figures(arguments.documents, arguments.seed)
     result = {
         "mb_per_s": round(large.megabytes / large.total_s, 2),
         "peak_rss_small_mb": round(small.peak_mb),
         "peak_rss_large_mb": round(large.peak_mb),
         "rss_ratio": round(large.peak_mb / small.peak_mb, 3),
-        **duplicates.figures(arguments.documents, arguments.seed),
+        **{name: near[name] for name in _OF_NEAR_DUPLICATES},
         "decontamination_words_per_s": round(contamination.words_per_second(arguments.words, arguments.seed)),
     }
     print(json.dumps(result))

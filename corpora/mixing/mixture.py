@@ -14,17 +14,22 @@ from typing import Any
 
 from corpora.mixing import packing, token_index
 from corpora.mixing import splits as splitting
-from corpora.mixing.documents import DocumentTokenizer
 from corpora.mixing.manifest import describe
 from corpora.mixing.mixture_checks import check_conversations, check_documents
 from corpora.mixing.scheduler import Member, Picks, Schedule
 from corpora.mixing.selection import select
 from corpora.mixing.shares import Plan, make_plan
 from corpora.mixing.splits import Side
-from corpora.mixing.token_index import Corpus, TokenIndex, Tokenisation, build_indexes
+from corpora.mixing.token_index import (
+    Corpus,
+    TokenIndex,
+    Tokenisation,
+    build_indexes,
+    documents_of,
+    template_of,
+)
 from corpora.mixing.writing import Written, write_rows
 from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
 from corpora.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
 from lineage.store import write_json
 from recipes.corpora import CorporaExecution
@@ -79,9 +84,9 @@ def mix(
         shutil.rmtree(scratch)
     write_json(work / MANIFEST, manifest)
     if mixture.kind == "conversations":
-        checks = check_conversations(work / ROWS, ChatTemplate.load(checkpoint), manifest)
+        checks = check_conversations(work / ROWS, template_of(checkpoint), manifest)
     else:
-        tokenizer = DocumentTokenizer.load(checkpoint, mixture.end_of_text)
+        tokenizer = documents_of(checkpoint, mixture.end_of_text)
         checks = check_documents(work / ROWS, tokenizer, [corpus.folder for corpus in corpora], manifest)
     return {**{name: manifest[name] for name in _SUMMARY}, "checks": checks}
 
@@ -114,8 +119,8 @@ def members_of(plan: Plan, seed: int, units: Mapping[str, Any]) -> list[Member]:
 
 def _digest(mixture: Mixture, checkpoint: Path) -> str:
     if mixture.kind == "conversations":
-        return ChatTemplate.load(checkpoint).digest
-    return DocumentTokenizer.load(checkpoint, mixture.end_of_text).digest
+        return template_of(checkpoint).digest
+    return documents_of(checkpoint, mixture.end_of_text).digest
 
 
 def _holdings(mixture: Mixture, indexes: list[TokenIndex]) -> dict[str, dict[str, int]]:

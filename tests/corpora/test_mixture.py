@@ -151,7 +151,7 @@ def test_rows_that_forge_turns_are_left_out(tiny_base: Path, tmp_path: Path) -> 
     folder = cleaned(tmp_path, "chat", rows)
     mixture = recipe(shares={"general": 1.0}, unit="rows", size=5)
     metrics, _ = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
-    assert metrics["sources"]["chat"]["left_out"] == {"near_duplicate": 0, "overlong": 0, "control_tokens": 1}
+    assert +Counter(metrics["sources"]["chat"]["left_out"]) == {"control_tokens": 1}
 
 
 def test_a_group_without_rows_is_an_error_before_anything_is_written(
