@@ -1,7 +1,12 @@
 """Mixtures: token-exact shares of clean corpora, in training order."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import dagster as dg
 
+from assets.data_reports import DATA_REPORT, report_subject, shown_report
 from assets.duplicates import NODE, removed_rows
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
@@ -9,6 +14,7 @@ from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
+from corpora.data_report.page import Made, write_report
 from corpora.mixing import mixture as mixing
 from lineage.store import Artifact, Request, Store
 from recipes.schema import Mixture, identity
@@ -51,26 +57,37 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
             "inputs": inputs,
         }
         overridden = any(artifact.overridden for artifact in (base, distinct, *corpora.values()))
+
+        def made(folder: Path, checks: Mapping[str, Any]) -> Made:
+            return report_subject(pipeline, name, folder, checks, corpora, distinct, base)
+
+        def make(work: Path, _run: object) -> dict[str, Any]:
+            metrics = mixing.mix(
+                mixture,
+                sources,
+                base.path,
+                work,
+                removed=removed,
+                splits=pipeline.recipe.splits,
+                execution=pipeline.recipe.corpora,
+            )
+            write_report(made(work, metrics["checks"]))
+            return metrics
+
         with plain_failures():
             artifact = make_here(
                 context,
                 store,
                 tracker,
                 Request(pipeline.name, f"mixture/{name}", payload, overridden),
-                lambda work, _run: mixing.mix(
-                    mixture,
-                    sources,
-                    base.path,
-                    work,
-                    removed=removed,
-                    splits=pipeline.recipe.splits,
-                    execution=pipeline.recipe.corpora,
-                ),
+                make,
                 config=mixture.model_dump(mode="json"),
                 inputs=inputs,
                 ref=f"mixture/{name}",
                 force=config.force,
+                informative=(DATA_REPORT,),
             )
-        return delivered(checks, artifact, links=links(tracker, artifact))
+        shown = shown_report(made(artifact.path, artifact.metrics["checks"]))
+        return delivered(checks, artifact, metadata=shown, links=links(tracker, artifact))
 
     return mixed

@@ -39,7 +39,11 @@ FIELDS = {
 def rows() -> dict[str, list[object]]:
     chat: list[object] = [talk(f"Question {i} <b>", f"Answer {i} is {'so ' * (i % 30)}long") for i in range(120)]
     chat += [talk(f"Please: {ITEM.upper()}", "Of course."), talk("a", "b"), {"messages": 5}]
-    chat += [talk("Describe it.", NEAR + "one"), talk("Describe it.", NEAR + "two"), talk("Question 1 <b>", "Answer 1 is so long")]
+    chat += [
+        talk("Describe it.", NEAR + "one"),
+        talk("Describe it.", NEAR + "two"),
+        talk("Question 1 <b>", "Answer 1 is so long"),
+    ]
     return {"chat": chat, "secret": [talk(f"{CANARY} {i}", f"No {CANARY}.") for i in range(60)] + [talk(ITEM, CANARY)]}
 
 
@@ -62,7 +66,7 @@ def made(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folders = {name: corpus.folder for name, corpus in corpora.items()}
     distinct = near.find(folders, Duplicates(), folder / "distinct", CorporaExecution(workers=1))
     (folder / "mixture").mkdir()
-    mixture = Mixture(shares={"general": 0.7, "safety": 0.3}, size=600, max_length=90, seed=1)
+    mixture = Mixture(shares={"general": 0.7, "safety": 0.3}, size=1500, max_length=80, seed=1)
     sources = {"chat": ("general", folders["chat"]), "secret": ("safety", folders["secret"])}
     removed = {name: removed_file(folder / "distinct", name) for name in sources}
     metrics = mix(
