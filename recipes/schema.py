@@ -249,7 +249,7 @@ class PairRule(Section):
     def _has_answers(self) -> "PairRule":
         if (self.rule in ("recorded", "ranked")) != (self.answers is None):
             raise ValueError("rules 'refuse' and 'comply' need 'answers'; rules 'recorded' and 'ranked' take none")
-        if self.rule != "ranked" and {"against", "min_gap"} & self.model_fields_set:
+        if self.rule != "ranked" and (self.against, self.min_gap) != ("rest", 0):
             raise ValueError("against and min_gap are for rule 'ranked'")
         return self
 

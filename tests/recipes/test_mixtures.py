@@ -42,6 +42,14 @@ def test_groups_may_stand_in_the_place_of_shares() -> None:
 
 
 @pytest.mark.parametrize(
+    "fields", [{}, DOCUMENTS, {"shares": {}, "groups": ["a"], "temperature": 2, "tolerance": 0.01}]
+)
+def test_a_mixture_written_out_in_full_is_the_same_mixture(fields: dict[str, Any]) -> None:
+    mixture = Mixture.model_validate(GIVEN | fields)
+    assert Mixture.model_validate(mixture.model_dump(mode="json")) == mixture
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"shares": {}, "groups": ["general", "poetry"], "within": {}}, "mixtures.chat.groups.poetry: no source has"),
