@@ -22,9 +22,12 @@ _SHARED_OUT = {
 
 DECLARED: dict[str, dict[str, str]] = {
     "clean": {
-        "rows_conserved": "every row read was kept, quarantined or filtered, or is a repeat or a copy of an evaluation item",
+        "rows_conserved": "every row read was kept, quarantined or filtered, or repeats another or an evaluation item",
         "quarantine_share": "the share of bad rows is within the recipe's bound",
         "contamination": "no copy of an evaluation item is left, unless the recipe allows it with a reason",
+    },
+    "distinct": {
+        "near_duplicate_share": "not so many rows say what another says that they must come from few templates",
     },
     "mixture": {
         **_SHARED_OUT,
@@ -58,7 +61,7 @@ DECLARED: dict[str, dict[str, str]] = {
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 
-_WARNING_ONLY = {"length_bias", "share_bound"}
+_WARNING_ONLY = {"length_bias", "near_duplicate_share", "share_bound"}
 _DOES_NOT_APPLY = {"merged_equals_adapter": "all weights were trained: there is no adapter to merge"}
 
 

@@ -95,7 +95,9 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
                 context,
                 store,
                 tracker,
-                clean_request(pipeline, name, source, inputs),
+                clean_request(
+                    pipeline, name, source, inputs, overridden=any(artifact.overridden for artifact in made.values())
+                ),
                 lambda work, _run: cleaning.clean(
                     name,
                     source,
@@ -122,10 +124,12 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
     return clean
 
 
-def clean_request(pipeline: Pipeline, name: str, source: Source, inputs: dict[str, str]) -> Request:
+def clean_request(
+    pipeline: Pipeline, name: str, source: Source, inputs: dict[str, str], *, overridden: bool = False
+) -> Request:
     config = {"source": name, **identity(source), "contamination": identity(pipeline.recipe.contamination)}
     payload = {"node": "clean", "version": cleaning.VERSION, "config": config, "inputs": inputs}
-    return Request(pipeline.name, f"clean/{name}", payload)
+    return Request(pipeline.name, f"clean/{name}", payload, overridden)
 
 
 def answers_digest(pipeline: Pipeline, answers: str | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ from assets.checkpoints import base_checkpoint, stage_checkpoint
 from assets.contamination import evaluation_items
 from assets.corpora import clean_corpus, raw_sources
 from assets.decisions import decision
+from assets.duplicates import distinct_corpora
 from assets.mixtures import mixture_of
 from assets.pipeline import Pipeline
 from assets.preferences import preferences_of
@@ -20,6 +21,7 @@ def graph(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         raw_sources(pipeline),
         evaluation_items(pipeline),
         *(clean_corpus(pipeline, name, source) for name, source in recipe.sources.items()),
+        distinct_corpora(pipeline),
         base_checkpoint(pipeline),
         *(mixture_of(pipeline, name, mixture) for name, mixture in recipe.mixtures.items()),
         *(preferences_of(pipeline, name, preferences) for name, preferences in recipe.preferences.items()),

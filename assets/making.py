@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import dagster as dg
 
 from assets.tracking import TrackedRun, Tracker
+from corpora.progress import told_to
 from lineage.job import INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import Artifact, Request, Store
 
@@ -50,16 +51,26 @@ def make_here(
     inputs: Mapping[str, str],
     ref: str,
     force: bool,
+    informative: tuple[str, ...] = (),
 ) -> Artifact:
     """`store.build` with an MLflow run around the making."""
 
     def tracked(work: Path) -> dict[str, Any]:
         with tracker.run(context, request, config=config, inputs=inputs) as run:
-            metrics = make(work, run)
+            with told_to(context.log.info):
+                metrics = make(work, run)
             run.log(metrics)
             return metrics
 
-    return store.build(request, tracked, config=config, inputs=dict(inputs), ref=ref, force=_forced(context, force))
+    return store.build(
+        request,
+        tracked,
+        config=config,
+        inputs=dict(inputs),
+        ref=ref,
+        force=_forced(context, force),
+        informative=informative,
+    )
 
 
 def make_by_job(

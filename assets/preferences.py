@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.corpora import answers_digest
+from assets.duplicates import NODE, removed_rows
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -25,7 +26,7 @@ def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> d
         description=f"Chosen and rejected answers from {rules}.",
         kinds={"parquet"},
         code_version=code_version(preferences, pairing.VERSION),
-        ins=pipeline.handles([("base",), *(("clean", source) for source in named)]),
+        ins=pipeline.handles([("base",), (NODE,), *(("clean", source) for source in named)]),
         dagster_type=ARTEFACT,
         checks="preferences",
     )
@@ -35,13 +36,16 @@ def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> d
         store: dg.ResourceParam[Store],
         tracker: dg.ResourceParam[Tracker],
         base: Artifact,
+        distinct: Artifact,
         **clean: Artifact,
     ) -> Delivered:
         corpora = {source: clean[f"clean__{source}"] for source in named}
         sources = {source: pipeline.recipe.sources[source] for source in named}
         folders = {source: artifact.path for source, artifact in corpora.items()}
         with plain_failures():
+            digests, removed = removed_rows(distinct, corpora)
             inputs = {"base": base.digest, **{f"clean/{n}": artifact.digest for n, artifact in corpora.items()}}
+            inputs |= digests
             for rule in preferences.pairs:
                 inputs |= answers_digest(pipeline, rule.answers)
             payload = {
@@ -50,13 +54,15 @@ def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> d
                 "config": identity(preferences),
                 "inputs": inputs,
             }
-            overridden = any(artifact.overridden for artifact in (base, *corpora.values()))
+            overridden = any(artifact.overridden for artifact in (base, distinct, *corpora.values()))
             artifact = make_here(
                 context,
                 store,
                 tracker,
                 Request(pipeline.name, f"preferences/{name}", payload, overridden),
-                lambda work, _run: pairing.build_pairs(preferences, folders, sources, base.path, pipeline.folder, work),
+                lambda work, _run: pairing.build_pairs(
+                    preferences, folders, sources, base.path, pipeline.folder, work, removed=removed
+                ),
                 config=preferences.model_dump(mode="json"),
                 inputs=inputs,
                 ref=f"preferences/{name}",

@@ -1,10 +1,12 @@
 """Text to measure on: Alpaca rows of Zipf-distributed words, with repeats, near-repeats and copies of test items.
 
-Everything follows from the seed. Words are random letters, drawn by Zipf's law with exponent 1; lengths of rows are
-log-normal around 1 KB. One row in fifty is an exact copy of an earlier one, one in fifty a copy with a few words
-changed, one in a thousand asks a question of the evaluation items.
+Everything follows from the seed. Words are made of syllables and drawn by Zipf's law with exponent 1; lengths of
+rows are log-normal around 1 KB. One row in fifty is an exact copy of an earlier one, one in fifty a copy with a few
+words changed, one in a thousand asks a question of the evaluation items.
 """
 
+import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ ITEMS = 2_000
 ITEM_WORDS = 40
 REPEATED, CHANGED, COPIED = 0.02, 0.02, 0.001
 
+_SYLLABLES = [start + vowel for start in "bcdfghlmnprstvw" for vowel in ("a", "e", "i", "o", "u", "ar", "en", "is")]
+_ENDINGS = ("", "", "n", "s", "t", "ing", "er", "ly", "tion")
+
 _CHUNK = 20_000
 _KEPT = 500
 """Rows remembered of each chunk, from which copies are made."""
@@ -24,13 +29,11 @@ _KEPT = 500
 
 def vocabulary(seed: int) -> Any:
     """Distinct made-up words, the most frequent first; short words are the frequent ones, as in any language."""
-    rng = np.random.default_rng(seed)
-    letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
-    weights = 1 / np.arange(1, len(letters) + 1)
+    draw = random.Random(seed)
     found: dict[str, None] = {}
     while len(found) < VOCABULARY:
-        size = 2 + min(8, int(np.log2(len(found) + 1) / 2)) + int(rng.integers(0, 3))
-        found["".join(rng.choice(letters, size, p=weights / weights.sum()))] = None
+        syllables = 1 + min(3, int(math.log10(len(found) + 1)))
+        found["".join(draw.choices(_SYLLABLES, k=draw.randint(1, syllables))) + draw.choice(_ENDINGS)] = None
     return np.array(list(found), object)
 
 
@@ -41,10 +44,10 @@ def items(seed: int) -> list[str]:
     return [" ".join(words[drawn]) for drawn in _ranks(rng, ITEMS * ITEM_WORDS).reshape(ITEMS, ITEM_WORDS)]
 
 
-def texts(rows: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Question and answer of each row."""
-    words, questions = vocabulary(seed), items(seed)
-    rng = np.random.default_rng(seed + 2)
+def texts(rows: int, language: int, seed: int) -> Iterator[tuple[str, str]]:
+    """Question and answer of each row. language: the seed of words and items, which several sources may share."""
+    words, questions = vocabulary(language), items(language)
+    rng = np.random.default_rng((language, seed))
     kept: list[tuple[str, str]] = []
     for begin in range(0, rows, _CHUNK):
         count = min(_CHUNK, rows - begin)
@@ -67,11 +70,11 @@ def texts(rows: int, seed: int) -> Iterator[tuple[str, str]]:
             yield row
 
 
-def write(path: Path, size: int, seed: int) -> int:
+def write(path: Path, size: int, language: int, seed: int) -> int:
     """A jsonl file of about `size` bytes; the number of its rows."""
     rows = 0
     with path.open("w", encoding="ascii") as file:
-        for asked, answered in texts(size, seed):
+        for asked, answered in texts(size, language, seed):
             rows += 1
             file.write(f'{{"instruction": "{asked}", "input": "", "output": "{answered}"}}\n')
             if rows % 1000 == 0 and file.tell() >= size:

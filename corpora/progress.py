@@ -1,19 +1,35 @@
-"""Progress of what takes longer than two seconds, on stderr: a bar on a terminal, else a line now and then."""
+"""Progress of what takes longer than two seconds: a bar on a terminal, else a line now and then on stderr.
+
+Whoever runs a step for someone else says with `told_to` where its lines are to go.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 _PATIENCE_S = 2.0
 _LINE_EVERY_S = 10.0
+
+_told: ContextVar[Callable[[str], None] | None] = ContextVar("told", default=None)
+
+
+@contextmanager
+def told_to(tell: Callable[[str], None]) -> Iterator[None]:
+    """Lines of progress go to `tell` while the block lasts."""
+    token = _told.set(tell)
+    try:
+        yield
+    finally:
+        _told.reset(token)
 
 
 @contextmanager
 def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Give a function that is told how many of `total` units are newly done."""
     with ExitStack() as stack:
-        if sys.stderr.isatty():
+        if _told.get() is None and sys.stderr.isatty():
             yield _bar(stack, label, total)
         else:
             yield _lines(label, total, unit)
@@ -40,6 +56,7 @@ def _bar(stack: ExitStack, label: str, total: int) -> Callable[[int], None]:
 
 
 def _lines(label: str, total: int, unit: str) -> Callable[[int], None]:
+    tell = _told.get() or _print
     began = said = time.monotonic()
     reached = 0
 
@@ -50,6 +67,10 @@ def _lines(label: str, total: int, unit: str) -> Callable[[int], None]:
         if now - began < _PATIENCE_S or (now - said < _LINE_EVERY_S and reached < total):
             return
         said = now
-        print(f"{label}: {reached:,} of {total:,} {unit}", file=sys.stderr, flush=True)
+        tell(f"{label}: {reached:,} of {total:,} {unit}, {(now - began) / reached * (total - reached):,.0f} s left")
 
     return advance
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

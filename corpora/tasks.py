@@ -18,7 +18,7 @@ from typing import Any
 
 from corpora.progress import progress
 from corpora.raw import CorpusError
-from lineage.store import write_json
+from lineage.hashing import canonical_json
 from recipes.corpora import CorporaExecution
 
 _FOLDER = ".tasks"
@@ -42,7 +42,8 @@ class Task:
             outcome = {"result": call(value)}
         except CorpusError as error:
             outcome = {"error": str(error)}
-        write_json(self._done, outcome)
+        with atomically(self._done) as path:
+            path.write_text(canonical_json(outcome), encoding="utf-8")
 
     @property
     def finished(self) -> bool:

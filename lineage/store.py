@@ -200,10 +200,11 @@ class Store:
         inputs: dict[str, str],
         ref: str | None = None,
         force: bool = False,
+        informative: tuple[str, ...] = (),
     ) -> Artifact:
         """The sealed artefact of `request`: found, or made by `make(empty work folder) -> metrics`.
 
-        For nodes that are made in this process; training and evaluation run through a job.
+        For nodes that are made in this process; training and evaluation run through a job. informative: see `seal`.
         """
         if force:
             self.discard(request)
@@ -216,7 +217,7 @@ class Store:
                 except BaseException:
                     shutil.rmtree(work)
                     raise
-                found = self.seal(request, config=config, metrics=metrics, inputs=inputs)
+                found = self.seal(request, config=config, metrics=metrics, inputs=inputs, informative=informative)
         self.point(ref or request.node, found)
         return found
 

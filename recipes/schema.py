@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from recipes.cleaning import Step
 from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
+from recipes.duplicates import Duplicates
 from recipes.section import Name, Section, Sha256, Share
 from recipes.splits import Splits
 
@@ -248,7 +249,7 @@ class PairRule(Section):
     def _has_answers(self) -> "PairRule":
         if (self.rule in ("recorded", "ranked")) != (self.answers is None):
             raise ValueError("rules 'refuse' and 'comply' need 'answers'; rules 'recorded' and 'ranked' take none")
-        if self.rule != "ranked" and {"against", "min_gap"} & self.model_fields_set:
+        if self.rule != "ranked" and (self.against, self.min_gap) != ("rest", 0):
             raise ValueError("against and min_gap are for rule 'ranked'")
         return self
 
@@ -440,6 +441,7 @@ class Recipe(Section):
     model: Model
     sources: dict[Name, Source] = Field(min_length=1)
     contamination: Contamination = Contamination()
+    duplicates: Duplicates = Duplicates()
     splits: Splits = Splits()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
@@ -458,6 +460,12 @@ class Recipe(Section):
             "refusal": ("refusal_rate",),
         }
         return {f"{name}/{m}" for name, task in self.evaluation.tasks.items() for m in metrics[task.kind]}
+
+    def used_sources(self) -> list[str]:
+        """Sources whose rows reach a mixture or preferences, in the order of the recipe."""
+        groups = {group for mixture in self.mixtures.values() for group in mixture.members}
+        paired = {rule.source for preferences in self.preferences.values() for rule in preferences.pairs}
+        return [name for name, source in self.sources.items() if source.group in groups or name in paired]
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> "Recipe":
@@ -491,6 +499,11 @@ class Recipe(Section):
             for name, preferences in self.preferences.items()
             for i, rule in enumerate(preferences.pairs)
             if rule.source not in self.sources
+        ]
+        problems += [
+            f"duplicates.source_order.{i}: '{name}' is not a source"
+            for i, name in enumerate(self.duplicates.source_order)
+            if name not in self.sources
         ]
         return problems
 

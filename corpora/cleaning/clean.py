@@ -33,8 +33,8 @@ from recipes.schema import Source
 
 VERSION = 2
 
-_SAMPLE = 200
-"""Rows read to tell a format."""
+_SAMPLE, _SAMPLE_BYTES = 200, 64 << 20
+"""Rows read to tell a format; fewer if they are long."""
 
 _BLOCK_BYTES = 16 << 20
 _SMALL = 2 * _BLOCK_BYTES
@@ -68,7 +68,7 @@ def clean(
     answers = load_answers(folder / source.answers) if source.answers is not None else None
     files = fetch(source, folder, cache).files
     cut = blocks(files, _BLOCK_BYTES)
-    sample = list(islice(chain.from_iterable(map(read_block, cut)), _SAMPLE))
+    sample = _sample(cut)
     good = [row for row in sample if isinstance(row, Row)]
     if not sample:
         names = ", ".join(file.name for file in files[:5])
@@ -94,6 +94,17 @@ def clean(
         "evidence": evidence,
         "licence": source.licence,
     }
+
+
+def _sample(cut: list[Block]) -> list[Row | BadRow]:
+    found: list[Row | BadRow] = []
+    size = 0
+    for row in islice(chain.from_iterable(map(read_block, cut)), _SAMPLE):
+        found.append(row)
+        size += len(row.raw)
+        if size >= _SAMPLE_BYTES:
+            break
+    return found
 
 
 def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: CorporaExecution) -> Merge:

@@ -22,7 +22,7 @@ def content_id(item: Item) -> str:
     """
     if isinstance(item, Document):
         return text_digest(_fold(item.text))
-    if isinstance(item, Conversation) and not any(len(message) > 2 for message in item.messages):
+    if isinstance(item, Conversation) and not item.tools and not any(map(_calls, item.messages)):
         return text_digest("\x1e".join(f"{m['role']}\x1f{_fold(m['content'])}" for m in item.messages))
     return text_digest(_CANONICAL([_folded(value) for value in vars(item).values()]))
 
@@ -44,11 +44,14 @@ def rewritten(item: Item, change: Callable[[str], str]) -> Item:
     return dataclasses.replace(item, **fields)
 
 
+def _calls(message: Mapping[str, Any]) -> bool:
+    """Whether a message calls a function or brings what one gave."""
+    return message.get("tool_calls") is not None or message.get("name") is not None
+
+
 def _turn(message: Mapping[str, Any]) -> list[Any]:
     turn = [message["role"], _fold(message["content"])]
-    if message.get("tool_calls") is None and message.get("name") is None:
-        return turn
-    return [*turn, message.get("tool_calls"), message.get("name")]
+    return [*turn, message.get("tool_calls"), message.get("name")] if _calls(message) else turn
 
 
 def _fold(text: str) -> str:

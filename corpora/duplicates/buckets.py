@@ -5,9 +5,9 @@ keeps the hashes that may have been met twice, which are few. Memory: 4 to 8 byt
 """
 
 import numpy as np
-from numba import njit, uint64  # noqa: TID253
+from numba import uint64  # noqa: TID253
 
-from corpora.duplicates.kernels import Array
+from corpora.duplicates.compiling import Array, compiled
 
 _SLOTS_PER_ROW = 16
 
@@ -18,7 +18,7 @@ def tables_for(rows: int) -> tuple[Array, Array]:
     return np.zeros(words, np.uint64), np.zeros(words, np.uint64)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def mark(hashes: Array, met: Array, twice: Array) -> None:
     """Note the hashes that are not 0."""
     mask = uint64(len(met) - 1)
@@ -29,7 +29,7 @@ def mark(hashes: Array, met: Array, twice: Array) -> None:
             met[word] |= bit
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def repeated(hashes: Array, twice: Array) -> Array:
     """Where the hashes stand that may have been met twice (int64)."""
     mask = uint64(len(twice) - 1)
@@ -43,7 +43,7 @@ def repeated(hashes: Array, twice: Array) -> Array:
     return found[:made].copy()
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def pairs(hashes: Array, rows: Array, reach: int) -> Array:
     """Pairs of rows with equal hashes (uint64: the earlier row in the upper half), each with `reach` before it.
 

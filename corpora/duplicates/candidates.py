@@ -66,8 +66,6 @@ def find_pairs(task: Bands) -> int:
     """Write the pairs of rows that share one of the bands; how many there are."""
     import numpy as np
 
-    from corpora.duplicates import buckets
-
     copies = np.load(task.scratch / COPIES)
     found = [np.zeros(0, np.uint64)]
     for band in range(task.first, task.last):
@@ -75,12 +73,36 @@ def find_pairs(task: Bands) -> int:
         if len(copies):
             at = np.minimum(np.searchsorted(copies, rows), len(copies) - 1)
             rows, hashes = rows[copies[at] != rows], hashes[copies[at] != rows]
-        order = np.argsort(hashes[:, 0], kind="stable")
-        found.append(np.unique(buckets.pairs(hashes[order, 0], rows[order], _REACH)))
-    together = np.unique(np.concatenate(found))
+        found.append(_pairs(hashes[:, 0], rows))
+    together = distinct(np.concatenate(found))
     with atomically(task.pairs) as path, path.open("wb") as file:
         np.save(file, together)
     return len(together)
+
+
+def _pairs(hashes: "Array", rows: "Array") -> "Array":
+    """Pairs of rows with equal hashes, or nearly so: the place of a row takes the lowest bits of its hash.
+
+    So one sort of numbers puts equal hashes side by side and their rows in order; `np.argsort` takes eight times
+    as long. What meets by chance is verified like all others.
+    """
+    import numpy as np
+
+    from corpora.duplicates import buckets
+
+    bits = np.uint64(len(rows).bit_length())
+    ordered = np.sort((hashes >> bits << bits) | np.arange(len(rows), dtype=np.uint64))
+    places = (ordered & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    found: Array = buckets.pairs(ordered >> bits, rows[places], _REACH)
+    return found
+
+
+def distinct(pairs: "Array") -> "Array":
+    """Pairs in order, each once. `np.unique` takes three times as long."""
+    import numpy as np
+
+    ordered = np.sort(pairs)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def _equal(blocks: "tuple[Block, ...] | list[Block]", name: str, band: int, width: int) -> tuple["Array", "Array"]:

@@ -51,15 +51,17 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of a batch of rows: row r has the texts rows[r] to rows[r + 1] (int64), each of a part, by a role.
+    """The texts of a batch of rows, by part and row after row.
 
-    fixed: 64 bits of what must be equal but is no text (uint64; rows).
+    strings, roles: of all texts. order: numbers of texts (int64), those of one part side by side; part p of row r has
+    order[parts[i]] to order[parts[i + 1]] for i = r × parts + p (int64). fixed: 64 bits of what must be equal but is
+    no text (uint64; rows).
     """
 
     strings: "pa.Array"
     roles: "Array"
-    parts_of: "Array"
-    rows: "Array"
+    order: "Array"
+    parts: "Array"
     fixed: "Array"
 
 
@@ -79,9 +81,8 @@ def texts(kind: str, batch: "pa.RecordBatch") -> Texts:
 
     fixed = np.full(batch.num_rows, _number(kind), np.uint64)
     if kind == "document":
-        everything = np.arange(batch.num_rows + 1)
-        none = np.zeros(batch.num_rows, np.uint32)
-        return Texts(batch.column("text"), none, none.astype(np.uint8), everything, fixed)
+        every = np.arange(batch.num_rows + 1)
+        return Texts(batch.column("text"), np.zeros(batch.num_rows, np.uint32), every[:-1], every, fixed)
     if kind == "conversation":
         columns = [_messages(batch.column("messages"))]
         fixed ^= _constant(batch, "tools")
@@ -92,7 +93,7 @@ def texts(kind: str, batch: "pa.RecordBatch") -> Texts:
         names = [name for name in KINDS[kind].columns if name != "label"]
         columns = [_messages(batch.column(name), part) for part, name in enumerate(names)]
         fixed ^= _constant(batch, "label")
-    return _merged(columns, batch.num_rows, fixed)
+    return _merged(columns, batch.num_rows, KINDS[kind].parts, fixed)
 
 
 def _messages(lists: "pa.ListArray", part: int | None = None) -> _Column:
@@ -146,21 +147,20 @@ def _constant(batch: "pa.RecordBatch", name: str) -> "Array":
     return indices
 
 
-def _merged(columns: list[_Column], rows: int, fixed: "Array") -> Texts:
-    """Columns side by side as texts row after row."""
+def _merged(columns: list[_Column], rows: int, parts: int, fixed: "Array") -> Texts:
     import numpy as np
     import pyarrow as pa
 
-    of_row = np.concatenate([column.of_row for column in columns])
-    strings = pa.concat_arrays([column.strings for column in columns])
-    roles = np.concatenate([column.roles for column in columns])
-    parts_of = np.concatenate([column.parts_of for column in columns])
-    if len(columns) > 1:
-        order = np.argsort(of_row, kind="stable")
-        strings, roles, parts_of = strings.take(pa.array(order)), roles[order], parts_of[order]
-    starts = np.zeros(rows + 1, np.int64)
-    np.cumsum(np.bincount(of_row, minlength=rows), out=starts[1:])
-    return Texts(strings, roles, parts_of, starts, fixed)
+    part = np.concatenate([column.of_row * parts + column.parts_of for column in columns])
+    starts = np.zeros(rows * parts + 1, np.int64)
+    np.cumsum(np.bincount(part, minlength=rows * parts), out=starts[1:])
+    return Texts(
+        strings=pa.concat_arrays([column.strings for column in columns]),
+        roles=np.concatenate([column.roles for column in columns]),
+        order=np.argsort(part, kind="stable"),
+        parts=starts,
+        fixed=fixed,
+    )
 
 
 def _field(structs: "pa.StructArray", name: str) -> "pa.Array | None":

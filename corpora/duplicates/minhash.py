@@ -1,18 +1,22 @@
-"""MinHash signatures and their bands (Broder 1997; Leskovec, Rajaraman and Ullman, chapter 3), and exact Jaccard.
+"""MinHash signatures in bands (Broder 1997; Leskovec, Rajaraman and Ullman, chapter 3), and exact Jaccard similarity.
 
 Imports numba when it is imported. The permutations are x → factor × x + term modulo 2³², which the vector units do
 eight at a time; what they miss of randomness shows in no measured recall, and candidates are verified anyway.
 """
 
 import numpy as np
-from numba import njit, uint32, uint64  # noqa: TID253
+from numba import uint32, uint64  # noqa: TID253
 
-from corpora.duplicates.kernels import Array, joined, mixed
+from corpora.duplicates.compiling import Array, compiled
+from corpora.duplicates.kernels import mixed
 
 _LARGEST = uint32(0xFFFFFFFF)
 _ONE = uint64(1)
 _LANES = 32
 _TARGET = 0.97
+
+HEAD = 5
+"""Numbers before the shingles of a record: two of what near duplicates have in common, and the sizes of three parts."""
 
 
 def bands_of(threshold: float, permutations: int) -> tuple[int, int]:
@@ -29,37 +33,11 @@ def bands_of(threshold: float, permutations: int) -> tuple[int, int]:
 
 def permutations_of(count: int, seed: int) -> tuple[Array, Array]:
     """Factors (odd) and terms, uint32."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    drawn = generator.integers(0, 1 << 32, (2, count), dtype=np.uint32)
+    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, 1 << 32, (2, count), dtype=np.uint32)
     return drawn[0] | np.uint32(1), drawn[1]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def signatures(runs: Array, starts: Array, sizes: Array, factors: Array, terms: Array) -> Array:
-    """MinHash of each part (uint32; parts, permutations), of at least as many permutations as `sizes` says.
-
-    x is the upper half of a shingle's hash. Four shingles at a time keep the vector units busy: 6 ns a shingle for
-    128 permutations instead of 14.
-    """
-    least = np.empty((len(starts) - 1, len(factors)), np.uint32)
-    for part in range(len(starts) - 1):
-        size, end = min(len(factors), (sizes[part] + _LANES - 1) // _LANES * _LANES), starts[part + 1]
-        mins = least[part]
-        mins[:size] = _LARGEST
-        for at in range(starts[part], end, 4):
-            a = uint32(runs[at] >> uint64(32))
-            b = uint32(runs[min(at + 1, end - 1)] >> uint64(32))
-            c = uint32(runs[min(at + 2, end - 1)] >> uint64(32))
-            d = uint32(runs[min(at + 3, end - 1)] >> uint64(32))
-            for j in range(size):
-                factor, term = factors[j], terms[j]
-                one = min(uint32(factor * a + term), uint32(factor * b + term))
-                two = min(uint32(factor * c + term), uint32(factor * d + term))
-                mins[j] = min(mins[j], min(one, two))
-    return least
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def sizes_of(long: Array, common: Array, parts: int, bands: int, rows: int) -> Array:
     """How many permutations each part needs (int64; rows × parts): a band's rows are shared out among long parts."""
     sizes = np.zeros(len(long), np.int64)
@@ -74,67 +52,130 @@ def sizes_of(long: Array, common: Array, parts: int, bands: int, rows: int) -> A
     return sizes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
+def signatures(runs: Array, starts: Array, sizes: Array, factors: Array, terms: Array) -> Array:
+    """MinHash of each part's shingles (uint32; parts, permutations), of at least as many permutations as `sizes` says.
+
+    Four shingles at a time keep the vector units busy: 6 ns a shingle for 128 permutations instead of 14.
+    """
+    least = np.empty((len(starts) - 1, len(factors)), np.uint32)
+    for part in range(len(starts) - 1):
+        size, end = min(len(factors), (sizes[part] + _LANES - 1) // _LANES * _LANES), starts[part + 1]
+        mins = least[part]
+        mins[:size] = _LARGEST
+        for at in range(starts[part], end, 4):
+            a, b = runs[at], runs[min(at + 1, end - 1)]
+            c, d = runs[min(at + 2, end - 1)], runs[min(at + 3, end - 1)]
+            for j in range(size):
+                factor, term = factors[j], terms[j]
+                one = min(uint32(factor * a + term), uint32(factor * b + term))
+                two = min(uint32(factor * c + term), uint32(factor * d + term))
+                mins[j] = min(mins[j], min(one, two))
+    return least
+
+
+@compiled
 def band_hashes(least: Array, sizes: Array, common: Array, parts: int, bands: int) -> Array:
     """Hash of each band of each row (uint64; bands, rows): of what near duplicates have in common, and of its mins.
 
     So a pair whose parts have similarities s₁ … sₙ shares a band with chance s₁^r₁ … sₙ^rₙ: both the prompt and the
     answer must be alike. 0: the row has no near duplicates.
     """
+    spread = np.empty((parts, least.shape[1]), np.uint64)
+    for part in range(parts):
+        for j in range(least.shape[1]):
+            spread[part, j] = mixed(uint64(part * least.shape[1] + j + 1)) | _ONE
     hashes = np.zeros((bands, len(common)), np.uint64)
     for row in range(len(common)):
         if not common[row]:
             continue
         for band in range(bands):
-            one, two = common[row], uint64(band)
-            for part in range(row * parts, (row + 1) * parts):
-                each = sizes[part] // bands
+            sum_ = common[row] + uint64(band)
+            for part in range(parts):
+                each = sizes[row * parts + part] // bands
                 for j in range(band * each, (band + 1) * each):
-                    one, two = joined(one, two, uint64(least[part, j]))
-            hashes[band, row] = max(mixed(one ^ mixed(two)), _ONE)
+                    sum_ += uint64(least[row * parts + part, j]) * spread[part, j]
+            hashes[band, row] = max(mixed(sum_), _ONE)
     return hashes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def sets(runs: Array, starts: Array, long: Array) -> tuple[Array, Array]:
-    """The distinct shingles of each long part in rising order (uint64), and where those of each part begin (int64)."""
-    kept = np.empty(len(runs), np.uint64)
-    begins = np.zeros(len(starts), np.int64)
-    made = 0
-    for part in range(len(starts) - 1):
-        if not long[part]:
-            begins[part + 1] = made
+@compiled
+def records(runs: Array, starts: Array, long: Array, common: Array, parts: int) -> tuple[Array, Array]:
+    """What verification needs of each row that may have near duplicates (uint32), and the length of each (int64)."""
+    made = np.empty(len(runs) + HEAD * len(common), np.uint32)
+    sizes = np.zeros(len(common), np.int64)
+    end = 0
+    for row in range(len(common)):
+        if not common[row]:
             continue
-        ordered = np.sort(runs[starts[part] : starts[part + 1]])
-        for at in range(len(ordered)):
-            if at == 0 or ordered[at] != ordered[at - 1]:
-                kept[made] = ordered[at]
-                made += 1
-        begins[part + 1] = made
-    return kept[:made], begins
+        first = end
+        made[end], made[end + 1] = uint32(common[row]), uint32(common[row] >> uint64(32))
+        made[end + 2 : end + HEAD] = 0
+        end += HEAD
+        for part in range(parts):
+            place = row * parts + part
+            if long[place]:
+                of_part = runs[starts[place] : starts[place + 1]]
+                made[first + 2 + part] = len(of_part)
+                made[end : end + len(of_part)] = of_part
+                end += len(of_part)
+        sizes[row] = end - first
+    return made[:end], sizes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def similarities(kept: Array, begins: Array, common: Array, parts: int, first: Array, second: Array) -> Array:
-    """Of each pair of rows the least Jaccard similarity of their long parts (float64).
+@compiled
+def similarities(made: Array, places: Array, first: Array, second: Array) -> Array:
+    """Of pairs of records the least Jaccard similarity of their parts (float64).
 
-    0 where what near duplicates have in common differs. kept, begins: of `sets`.
+    made: records; record i begins at places[i]. first, second: numbers of records. 0 where what near duplicates have
+    in common differs. 32 bits stand for a shingle: a set of a million is off by less than 0.0003.
     """
+    most = 0
+    for place in places:
+        most = max(most, made[place + 2 : place + HEAD].max())
+    slots = 16
+    while slots < 4 * most:
+        slots *= 2
+    values, owners = np.empty(slots, np.uint32), np.empty(slots, np.uint8)
     found = np.zeros(len(first), np.float64)
     for pair in range(len(first)):
-        one, two = first[pair], second[pair]
-        if common[one] != common[two]:
+        here, there = places[first[pair]], places[second[pair]]
+        if made[here] != made[there] or made[here + 1] != made[there + 1]:
             continue
         found[pair] = 1.0
-        for part in range(parts):
-            here, there = one * parts + part, two * parts + part
-            a, b = begins[here], begins[there]
-            total, same = begins[here + 1] - a + begins[there + 1] - b, 0
-            while a < begins[here + 1] and b < begins[there + 1]:
-                left, right = kept[a], kept[b]
-                same += left == right
-                a += left <= right
-                b += right <= left
-            if total:
-                found[pair] = min(found[pair], same / (total - same))
+        a, b = here + HEAD, there + HEAD
+        for part in range(2, HEAD):
+            after_a, after_b = a + made[here + part], b + made[there + part]
+            if after_a > a:
+                found[pair] = min(found[pair], _jaccard(made[a:after_a], made[b:after_b], values, owners))
+            a, b = after_a, after_b
     return found
+
+
+@compiled
+def _jaccard(one: Array, other: Array, values: Array, owners: Array) -> float:
+    """Of two bags taken as sets. values, owners: a hash table with room for both."""
+    slots = 16
+    while slots < 2 * (len(one) + len(other)):
+        slots *= 2
+    owners[:slots] = 0
+    mask = slots - 1
+    alone = both = 0
+    for value in one:
+        at = value & mask
+        while owners[at] and values[at] != value:
+            at = (at + 1) & mask
+        if not owners[at]:
+            values[at], owners[at] = value, 1
+            alone += 1
+    for value in other:
+        at = value & mask
+        while owners[at] and values[at] != value:
+            at = (at + 1) & mask
+        if not owners[at]:
+            values[at], owners[at] = value, 2
+            alone += 1
+        elif owners[at] == 1:
+            owners[at] = 3
+            both += 1
+    return both / alone

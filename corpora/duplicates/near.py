@@ -2,13 +2,11 @@
 
 Passes over blocks of rows with a barrier behind each: `sketch` (keys and bands), `candidates` (who may be alike),
 `verification` (who is); then clusters, survivors (`clusters`) and files (`outcome`). What of a row is compared is said
-in `compared`. Memory: a block of texts for each worker; 4 to 8 bytes a row in a pass over the bands and 1 byte here;
-about 50 bytes a row with candidates in a verifying worker, about 100 here a row in a cluster. Disk, while it runs:
-8 bytes a band and 24 more for each row, and 8 bytes for each shingle of a row with candidates.
+in `compared`. Memory: a block of texts for each worker, 8 bytes for each row, and about 100 for each row in a cluster.
+Disk, while it runs: about as much as the texts (8 bytes a band and 52 more for each row, and 4 for each word).
 """
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 VERSION = 1
 
 _SCRATCH = "scratch"
-_AT_A_TIME = 1 << 20
 
 
 def find(sources: dict[str, Path], section: Duplicates, work: Path, execution: CorporaExecution) -> dict[str, Any]:
@@ -63,23 +60,7 @@ def _near_duplicates(
     passes = candidates.bands_tasks(cut, bands, scratch)
     if not sum(run_tasks("duplicates_candidates", candidates.find_pairs, passes, execution, scratch)):
         return np.zeros(0, np.uint64), 0
-    pairs = [task.pairs for task in passes]
-    _mark_candidates(pairs, sum(block.rows for block in cut), scratch)
-    run_tasks("duplicates_shingles", verification.keep_shingles, cut, execution, scratch)
-    verifying = verification.verify_tasks(cut, pairs, scratch)
+    pairs = tuple(task.pairs for task in passes)
+    verifying = [verification.Verifying(block, pairs, tuple(cut)) for block in cut]
     compared = run_tasks("duplicates_verify", verification.verify, verifying, execution, scratch)
-    return np.concatenate([np.load(task.edges) for task in verifying]), sum(compared)
-
-
-def _mark_candidates(pairs: Sequence[Path], rows: int, scratch: Path) -> None:
-    import numpy as np
-
-    found = np.zeros(rows, bool)
-    for path in pairs:
-        of_path = np.load(path, mmap_mode="r")
-        for at in range(0, len(of_path), _AT_A_TIME):
-            some = np.asarray(of_path[at : at + _AT_A_TIME])
-            found[some >> np.uint64(32)] = True
-            found[some & np.uint64(0xFFFFFFFF)] = True
-    with atomically(scratch / verification.CANDIDATES) as path, path.open("wb") as file:
-        np.save(file, found)
+    return np.concatenate([np.load(block.file(verification.EDGES)) for block in cut]), sum(compared)

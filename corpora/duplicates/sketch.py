@@ -1,10 +1,11 @@
-"""First pass: of every row its keys and the hashes of its bands, a block of rows at a time.
+"""First pass: of every row its keys, the hashes of its bands, and its shingles, a block of rows at a time.
 
-What stays of a block is one file of 8 bytes a band and 32 bytes more for each row; its texts are read again only if
-a row has candidates (`verification`).
+The texts are read once. What a block leaves on disk is 8 bytes a band and 52 more for each row, and 4 for each word;
+the passes after this one read of it what they need.
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_BATCH_ROWS = 4096
-_BATCH_BYTES = 4 << 20
+_READ_ROWS = 2000
+_READ_BYTES = 4 << 20
+_BATCH_ROWS = 500
+"""Rows worked on at a time: their words fit into a cache."""
 _BLOCK_ROWS = 1 << 15
 _BLOCK_BYTES = 32 << 20
 
@@ -100,57 +103,62 @@ def blocks(corpora: Iterable[tuple[str, Path]], section: Duplicates, scratch: Pa
 
 
 def sketch(block: Block) -> int:
-    """Write the block's `bands` (uint64; bands, rows), `whole` (uint64; rows, 2) and `words` (int64); its rows."""
+    """Write the block's files; how many rows there are.
+
+    - bands (uint64; bands, rows): their hashes, 0 in rows that have no near duplicates;
+    - whole (uint64; rows, 2): what equal rows have in common;
+    - words (int64; rows);
+    - records (uint32) and their lengths (int64; rows): what `verification` needs.
+    """
     import numpy as np
 
     from corpora.duplicates import minhash
 
     bands, band_rows = minhash.bands_of(block.section.threshold, block.section.permutations)
     permutations = minhash.permutations_of(block.section.permutations, block.section.seed)
-    hashes, whole, words = [], [], []
-    for _, batch in shingled(block):
-        sizes = minhash.sizes_of(batch.long, batch.common, batch.parts, bands, band_rows)
-        least = minhash.signatures(batch.runs, batch.starts, sizes, *permutations)
-        hashes.append(minhash.band_hashes(least, sizes, batch.common, batch.parts, bands))
-        whole.append(batch.whole)
-        words.append(batch.words)
-    for name, array in (
-        ("bands", np.concatenate(hashes, axis=1)),
-        ("whole", np.concatenate(whole)),
-        ("words", np.concatenate(words)),
-    ):
+    hashes: list[Array] = []
+    arrays: dict[str, list[Array]] = {"whole": [], "words": [], "lengths": []}
+    with atomically(block.file("records")) as path, path.open("wb") as file:
+        for batch in _batches(block):
+            sizes = minhash.sizes_of(batch.long, batch.common, batch.parts, bands, band_rows)
+            least = minhash.signatures(batch.runs, batch.starts, sizes, *permutations)
+            hashes.append(minhash.band_hashes(least, sizes, batch.common, batch.parts, bands))
+            records, lengths = minhash.records(batch.runs, batch.starts, batch.long, batch.common, batch.parts)
+            records.tofile(file)
+            arrays["whole"].append(batch.whole)
+            arrays["words"].append(batch.words)
+            arrays["lengths"].append(lengths)
+    for name, array in ("bands", np.concatenate(hashes, axis=1)), *((n, np.concatenate(a)) for n, a in arrays.items()):
         with atomically(block.file(name)) as path:
             array.tofile(path)
     return block.rows
 
 
-def shingled(block: Block, wanted: "Array | None" = None) -> Iterator[tuple["Array", Shingled]]:
-    """Batches of the block's rows, or of those that are true in `wanted` (bool; its rows), with their numbers."""
-    import numpy as np
-    import pyarrow as pa
-
+def _batches(block: Block) -> Iterator[Shingled]:
     for span in block.spans:
-        number = span.first
-        for batch in _batches(span):
-            numbers = np.arange(number, number + batch.num_rows)
-            number += batch.num_rows
-            if wanted is not None:
-                chosen = wanted[numbers - block.first]
-                if not chosen.any():
-                    continue
-                batch, numbers = batch.filter(pa.array(chosen)), numbers[chosen]
-            yield numbers, _shingled(span.kind, batch, block.section)
+        for read in _ahead(_read(span)):
+            for first in range(0, read.num_rows, _BATCH_ROWS):
+                yield _shingled(span.kind, read.slice(first, _BATCH_ROWS), block.section)
 
 
-def _batches(span: Span) -> "Iterator[pa.RecordBatch]":
+def _read(span: Span) -> "Iterator[pa.RecordBatch]":
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(span.path) as file:
         groups = [file.metadata.row_group(group) for group in span.groups]
         row_bytes = sum(group.total_byte_size for group in groups) / sum(group.num_rows for group in groups)
-        rows = int(min(_BATCH_ROWS, max(1, _BATCH_BYTES // row_bytes)))
+        rows = int(min(_READ_ROWS, max(1, _READ_BYTES // row_bytes)))
         columns = [name for name in KINDS[span.kind].columns if name in file.schema_arrow.names]
         yield from file.iter_batches(rows, row_groups=list(span.groups), columns=columns, use_threads=False)
+
+
+def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    """The same, read and unpacked in a thread while the one before is worked on: a fifth of the time."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _shingled(kind: str, batch: "pa.RecordBatch", section: Duplicates) -> Shingled:
@@ -162,15 +170,13 @@ def _shingled(kind: str, batch: "pa.RecordBatch", section: Duplicates) -> Shingl
     data, offsets = _buffers(compared.strings)
     if (hard := kernels.hard(data, offsets, table)).any():
         data, offsets = _buffers(_folded(compared.strings, hard))
-    found, begins, keys, numbers = kernels.words(
-        data, offsets, compared.roles, compared.parts_of, compared.rows, rules.parts, table
-    )
+    folded = kernels.fold(data, offsets, compared.order, table)
+    found, begins, keys, numbers = kernels.words(*folded, compared.roles[compared.order], compared.parts)
     runs, starts = kernels.shingles(found, begins, section.shingle)
     whole, common, long = kernels.row_keys(
         keys, numbers, starts, compared.fixed, rules.parts, section.min_shingles, rules.answer, rules.numbers
     )
-    words = np.diff(begins[:: rules.parts])
-    return Shingled(rules.parts, runs, starts, long, common, whole, words)
+    return Shingled(rules.parts, runs, starts, long, common, whole, np.diff(begins[:: rules.parts]))
 
 
 def _folded(strings: "pa.Array", hard: "Array") -> "pa.Array":

@@ -1,7 +1,7 @@
-"""Third pass: the exact Jaccard similarity of candidates, from their texts.
+"""Third pass: the exact Jaccard similarity of candidates, from their shingles.
 
-Rows with candidates are read and shingled again; their shingles lie in a file for each block, 8 bytes a shingle, and
-pairs are compared some thousand at a time, so that memory grows with neither rows nor pairs.
+The shingles lie on disk (`sketch`); those of candidates are read as they are needed and compared some thousand pairs
+at a time, so that memory grows with neither texts nor pairs: 8 bytes a row, to find them, and what is compared.
 """
 
 import os
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpora.duplicates.sketch import Block, shingled
+from corpora.duplicates.candidates import distinct
+from corpora.duplicates.clusters import forest
+from corpora.duplicates.sketch import Block
 from corpora.tasks import atomically
 
 if TYPE_CHECKING:
@@ -18,129 +20,117 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-CANDIDATES = "candidates.npy"
-"""Whether each row has candidates (bool)."""
+EDGES, NEAR, ALIKE = "edges.npy", "near.npy", "alike.npy"
+"""Of a block: pairs that hold near duplicates together, all of them (uint64: two rows), and how alike these are."""
 
 _PAIRS = 1 << 12
-_MOST_PARTS = 3
+_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Verifying:
-    """Pairs whose earlier row is one of [first, last): those of the files `pairs`, in all blocks' shingles."""
+    """Candidates, of the files `pairs`, whose earlier row is in `block`; the other may be in any of `blocks`."""
 
-    number: int
-    first: int
-    last: int
+    block: Block
     pairs: tuple[Path, ...]
     blocks: tuple[Block, ...]
-    scratch: Path
-
-    @property
-    def edges(self) -> Path:
-        """Where pairs go that are near duplicates (uint64)."""
-        return self.scratch / f"{self.number:06d}.edges.npy"
-
-
-def keep_shingles(block: Block) -> int:
-    """Write the shingle sets of the block's rows with candidates; how many rows there are.
-
-    The index has a line a row (uint64): row, what near duplicates have in common, and where the sets of its parts
-    begin and end in the file of shingles (the parts that it does not have are empty).
-    """
-    import numpy as np
-
-    from corpora.duplicates import minhash
-
-    wanted = np.load(block.scratch / CANDIDATES, mmap_mode="r")[block.first : block.first + block.rows]
-    index = [np.zeros((0, _MOST_PARTS + 3), np.uint64)]
-    written = 0
-    with atomically(block.file("shingles")) as path, path.open("wb") as file:
-        if wanted.any():
-            for numbers, batch in shingled(block, np.asarray(wanted)):
-                kept, begins = minhash.sets(batch.runs, batch.starts, batch.long)
-                kept.tofile(file)
-                ends = np.full((len(numbers), _MOST_PARTS + 1), written + len(kept), np.uint64)
-                places = np.arange(len(numbers))[:, None] * batch.parts + np.arange(batch.parts + 1)
-                ends[:, : batch.parts + 1] = begins[places] + written
-                ends[:, batch.parts + 1 :] = ends[:, [batch.parts]]
-                index.append(np.column_stack([numbers.astype(np.uint64), batch.common, ends]))
-                written += len(kept)
-    with atomically(block.file("index.npy")) as path, path.open("wb") as file:
-        np.save(file, np.concatenate(index))
-    return sum(map(len, index))
 
 
 def verify(task: Verifying) -> int:
-    """Write the pairs that are near duplicates, but for those that follow from others; how many pairs were compared."""
+    """Write which pairs are near duplicates; how many were compared."""
     import numpy as np
 
-    from corpora.duplicates.clusters import forest
-
-    low, high = (np.uint64(row << 32) for row in (task.first, task.last))
+    first = task.block.first
+    low, high = np.uint64(first << 32), np.uint64((first + task.block.rows) << 32)
     slices = [np.zeros(0, np.uint64)]
     for path in task.pairs:
         pairs = np.load(path, mmap_mode="r")
         slices.append(np.asarray(pairs[np.searchsorted(pairs, low) : np.searchsorted(pairs, high)]))
-    pairs = np.unique(np.concatenate(slices))
-    threshold = task.blocks[0].section.threshold
-    near = pairs[similarities(pairs, task.blocks) >= threshold]
-    with atomically(task.edges) as path, path.open("wb") as file:
-        np.save(file, forest(near))
+    pairs = distinct(np.concatenate(slices))
+    alike = _similarities(pairs, task.blocks)
+    near = alike >= task.block.section.threshold
+    for name, array in ((EDGES, forest(pairs[near])), (NEAR, pairs[near]), (ALIKE, alike[near])):
+        with atomically(task.block.file(name)) as path, path.open("wb") as file:
+            np.save(file, array)
     return len(pairs)
 
 
 def similarities(pairs: "Array", blocks: Sequence[Block]) -> "Array":
-    """Of each pair (uint64: two rows) how alike they are (float64). Both rows' shingles must have been kept."""
+    """How alike two rows are (float64) of each pair (uint64: two rows), as verified, or else compared now.
+
+    Both rows must be candidates, and all blocks verified.
+    """
     import numpy as np
 
-    with _Kept(blocks) as kept:
-        found = [kept.compared(pairs[at : at + _PAIRS]) for at in range(0, len(pairs), _PAIRS)]
-    return np.concatenate([np.zeros(0), *found])
+    found = np.full(len(pairs), np.nan)
+    for block in blocks:
+        near, alike = np.load(block.file(NEAR)), np.load(block.file(ALIKE))
+        if len(near):
+            at = np.minimum(np.searchsorted(near, pairs), len(near) - 1)
+            known = near[at] == pairs
+            found[known] = alike[at[known]]
+    unknown = np.isnan(found)
+    found[unknown] = _similarities(pairs[unknown], blocks)
+    return found
 
 
-class _Kept:
-    """The files of shingles, open."""
+def _similarities(pairs: "Array", blocks: Sequence[Block]) -> "Array":
+    import numpy as np
+
+    if not len(pairs):
+        return np.zeros(0)
+    with _Records(blocks) as records:
+        return np.concatenate([records.compared(some) for some in records.batches(pairs)])
+
+
+class _Records:
+    """The files of records, open."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         import numpy as np
 
-        self._files = [block.file("shingles").open("rb") for block in blocks]
-        indexes = [np.load(block.file("index.npy")) for block in blocks]
-        self._index = np.concatenate(indexes)
-        self._file_of = np.repeat(np.arange(len(blocks)), [len(index) for index in indexes])
+        self._files = [block.file("records").open("rb") for block in blocks]
+        self._first = np.array([block.first for block in blocks])
+        self._offsets = np.zeros(sum(block.rows for block in blocks) + 1, np.int64)
+        for block in blocks:
+            lengths = np.fromfile(block.file("lengths"), np.int64)
+            np.cumsum(lengths, out=self._offsets[block.first + 1 : block.first + block.rows + 1])
+            self._offsets[block.first + 1 : block.first + block.rows + 1] += self._offsets[block.first]
+        self._begins = self._offsets[self._first]
 
-    def __enter__(self) -> "_Kept":
+    def __enter__(self) -> "_Records":
         return self
 
     def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
 
+    def batches(self, pairs: "Array") -> "list[Array]":
+        """Pairs in runs of at most some thousand, and of about 16 MB of records."""
+        import numpy as np
+
+        one, other = (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        sizes = self._offsets[one + 1] - self._offsets[one] + self._offsets[other + 1] - self._offsets[other]
+        cost = np.cumsum(np.maximum(4 * sizes, _BYTES // _PAIRS)) // _BYTES
+        return np.split(pairs, np.flatnonzero(np.diff(cost)) + 1)
+
     def compared(self, pairs: "Array") -> "Array":
         import numpy as np
 
         from corpora.duplicates import minhash
 
-        both = np.stack([pairs >> np.uint64(32), pairs & np.uint64(0xFFFFFFFF)])
+        both = np.stack([pairs >> np.uint64(32), pairs & np.uint64(0xFFFFFFFF)]).astype(np.int64)
         rows, where = np.unique(both, return_inverse=True)
-        places = np.searchsorted(self._index[:, 0], rows)
-        lines = self._index[places]
-        ends = lines[:, 2:].astype(np.int64)
-        sizes = ends[:, -1] - ends[:, 0]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        values = np.empty(starts[-1], np.uint64)
-        memory = memoryview(values).cast("B")
-        for place, offset, start, size in zip(places, ends[:, 0], starts, sizes, strict=False):
-            piece = memory[8 * start : 8 * (start + size)]
-            os.preadv(self._files[self._file_of[place]].fileno(), [piece], int(8 * offset))
-        begins = np.append((ends[:, :-1] - ends[:, :1] + starts[:-1, None]).ravel(), starts[-1])
+        sizes = self._offsets[rows + 1] - self._offsets[rows]
+        places = np.concatenate([[0], np.cumsum(sizes)])
+        values = np.empty(places[-1], np.uint32)
+        memory = memoryview(values.view(np.uint8).data)
+        file = np.searchsorted(self._first, rows, side="right") - 1
+        offsets = 4 * (self._offsets[rows] - self._begins[file])
+        for number, offset, begin, end in zip(
+            file.tolist(), offsets.tolist(), (4 * places[:-1]).tolist(), (4 * places[1:]).tolist(), strict=True
+        ):
+            os.preadv(self._files[number].fileno(), [memory[begin:end]], offset)
         first, second = where.reshape(2, -1)
-        return minhash.similarities(values, begins, lines[:, 1], _MOST_PARTS, first, second)
-
-
-def verify_tasks(blocks: list[Block], pairs: Sequence[Path], scratch: Path) -> list[Verifying]:
-    return [
-        Verifying(block.number, block.first, block.first + block.rows, tuple(pairs), tuple(blocks), scratch)
-        for block in blocks
-    ]
+        found: Array = minhash.similarities(values, places[:-1], first, second)
+        return found

@@ -18,25 +18,37 @@ def bounds_of(plan: Plan, members: list[Member]) -> tuple[dict[str, Bound], dict
     """Units that each group, and each source in the whole mixture, can be off its share at any prefix.
 
     From the weights that are scheduled and the largest row of each source, as `scheduler` proves it; and the units
-    by which a whole selection misses its quota, which the weights differ by from the planned shares.
+    by which the selected rows miss the planned shares, which the weights differ by.
     """
-    total = sum(member.selection.units for member in members)
     held = {member.source: member.selection.units for member in members}
     largest = {member.source: int(member.units.max()) for member in members}
     inside = {group: [m.source for m in members if m.group == group] for group in plan.groups}
     by_group = {group: sum(held[source] for source in sources) for group, sources in inside.items()}
+    total = sum(by_group.values())
     outer = bounds(
         {group: units / total for group, units in by_group.items()},
-        {group: max(largest[source] for source in sources) for group, sources in inside.items()},
+        {group: max((largest[source] for source in sources), default=0) for group, sources in inside.items()},
     )
     inner = {}
     for group, sources in inside.items():
-        weights = {source: held[source] / by_group[group] for source in sources}
+        weights = {source: held[source] / max(1, by_group[group]) for source in sources}
         for source, bound in bounds(weights, {source: largest[source] for source in sources}).items():
             planned = total * plan.groups[group] * plan.within[group][source]
             inner[source] = _wider(nested(outer[group], bound, weights[source]), abs(planned - held[source]))
     outer = {g: _wider(bound, abs(total * plan.groups[g] - by_group[g])) for g, bound in outer.items()}
     return outer, inner
+
+
+def end_bound(plan: Plan, members: list[Member]) -> float:
+    """Units that a group can be off its share in the whole mixture.
+
+    A source misses its quota by no more than half its largest row (the rows of a pass up to its quota, or one more,
+    are among the sets that `selection` chooses from), and the quotas are whole: two units more.
+    """
+    missed = {member.source: int(member.units.max()) / 2 + 2 for member in members}
+    total = sum(missed.values()) + 1
+    own = {group: sum(missed[m.source] for m in members if m.group == group) for group in plan.groups}
+    return max(own[group] + share * total + 1 for group, share in plan.groups.items())
 
 
 def _wider(bound: Bound, units: float) -> Bound:
@@ -75,7 +87,7 @@ def describe(
             "sources": {source: bound._asdict() for source, bound in inner.items()},
         },
         "bound": worst / total,
-        "tolerance": mixture.tolerance if mixture.tolerance is not None else worst / total,
+        "tolerance": mixture.tolerance if mixture.tolerance is not None else end_bound(plan, members) / total,
         "within_tolerance_from": math.ceil(worst / mixture.tolerance) if mixture.tolerance is not None else total,
         "max_length": mixture.max_length,
         "sequence_length": mixture.sequence_length,

@@ -14,17 +14,22 @@ from typing import Any
 
 from corpora.mixing import packing, token_index
 from corpora.mixing import splits as splitting
-from corpora.mixing.documents import DocumentTokenizer
 from corpora.mixing.manifest import describe
 from corpora.mixing.mixture_checks import check_conversations, check_documents
 from corpora.mixing.scheduler import Member, Picks, Schedule
 from corpora.mixing.selection import select
 from corpora.mixing.shares import Plan, make_plan
 from corpora.mixing.splits import Side
-from corpora.mixing.token_index import Corpus, TokenIndex, Tokenisation, build_indexes
+from corpora.mixing.token_index import (
+    Corpus,
+    TokenIndex,
+    Tokenisation,
+    build_indexes,
+    documents_of,
+    template_of,
+)
 from corpora.mixing.writing import Written, write_rows
 from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
 from corpora.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
 from lineage.store import write_json
 from recipes.corpora import CorporaExecution
@@ -65,13 +70,13 @@ def mix(
     ]
     digest = _digest(mixture, checkpoint)
     scratch = work / _SCRATCH
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)  # of a killed attempt, whose finished blocks are not tokenised again
     try:
         tokenisation = Tokenisation(mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text)
         indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
         plan = make_plan(mixture, _holdings(mixture, indexes))
         members = members_of(plan, mixture.seed, {index.source: index.units(mixture.unit) for index in indexes})
-        _must_keep_tolerance(mixture, plan, members)
+        _must_be_possible(mixture, plan, members)
         written = _write(mixture, members, indexes, work / ROWS)
         manifest = describe(mixture, plan, members, indexes, written, digest)
         manifest["splits"] = {"salt": splits.salt, **_keep_apart(mixture, splits, indexes, work)}
@@ -79,9 +84,9 @@ def mix(
         shutil.rmtree(scratch)
     write_json(work / MANIFEST, manifest)
     if mixture.kind == "conversations":
-        checks = check_conversations(work / ROWS, ChatTemplate.load(checkpoint), manifest)
+        checks = check_conversations(work / ROWS, template_of(checkpoint), manifest)
     else:
-        tokenizer = DocumentTokenizer.load(checkpoint, mixture.end_of_text)
+        tokenizer = documents_of(checkpoint, mixture.end_of_text)
         checks = check_documents(work / ROWS, tokenizer, [corpus.folder for corpus in corpora], manifest)
     return {**{name: manifest[name] for name in _SUMMARY}, "checks": checks}
 
@@ -114,8 +119,8 @@ def members_of(plan: Plan, seed: int, units: Mapping[str, Any]) -> list[Member]:
 
 def _digest(mixture: Mixture, checkpoint: Path) -> str:
     if mixture.kind == "conversations":
-        return ChatTemplate.load(checkpoint).digest
-    return DocumentTokenizer.load(checkpoint, mixture.end_of_text).digest
+        return template_of(checkpoint).digest
+    return documents_of(checkpoint, mixture.end_of_text).digest
 
 
 def _holdings(mixture: Mixture, indexes: list[TokenIndex]) -> dict[str, dict[str, int]]:
@@ -144,16 +149,18 @@ def _usable(mixture: Mixture, index: TokenIndex) -> str:
     return f"{index.source} has {len(index.rows)} usable rows" + (f" ({', '.join(said)})" if said else "")
 
 
-def _must_keep_tolerance(mixture: Mixture, plan: Plan, members: list[Member]) -> None:
-    if mixture.tolerance is None:
-        return
+def _must_be_possible(mixture: Mixture, plan: Plan, members: list[Member]) -> None:
+    """Raise CorpusError if no row fits, or if those that do miss the recipe's tolerance."""
+    unit = mixture.unit.replace("_", " ")
     total = sum(member.selection.units for member in members)
+    if not total:
+        raise CorpusError(f"a mixture of {plan.size:,} {unit} is smaller than every row; set size higher")
     for group, share in plan.groups.items():
         own = sum(member.selection.units for member in members if member.group == group)
-        if abs(own / total - share) > mixture.tolerance:
+        if mixture.tolerance is not None and abs(own / total - share) > mixture.tolerance:
             raise CorpusError(
-                f"mixture group '{group}': the rows at hand give it {own / total:.4%} of {total:,} "
-                f"{mixture.unit.replace('_', ' ')}, not {share:.4%} to within tolerance {mixture.tolerance:.4%}; "
+                f"mixture group '{group}': the rows at hand give it {own / total:.4%} of {total:,} {unit}, "
+                f"not {share:.4%} to within tolerance {mixture.tolerance:.4%}; "
                 "set size or tolerance higher, or give the group shorter rows"
             )
 

@@ -55,8 +55,8 @@ def _shares(manifest: dict[str, Any]) -> Check:
         "blocking": True,
         "value": errors[worst],
         "description": (
-            f"largest error of a group's share ({worst}), as a fraction, of which {manifest['tolerance']:.4g} is "
-            f"allowed; the scheduler's bound at this size is {manifest['bound']:.4g}"
+            f"largest error of a group's share ({worst}) in the whole, as a fraction: {manifest['tolerance']:.4g} is "
+            f"allowed; of prefixes the scheduler's bound, on the way to this size, is {manifest['bound']:.4g}"
         ),
     }
 

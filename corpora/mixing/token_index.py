@@ -7,7 +7,7 @@ fixed number of its row groups, in any number of processes; what they write (`ro
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,8 +28,11 @@ VERSION = 1
 
 _GROUPS_A_BLOCK = 4
 """Row groups (of 2,000 rows) that one task tokenises: some seconds of work."""
+_SMALL = 16_000
+"""Rows that are tokenised in this process: others need seconds until they have loaded a tokenizer."""
 _BATCH = 256
-"""Rows tokenised in one call: what the tokenizer says of each token takes a hundred bytes while it lasts."""
+_CHARACTERS = 1 << 20
+"""Rows and characters tokenised in one call: what the tokenizer says of a token takes a hundred bytes meanwhile."""
 
 _KINDS = {"conversation": "conversations", "document": "documents"}
 
@@ -99,17 +102,21 @@ def build_indexes(
     import pyarrow.parquet as pq
 
     facts = {corpus.source: facts_of(corpus.folder / ROWS) for corpus in corpora}
-    blocks = []
+    blocks, rows = [], 0
     for corpus in corpora:
         kind = facts[corpus.source]["kind"]
         if _KINDS.get(kind) != tokenisation.kind:
             raise CorpusError(
                 f"source '{corpus.source}' holds {kind} rows; this mixture takes {tokenisation.kind} (its `kind`)"
             )
-        groups = range(pq.read_metadata(corpus.folder / ROWS).num_row_groups)
+        held = pq.read_metadata(corpus.folder / ROWS)
+        rows += held.num_rows
+        groups = range(held.num_row_groups)
         for start in range(0, len(groups) or 1, _GROUPS_A_BLOCK):
             path = scratch / f"{corpus.source}-{start:06d}"
             blocks.append(_Block(corpus, tokenisation, tuple(groups[start : start + _GROUPS_A_BLOCK]), path))
+    if rows <= _SMALL and execution.runner == "local":
+        execution = CorporaExecution(workers=1)
     left_out = run_tasks("tokenise", tokenise, blocks, execution, scratch)
     return [_index(corpus, facts[corpus.source]["sensitive"], blocks, left_out) for corpus in corpora]
 
@@ -132,10 +139,25 @@ def tokenise(block: _Block) -> dict[str, int]:
         columns = ["id", of_kind, *(name for name in index_schema().names if name not in ("id", of_kind))]
         present = [name for name in columns if name in file.schema_arrow.names]
         for batch in file.iter_batches(_BATCH, row_groups=list(block.groups), columns=present):
-            rows = _distinct(batch.to_pylist(), block, left_out)
-            for row, stored in _encoded(rows, block.tokenisation, left_out):
-                parts[side_of(row, block.tokenisation.splits)].add(stored)
+            for rows in _portions(_distinct(batch.to_pylist(), block, left_out)):
+                for row, stored in _encoded(rows, block.tokenisation, left_out):
+                    parts[side_of(row, block.tokenisation.splits)].add(stored)
     return dict(left_out)
+
+
+def _portions(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The rows in runs of at most a million characters, a longer row by itself."""
+    held: list[dict[str, Any]] = []
+    characters = 0
+    for row in rows:
+        own = len(row["text"]) if "text" in row else sum(len(message["content"]) for message in row["messages"])
+        if held and characters + own > _CHARACTERS:
+            yield held
+            held, characters = [], 0
+        held.append(row)
+        characters += own
+    if held:
+        yield held
 
 
 def _distinct(rows: list[dict[str, Any]], block: _Block, left_out: Counter[str]) -> list[dict[str, Any]]:
@@ -156,10 +178,10 @@ def _encoded(
 ) -> list[tuple[dict[str, Any], StoredRow]]:
     """The rows that can be used, with their tokens."""
     if tokenisation.kind == "documents":
-        ends = _documents(tokenisation.checkpoint, tokenisation.end_of_text)
+        ends = documents_of(tokenisation.checkpoint, tokenisation.end_of_text)
         found = ends.encode_all([row["text"] for row in rows])
         return [(row, StoredRow(ids, (), {"id": row["id"]})) for row, ids in zip(rows, found, strict=True)]
-    template = _template(tokenisation.checkpoint)
+    template = template_of(tokenisation.checkpoint)
     reasons = [template.left_out(row["messages"], row.get("tools")) for row in rows]
     left_out.update(reason for reason in reasons if reason is not None)
     plain = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
@@ -174,12 +196,13 @@ def _encoded(
 
 
 @lru_cache(maxsize=1)
-def _template(checkpoint: Path) -> ChatTemplate:
+def template_of(checkpoint: Path) -> ChatTemplate:
+    """`ChatTemplate.load`, once for a checkpoint: it takes as long as tokenising a thousand rows."""
     return ChatTemplate.load(checkpoint)
 
 
 @lru_cache(maxsize=1)
-def _documents(checkpoint: Path, end_of_text: str | None) -> DocumentTokenizer:
+def documents_of(checkpoint: Path, end_of_text: str | None) -> DocumentTokenizer:
     return DocumentTokenizer.load(checkpoint, end_of_text)
 
 

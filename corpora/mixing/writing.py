@@ -1,13 +1,14 @@
 """Rows of a mixture, from their stores into parquet: conversations one a row, documents packed into sequences.
 
-Works on a row group at a time and holds no more than that. Which rows come in which order is decided elsewhere.
+Works on a portion of the rows at a time, at most 2,000 of them or four million tokens, and holds no more than that.
+Which rows come in which order is decided elsewhere.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corpora.mixing.packing import Document, Packer, packed_schema
 from corpora.mixing.row_store import Batch
@@ -18,16 +19,16 @@ from corpora.progress import progress
 from corpora.shards import sharding
 from corpora.tables import index_schema, mixture_schema
 
-_GROUP_ROWS = 2000
-_GROUP_TOKENS = 1 << 20
-"""Of packed sequences, in one row group."""
+_ROWS = 2000
+_TOKENS = 1 << 22
+"""Of one portion, and of one row group of packed sequences."""
 
 _OF_TOKENS = ("input_ids", "supervised", "n_tokens", "n_supervised")
 
 
 @dataclass
 class Written:
-    """What was written, by source, and how many rows the table has."""
+    """What was written: rows of the table; rows (conversations or documents) and tokens given by each source."""
 
     rows: int = 0
     given: Counter[str] = field(default_factory=Counter)
@@ -40,8 +41,20 @@ class Written:
         self.supervised[source] += int(batch.counted.sum())
 
     def units(self, unit: str) -> dict[str, int]:
-        """Units by source: supervised tokens, tokens, or rows (conversations or documents)."""
+        """Units by source: supervised tokens, tokens or rows."""
         return dict({"supervised_tokens": self.supervised, "tokens": self.tokens, "rows": self.given}[unit])
+
+
+class _Part(NamedTuple):
+    """The rows of one source in a portion: their places in it, their passes, the rows."""
+
+    source: TokenIndex
+    places: Any
+    epochs: Any
+    batch: Batch
+
+
+_Portion = list[_Part]
 
 
 def write_rows(
@@ -53,83 +66,92 @@ def write_rows(
     sequence, None for one conversation a row.
     """
     written = Written()
-    label = f"write {path.name}"
-    tables = _conversations if length is None else _sequences
-    schema = mixture_schema() if length is None else packed_schema()
-    with sharding(path, schema) as shards, progress(label, total, "rows") as advance:
-
-        def read() -> Iterator[tuple[Picks, list[tuple[Any, Batch]]]]:
-            for picks in blocks:
-                for start in range(0, len(picks.row), _GROUP_ROWS):
-                    part = Picks(*(column[start : start + _GROUP_ROWS] for column in picks))
-                    yield part, _read(part, indexes, side, written)
-                    advance(len(part.row))
-
-        for table in tables(read(), indexes, length or 0):
+    with (
+        sharding(path, mixture_schema() if length is None else packed_schema()) as shards,
+        progress(f"write {path.stem}", total, "rows") as advance,
+    ):
+        read = _portions(blocks, indexes, side, written, advance)
+        for table in map(_conversations, read) if length is None else _sequences(read, length):
             shards.write(table)
             written.rows += table.num_rows
     return written
 
 
-def _read(picks: Picks, indexes: Sequence[TokenIndex], side: Side, written: Written) -> list[tuple[Any, Batch]]:
-    """For each source that was picked: the places of its rows among the picks, and the rows."""
+def _portions(
+    blocks: Iterator[Picks],
+    indexes: Sequence[TokenIndex],
+    side: Side,
+    written: Written,
+    advance: Callable[[int], None],
+) -> Iterator[_Portion]:
+    """Read what was picked, in portions, and count it."""
     import numpy as np
 
-    found = []
-    for number, index in enumerate(indexes):
-        where = np.flatnonzero(picks.member == number)
-        if where.size:
-            batch = index.sides[side].read(picks.row[where])
-            written.count(index.source, batch)
-            found.append((where, batch))
-    return found
+    for picks in blocks:
+        lengths = np.empty(len(picks.row), np.int64)
+        for number, index in enumerate(indexes):
+            where = picks.member == number
+            lengths[where] = index.sides[side].tokens[picks.row[where]]
+        for start, stop in _cuts(lengths):
+            portion = []
+            for number, index in enumerate(indexes):
+                places = np.flatnonzero(picks.member[start:stop] == number)
+                if places.size:
+                    batch = index.sides[side].read(picks.row[start:stop][places])
+                    portion.append(_Part(index, places, picks.epoch[start:stop][places], batch))
+                    written.count(index.source, batch)
+            yield portion
+            advance(stop - start)
 
 
-def _conversations(
-    read: Iterator[tuple[Picks, list[tuple[Any, Batch]]]], indexes: Sequence[TokenIndex], _length: int
-) -> Iterator[Any]:
+def _cuts(lengths: Any) -> Iterator[tuple[int, int]]:
+    """Where portions of rows of these lengths (tokens) begin and end; a longer row is one by itself."""
+    import numpy as np
+
+    upto = np.cumsum(lengths)
+    start = 0
+    while start < len(lengths):
+        before = int(upto[start - 1]) if start else 0
+        fitting = int(np.searchsorted(upto, before + _TOKENS, side="right"))
+        stop = min(start + _ROWS, max(start + 1, fitting))
+        yield start, stop
+        start = stop
+
+
+def _conversations(portion: _Portion) -> Any:
+    """The rows as a table, in the order of the picks."""
     import numpy as np
     import pyarrow as pa
 
     schema, rest = mixture_schema(), pa.schema([f for f in index_schema() if f.name not in _OF_TOKENS])
-    for picks, batches in read:
-        parts = []
-        for where, batch in batches:
-            index = indexes[picks.member[where[0]]]
-            offsets = pa.array(np.concatenate([[0], np.cumsum(batch.lengths)]), pa.int32())
-            part = pa.Table.from_pylist(batch.rest, schema=rest)
-            columns = {
-                "input_ids": pa.ListArray.from_arrays(offsets, pa.array(batch.ids)),
-                "supervised": pa.ListArray.from_arrays(offsets, pa.array(batch.supervised)),
-                "n_tokens": pa.array(batch.lengths),
-                "n_supervised": pa.array(batch.counted),
-                "epoch": pa.array(picks.epoch[where]),
-                **{
-                    name: pa.array([value] * len(where))
-                    for name, value in (
-                        ("source", index.source),
-                        ("group", index.group),
-                        ("sensitive", index.sensitive),
-                    )
-                },
-            }
-            for name, column in columns.items():
-                part = part.append_column(name, column)
-            parts.append(part.select(schema.names).cast(schema))
-        order = np.argsort(np.concatenate([where for where, _ in batches]))
-        yield pa.concat_tables(parts).take(pa.array(order)).combine_chunks()
+    parts = []
+    for source, _, epochs, batch in portion:
+        offsets = pa.array(np.concatenate([[0], np.cumsum(batch.lengths)]), pa.int32())
+        read = pa.Table.from_pylist(batch.rest, schema=rest)
+        columns = {
+            **{name: read.column(name) for name in rest.names},
+            "input_ids": pa.ListArray.from_arrays(offsets, pa.array(batch.ids)),
+            "supervised": pa.ListArray.from_arrays(offsets, pa.array(batch.supervised)),
+            "n_tokens": pa.array(batch.lengths),
+            "n_supervised": pa.array(batch.counted),
+            "source": pa.repeat(source.source, len(epochs)),
+            "group": pa.repeat(source.group, len(epochs)),
+            "epoch": pa.array(epochs),
+            "sensitive": pa.repeat(source.sensitive, len(epochs)),
+        }
+        parts.append(pa.table({name: columns[name] for name in schema.names}, schema=schema))
+    order = np.argsort(np.concatenate([part.places for part in portion]))
+    return pa.concat_tables(parts).take(pa.array(order)).combine_chunks()
 
 
-def _sequences(
-    read: Iterator[tuple[Picks, list[tuple[Any, Batch]]]], indexes: Sequence[TokenIndex], length: int
-) -> Iterator[Any]:
+def _sequences(portions: Iterator[_Portion], length: int) -> Iterator[Any]:
+    """The documents of all portions, packed, in tables of one row group."""
     import pyarrow as pa
 
     packer, waiting = Packer(length), []
-    group_rows = max(1, min(_GROUP_ROWS, _GROUP_TOKENS // length))
-    for picks, batches in read:
-        ids, lengths, documents = _in_order(picks, batches, indexes)
-        for sequence in packer.add(ids, lengths, documents):
+    group_rows = max(1, min(_ROWS, _TOKENS // length))
+    for portion in portions:
+        for sequence in packer.add(*_in_order(portion)):
             waiting.append(sequence)
             if len(waiting) == group_rows:
                 yield pa.Table.from_pylist(waiting, schema=packed_schema())
@@ -138,19 +160,16 @@ def _sequences(
         yield pa.Table.from_pylist(last, schema=packed_schema())
 
 
-def _in_order(
-    picks: Picks, batches: list[tuple[Any, Batch]], indexes: Sequence[TokenIndex]
-) -> tuple[Any, Any, list[Document]]:
-    """Ids, lengths and names of the picked documents in the order of the picks."""
+def _in_order(portion: _Portion) -> tuple[Any, Any, list[Document]]:
+    """Ids, lengths and names of the documents in the order of the picks."""
     import numpy as np
 
-    ids: list[Any] = [None] * len(picks.row)
-    documents: list[Any] = [None] * len(picks.row)
-    for where, batch in batches:
-        index = indexes[picks.member[where[0]]]
+    rows = sum(len(part.places) for part in portion)
+    ids: list[Any] = [None] * rows
+    documents: list[Any] = [None] * rows
+    for source, places, epochs, batch in portion:
         each = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
-        for place, own, rest in zip(where, each, batch.rest, strict=True):
+        for place, epoch, own, rest in zip(places, epochs, each, batch.rest, strict=True):
             ids[place] = own
-            epoch = int(picks.epoch[place])
-            documents[place] = Document(rest["id"], index.source, index.group, epoch, index.sensitive)
+            documents[place] = Document(rest["id"], source.source, source.group, int(epoch), source.sensitive)
     return np.concatenate(ids), np.array([len(own) for own in ids]), documents

@@ -7,26 +7,27 @@ voted answers are made by `ranked`. The checks are in `pair_checks`; how a train
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corpora.cleaning.content import content_id
+from corpora.pairs.kept import KeptRows
 from corpora.pairs.pair_checks import check_pairs
 from corpora.pairs.ranked import ranked_pairs
 from corpora.raw import CorpusError
 from corpora.reading.answers import Answers, load_answers
 from corpora.reading.items import Preference, plain_messages
 from corpora.rendering import ChatTemplate
-from corpora.tables import PAIRS, ROWS, facts_of, pairs_schema, rows_of, writing
+from corpora.tables import PAIRS, pairs_schema, writing
 from lineage.hashing import text_digest
 from recipes.schema import PairRule, Preferences, Source
 
 VERSION = 1
 
 _KIND = {"recorded": "preference", "refuse": "conversation", "comply": "conversation", "ranked": "ranking"}
-_REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap")
+_REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap", "near_duplicate")
 Row = dict[str, Any]
 
 
@@ -46,15 +47,19 @@ def build_pairs(
     checkpoint: Path,
     folder: Path,
     work: Path,
+    *,
+    removed: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Write pairs.parquet, in an order drawn by the seed, into `work` and return the metrics.
 
     clean: clean folder by source. checkpoint: whose tokenizer and template are used. folder: of the recipe, for
-    its files of answers. Raises CorpusError if a source has the wrong kind of rows, or a rule gives no pair.
+    its files of answers. removed: by source, a table of the ids of rows to leave out. Raises CorpusError if a source
+    has the wrong kind of rows, or a rule gives no pair.
     """
     template = ChatTemplate.load(checkpoint)
+    kept = {name: KeptRows(path, (removed or {}).get(name)) for name, path in clean.items()}
     drawn = [
-        _draw(number, rule, preferences, clean[rule.source], sources[rule.source], template, folder)
+        _draw(number, rule, preferences, kept[rule.source], sources[rule.source], template, folder)
         for number, rule in enumerate(preferences.pairs)
     ]
     pairs = [pair for of_rule in drawn for pair in of_rule.pairs]
@@ -83,19 +88,18 @@ def _draw(
     number: int,
     rule: PairRule,
     preferences: Preferences,
-    corpus: Path,
+    corpus: KeptRows,
     source: Source,
     template: ChatTemplate,
     folder: Path,
 ) -> _Drawn:
     """The rule's pairs that fit `max_length`; with a limit, that many of them by the seed."""
-    found = facts_of(corpus / ROWS)["kind"]
-    if found != _KIND[rule.rule]:
-        raise CorpusError(
-            f"preferences: rule '{rule.rule}' needs {_KIND[rule.rule]} rows, source '{rule.source}' has {found} rows"
-        )
+    if corpus.kind != _KIND[rule.rule]:
+        needed = f"needs {_KIND[rule.rule]} rows, source '{rule.source}' has {corpus.kind} rows"
+        raise CorpusError(f"preferences: rule '{rule.rule}' {needed}")
     answers = None if rule.answers is None else load_answers(folder / rule.answers)
     drawn = _Drawn()
+    drawn.left_out["near_duplicate"] = corpus.duplicates
     usable = list(_usable(rule, preferences.max_length, corpus, source, template, answers, drawn))
     drawn.available = len(usable)
     if not usable:
@@ -113,13 +117,13 @@ def _draw(
 def _usable(
     rule: PairRule,
     max_length: int,
-    corpus: Path,
+    corpus: KeptRows,
     source: Source,
     template: ChatTemplate,
     answers: Answers | None,
     drawn: _Drawn,
 ) -> Iterator[Row]:
-    for pair, margin in _pairs(rule, corpus / ROWS, answers, drawn.left_out):
+    for pair, margin in _pairs(rule, corpus, answers, drawn.left_out):
         parts = (pair.prompt, pair.chosen, pair.rejected)
         reason = next((found for part in parts if (found := template.left_out(part)) is not None), None)
         if reason is None and pair.chosen == pair.rejected:
@@ -135,13 +139,13 @@ def _usable(
 
 
 def _pairs(
-    rule: PairRule, rows: Path, answers: Answers | None, left_out: dict[str, int]
+    rule: PairRule, rows: KeptRows, answers: Answers | None, left_out: dict[str, int]
 ) -> Iterator[tuple[Preference, float | None]]:
     """Every pair of a rule, with the margin by which its answers differ, where the rows say so."""
     if rule.rule == "ranked":
         yield from ranked_pairs(rows, rule, left_out)
         return
-    for row in rows_of(rows):
+    for row in rows:
         yield _pair(rule, row, answers), None
 
 

@@ -9,16 +9,15 @@ import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from corpora.pairs.kept import KeptRows
 from corpora.reading.items import Answer, Message, Preference, plain_messages
-from corpora.tables import rows_of
 from lineage.hashing import fingerprint
 from recipes.schema import PairRule
 
 
-def ranked_pairs(rows: Path, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float]]:
+def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float]]:
     """Each pair with the difference of its scores. Those that differ less than the rule asks are counted."""
     for prompt, answers in _by_prompt(rows):
         for better, worse in _held(_merged(answers), rule.against):
@@ -36,7 +35,7 @@ def _held(answers: list[Answer], against: str) -> Iterator[tuple[Answer, Answer]
     return ((answers[0], other) for other in others)
 
 
-def _by_prompt(rows: Path) -> Iterator[tuple[list[Message], list[Answer]]]:
+def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], list[Answer]]]:
     """Prompts with their answers: of one row, or of all rows with one answer each."""
     expected = Counter(_key(row) for row in _read(rows) if len(row["answers"]) == 1)
     waiting: dict[str, list[Answer]] = {}
@@ -50,8 +49,8 @@ def _by_prompt(rows: Path) -> Iterator[tuple[list[Message], list[Answer]]]:
             yield row["prompt"], waiting.pop(key)
 
 
-def _read(rows: Path) -> Iterator[dict[str, Any]]:
-    for row in rows_of(rows, ["prompt", "answers"]):
+def _read(rows: KeptRows) -> Iterator[dict[str, Any]]:
+    for row in rows:
         answers = [Answer(messages=plain_messages(a["messages"]), score=a["score"]) for a in row["answers"]]
         yield {"prompt": plain_messages(row["prompt"]), "answers": answers}
 

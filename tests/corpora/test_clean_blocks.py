@@ -19,6 +19,7 @@ from tests.corpora.made import source, talk
 
 _ROOT = Path(__file__).parents[2]
 _TABLES = ("rows.parquet", "quarantine.parquet", "filtered.parquet", "evidence.parquet")
+ONE = CorporaExecution(workers=1)
 _FIELDS = {"max_quarantined": 0.5, "steps": [{"kind": "length", "unit": "words", "min": 4}]}
 
 
@@ -34,11 +35,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(folder: Path, name: str, workers: int = 1, **fields: Any) -> dict[str, Any]:
+def run(folder: Path, name: str, execution: CorporaExecution = ONE, **fields: Any) -> dict[str, Any]:
     work = folder / name
     work.mkdir(exist_ok=True)
     asked = source("a.jsonl", **_FIELDS, **fields)
-    return cleaning.clean("demo", asked, folder, folder / "cache", work, execution=CorporaExecution(workers=workers))
+    return cleaning.clean("demo", asked, folder, folder / "cache", work, execution=execution)
 
 
 def written(folder: Path, name: str) -> list[bytes]:
@@ -46,10 +47,11 @@ def written(folder: Path, name: str) -> list[bytes]:
     return [(folder / name / table).read_bytes() for table in _TABLES]
 
 
-def test_one_worker_and_three_write_the_same_bytes(folder: Path) -> None:
-    one, three = run(folder, "one"), run(folder, "three", workers=3)
-    assert one == three
-    assert written(folder, "one") == written(folder, "three")
+@pytest.mark.parametrize("other", [CorporaExecution(workers=3), CorporaExecution(runner="datatrove", workers=2)])
+def test_the_bytes_are_those_of_one_worker(folder: Path, other: CorporaExecution) -> None:
+    one = run(folder, "one")
+    assert run(folder, "other", other) == one
+    assert written(folder, "other") == written(folder, "one")
     lines = (folder / "a.jsonl").read_text().splitlines()
     assert one["quarantined"] == lines.count("{broken") == 19
     assert one["filtered"] == sum("short" in line for line in lines) == 17
@@ -58,7 +60,7 @@ def test_one_worker_and_three_write_the_same_bytes(folder: Path) -> None:
 
 
 def test_the_first_of_repeats_is_kept_over_blocks(folder: Path) -> None:
-    run(folder, "work", workers=2)
+    run(folder, "work")
     rows = pq.read_table(folder / "work" / "rows.parquet").to_pylist()
     assert [row["origin"]["line"] for row in rows] == sorted(row["origin"]["line"] for row in rows)
     assert len({row["id"] for row in rows}) == len(rows)
@@ -67,7 +69,7 @@ def test_the_first_of_repeats_is_kept_over_blocks(folder: Path) -> None:
 @pytest.mark.parametrize("limit", [1, 50, 333, 1199])
 def test_a_limit_takes_the_first_rows_wherever_blocks_end(folder: Path, limit: int) -> None:
     lines = (folder / "a.jsonl").read_text().splitlines(keepends=True)
-    all_of = run(folder, "work", workers=2 if limit == 333 else 1, limit=limit)
+    all_of = run(folder, "work", limit=limit)
     (folder / "a.jsonl").write_text("".join(lines[:limit]))
     first = run(folder, "first")
     assert written(folder, "work") == written(folder, "first")

@@ -30,7 +30,15 @@ MAKERS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "preference": lambda asked, answered: {"prompt": asked, "chosen": answered, "rejected": f"not {answered}"},
     "prompt_completion": lambda asked, answered: {"prompt": asked, "completion": answered},
     "text": lambda asked, answered: {"text": f"{asked} {answered}"},
-    "question_answer": lambda asked, answered: {"question": asked, "answer": answered},
+    "unpaired": lambda asked, answered: {"prompt": asked, "completion": answered, "label": True},
+    "ranked": lambda asked, answered: {"prompt": asked, "answers": [answered, f"not {answered}"]},
+    "rated": lambda asked, answered: {"prompt": asked, "response": answered, "rating": 4},
+    "votes": lambda asked, answered: {
+        "prompt": asked,
+        "response_a": answered,
+        "response_b": f"not {answered}",
+        "winner": "a",
+    },
 }
 """A row of each format."""
 

@@ -53,8 +53,8 @@ def test_recorded_pairs_are_tokenised_by_the_template(corpora: Path, tiny_base: 
     metrics, rows = run(corpora, tiny_base, tmp_path / "work", RECORDED)
     template = ChatTemplate.load(tiny_base)
     assert len(rows) == metrics["pairs"] == 30
-    found = {reason: count for reason, count in metrics["rules"][0]["left_out"].items() if count}
-    assert found == {"overlong": 1, "control_tokens": 1}
+    left_out = {reason: count for reason, count in metrics["rules"][0]["left_out"].items() if count}
+    assert left_out == {"overlong": 1, "control_tokens": 1}
     for row in rows:
         assert row["prompt_ids"] == template.prompt_ids(row["prompt"])
         for name in ("chosen", "rejected"):

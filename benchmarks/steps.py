@@ -1,0 +1,77 @@
+"""The corpus steps over generated sources, in a process of their own so that their memory can be watched.
+
+`python -m benchmarks.steps FOLDER WORKERS` cleans each source in the folder, finds near duplicates over all of them
+and mixes what is left. It prints the name of each step as it begins; its last line is a JSON object of seconds by
+step and of counts.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from corpora.cleaning.clean import clean
+from corpora.contamination.items import ITEMS
+from corpora.duplicates.near import find
+from corpora.mixing.mixture import mix
+from recipes.corpora import CorporaExecution
+from recipes.duplicates import Duplicates
+from recipes.schema import Mixture, Source
+from tests.tiny import tokenizer_folder
+
+SHARES = {"general": 0.6, "domain": 0.4}
+"""Of the raw bytes and of the mixture's tokens, by source; each is a group of its own."""
+
+
+def main() -> None:
+    folder, execution = Path(sys.argv[1]), CorporaExecution(workers=int(sys.argv[2]))
+    seconds: dict[str, float] = {}
+    with _step("clean", seconds):
+        counts = {name: _clean(folder, name, execution) for name in SHARES}
+    with _step("duplicates", seconds):
+        removed = _distinct(folder, execution)
+    with _step("mixture", seconds):
+        mixed = _mix(folder, execution)
+    print(json.dumps({"seconds": seconds, "clean": counts, "removed": removed, "mixed": mixed}))
+
+
+@contextmanager
+def _step(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    print(name, flush=True)
+    began = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - began
+
+
+def _clean(folder: Path, name: str, execution: CorporaExecution) -> dict[str, int]:
+    work = folder / "clean" / name
+    work.mkdir(parents=True)
+    source = Source(uri=f"{name}.jsonl", group=name, licence="generated")
+    metrics = clean(name, source, folder, folder / "cache", work, items=folder / ITEMS, execution=execution)
+    return {count: metrics[count] for count in ("read", "kept", "duplicate", "contaminated")}
+
+
+def _distinct(folder: Path, execution: CorporaExecution) -> int:
+    """Rows found to say what another says."""
+    work = folder / "distinct"
+    work.mkdir()
+    metrics = find({name: folder / "clean" / name for name in SHARES}, Duplicates(), work, execution)
+    return int(metrics["removed"])
+
+
+def _mix(folder: Path, execution: CorporaExecution) -> int:
+    """Rows of a mixture of about a third of the tokens."""
+    raw = sum((folder / f"{name}.jsonl").stat().st_size for name in SHARES)
+    mixture = Mixture(unit="tokens", shares=SHARES, size=raw // 8, max_length=8192, seed=17)
+    work = folder / "mixture"
+    work.mkdir()
+    sources = {name: (name, folder / "clean" / name) for name in SHARES}
+    removed = {name: folder / "distinct" / "removed" / f"{name}.parquet" for name in SHARES}
+    metrics = mix(mixture, sources, tokenizer_folder(), work, removed=removed, execution=execution)
+    return int(metrics["rows"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Rows of a mixture for people to read, with the tokens that the loss counts marked. None of a sensitive source.
+
+Rows to show are shared out among the sources and spread over the rows of each; they are always the same ones of the
+same mixture.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from corpora.tables import batches_of
+
+SHOWN = 20
+_SPREAD = 2000
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Neighbouring tokens as text. control: tokens of the template, not of the words."""
+
+    text: str
+    supervised: bool
+    control: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row as the model sees it."""
+
+    source: str
+    tokens: int
+    supervised: int
+    pieces: Sequence[Piece]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows to show, and a larger lot evenly spread over the mixture, whose words tell the languages."""
+
+    shown: Sequence[Row]
+    spread: Sequence[Row]
+
+
+def draw(rows: Path, total: int, of_source: Mapping[str, int]) -> Drawn:
+    """One pass over a mixture of `total` rows, with only what it draws in memory.
+
+    of_source: rows of each source that may be shown; packed sequences count as one source, "".
+    """
+    places = _places(of_source)
+    every = max(1, total // _SPREAD)
+    seen: Counter[str] = Counter()
+    shown: list[Row] = []
+    spread: list[Row] = []
+    number = 0
+    for batch in batches_of(rows):
+        named = batch.column("source").to_pylist() if "source" in batch.schema.names else [""] * batch.num_rows
+        for at, (source, sensitive) in enumerate(zip(named, batch.column("sensitive").to_pylist(), strict=True)):
+            show = not sensitive and seen[source] in places.get(source, ())
+            seen[source] += 1
+            if show or number % every == 0:
+                row = batch.slice(at, 1).to_pylist()[0]
+                shown += [row] if show else []
+                spread += [row] if number % every == 0 else []
+            number += 1
+    return Drawn(shown, spread)
+
+
+def rendered(row: Row, tokenizer: Any) -> Sample:
+    """A row of conversation or a packed sequence, of which the loss counts every token."""
+    ids = row["input_ids"]
+    supervised = row.get("supervised") or [True] * len(ids)
+    control = set(tokenizer.all_special_ids)
+    marked = [(token, bool(counts), token in control) for token, counts in zip(ids, supervised, strict=True)]
+    pieces = [
+        Piece(tokenizer.decode([token for token, _, _ in run], clean_up_tokenization_spaces=False), *kind)
+        for kind, run in groupby(marked, key=lambda token: token[1:])
+    ]
+    source = row["source"] if "source" in row else ", ".join(dict.fromkeys(d["source"] for d in row["documents"]))
+    return Sample(source, len(ids), sum(map(bool, supervised)), pieces)
+
+
+def words_of(row: Row, tokenizer: Any) -> str:
+    """The words of a row, of all roles."""
+    if "messages" in row:
+        return "\n".join(message["content"] or "" for message in row["messages"])
+    return str(tokenizer.decode(row["input_ids"], skip_special_tokens=True))
+
+
+def _places(of_source: Mapping[str, int]) -> dict[str, frozenset[int]]:
+    """Which rows of each source to show: the first turn to each source, then the next, while there are rows."""
+    shares: Counter[str] = Counter()
+    while shares.total() < min(SHOWN, sum(of_source.values())):
+        for source in sorted(of_source):
+            if shares[source] < of_source[source] and shares.total() < SHOWN:
+                shares[source] += 1
+    return {name: frozenset((2 * i + 1) * of_source[name] // (2 * n) for i in range(n)) for name, n in shares.items()}
