@@ -9,10 +9,9 @@ from assets.making import links, make_here
 from assets.pipeline import Pipeline
 from assets.tracking import Tracker
 from corpora.contamination import items
+from corpora.contamination.items import NODE
 from lineage.hashing import fingerprint
 from lineage.store import Request, Store
-
-NODE = "evaluation_items"
 
 _CODE_VERSION_CHARACTERS = 12
 
@@ -56,6 +55,4 @@ def evaluation_items(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def items_request(pipeline: Pipeline, inputs: dict[str, str]) -> Request:
-    config = items.identity_of(pipeline.recipe.evaluation.tasks)
-    payload = {"node": NODE, "version": items.VERSION, "config": config, "inputs": inputs}
-    return Request(pipeline.name, NODE, payload)
+    return Request(pipeline.name, NODE, items.payload_of(pipeline.recipe.evaluation.tasks, inputs))

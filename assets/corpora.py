@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.contamination import NODE
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -14,7 +13,7 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.steps import needs_tokenizer
-from corpora.contamination.items import ITEMS
+from corpora.contamination.items import ITEMS, NODE
 from corpora.sources import observe
 from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store

@@ -26,6 +26,7 @@ from benchmarks import contamination, duplicates, generated
 from benchmarks.steps import SHARES
 from corpora.contamination.items import ITEMS, items_schema
 from corpora.tables import writing
+from corpora.tasks import workers_of
 from recipes.corpora import CorporaExecution
 
 _SAMPLED_EVERY_S = 0.1
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small-mb", type=int, default=200)
     parser.add_argument("--large-mb", type=int, default=2000)
-    parser.add_argument("--workers", type=int, default=CorporaExecution().workers)
+    parser.add_argument("--workers", type=int, default=workers_of(CorporaExecution()))
     parser.add_argument("--documents", type=int, default=400_000, help="that near duplicates are sought among")
     parser.add_argument("--words", type=int, default=10_000_000, help="that are held against evaluation items")
     parser.add_argument("--seed", type=int, default=17)

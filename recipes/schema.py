@@ -68,7 +68,9 @@ class Origin(Section):
         if self.scheme == "path":
             return self
         if self.scheme not in _SCHEMES:
-            raise ValueError(f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym://, hf://, s3:// or gs://")
+            raise ValueError(
+                f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym://, hf://, s3:// or gs://"
+            )
         rest = self.uri.partition("://")[2]
         if self.scheme in ("s3", "gs") and ("@" in rest.partition("/")[0] or "?" in rest):
             raise ValueError(f"{self.scheme} uri is {self.scheme}://<bucket>/<key>; credentials are never in a recipe")

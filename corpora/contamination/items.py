@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+NODE = "evaluation_items"
 ITEMS = "items.parquet"
 
 _CHOICES = ("answer_a", "answer_b", "answer_c", "answer_d")
@@ -67,6 +68,11 @@ def identity_of(tasks: Mapping[str, Task]) -> dict[str, Any]:
 def digests_of(tasks: Mapping[str, Task], folder: Path, cache: Path) -> dict[str, str]:
     """Digest of the data of each task, by the name of an input."""
     return {f"data/{name}": observe(task.data, folder, cache) for name, task in tasks.items()}
+
+
+def payload_of(tasks: Mapping[str, Task], inputs: Mapping[str, str]) -> dict[str, Any]:
+    """What identifies the items. inputs: as `digests_of` gives them."""
+    return {"node": NODE, "version": VERSION, "config": identity_of(tasks), "inputs": dict(inputs)}
 
 
 def items_schema() -> "pa.Schema":

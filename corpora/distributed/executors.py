@@ -4,7 +4,6 @@ datatrove schedules; what a task does, where its files lie and what it returned 
 bytes are those of a run without datatrove. Nothing here is imported unless a recipe asks for it.
 """
 
-import os
 import shutil
 import uuid
 from typing import Any
@@ -14,15 +13,12 @@ from corpora.tasks import Task, workers_of
 from recipes.corpora import CorporaExecution
 
 _LOGS = "datatrove"
-_QUIET = {"LOGURU_DIAGNOSE": "NO"}
-"""loguru would write the values of variables, and so a sensitive source's text, beside a traceback."""
 
 
 def run_on_datatrove(stage: str, tasks: list[Task], execution: CorporaExecution) -> None:
     """Run tasks of one folder. Raises CorpusError if datatrove is missing or the cluster refuses the job."""
     import subprocess
 
-    os.environ |= _QUIET
     try:
         pipeline = _executor(stage, tasks, execution)
     except ImportError as error:
@@ -60,10 +56,7 @@ def _executor(stage: str, tasks: list[Task], execution: CorporaExecution) -> Any
     if execution.executor == "ray":
         from datatrove.executor import RayPipelineExecutor
 
-        remote = {"runtime_env": {"env_vars": _QUIET}}
-        return RayPipelineExecutor(
-            pipeline, **shared, mem_per_cpu_gb=execution.memory_gb, ray_remote_kwargs=remote, log_first=True
-        )
+        return RayPipelineExecutor(pipeline, **shared, mem_per_cpu_gb=execution.memory_gb, log_first=True)
     from datatrove.executor import LocalPipelineExecutor
 
     return LocalPipelineExecutor(pipeline, **shared, start_method="spawn")

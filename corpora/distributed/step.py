@@ -1,5 +1,6 @@
 """A task of ours as a datatrove pipeline step. Imports datatrove when it is imported."""
 
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,5 +25,8 @@ class CorpusTask(PipelineStep):  # type: ignore[misc]
         if world_size != len(self._numbers):
             raise ValueError(f"{self.name}: {len(self._numbers)} tasks given to {world_size} ranks")
         with self.track_time():
-            Task(self._folder, self._numbers[rank]).run()
+            try:
+                Task(self._folder, self._numbers[rank]).run()
+            except Exception:  # datatrove logs the values of variables beside a traceback, and so sensitive text
+                raise RuntimeError(traceback.format_exc()) from None
         yield from data or ()

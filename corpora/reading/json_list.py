@@ -19,9 +19,9 @@ _PART = LONGEST // 4
 """Characters of a part: at most four bytes each."""
 
 _TOO_LONG = f"longer than {_PART >> 20} Mi characters"
-_SPACE = re.compile(r"[\s\ufeff]*")
-_BETWEEN = re.compile(r"[\s,]*")
-_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"?|[\[\]{},]')
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
+_TOKEN = re.compile(r'"(?:[^"\\\n]++|\\.)*+"?|[\[\]{},]')  # possessive: a long string takes no stack
 _DECODER = json.JSONDecoder()
 
 
@@ -169,10 +169,15 @@ def _unclosed(window: _Window, indent: str | None) -> Iterator[Element]:
     begins = "" if indent is None else rf"|\n{indent}(?=\{{)"
     marks = re.compile(rf'\\.|[",\[\]{{}}]{begins}', re.DOTALL)
     margin = 2 + len(indent or "")
-    while window.grow() or window.at < len(window.text):
+    while window.at < len(window.text):
+        if len(window.text) - window.at <= margin:
+            window.grow()
         stop = len(window.text) if window.ended else max(window.at, len(window.text) - margin)
-        for found in marks.finditer(window.text, window.at, stop):
+        for found in marks.finditer(window.text, window.at):
             mark = found.group()
+            if found.start() >= stop:
+                break
+            stop = max(stop, found.end())
             if mark[0] == "\n" or (not quoted and depth == 0 and mark in ",]}"):
                 yield from window.parts(found.start(), problem, line, part)
                 return

@@ -1,8 +1,8 @@
 """Where raw text and base models come from: one entry for every scheme of a recipe's `uri`.
 
 `observe` says which content a source has now, as cheaply as the scheme allows; `fetch` puts that content on
-disk as ordinary files. Each scheme is a module of its own (`local`, `pypi`, `gym`, `hub`, `objects`); what the rows in a
-file mean is left to `lines` and `formats`.
+disk as ordinary files. Each scheme is a module of its own (`local`, `pypi`, `gym`, `hub`, `objects`); what the rows
+in a file mean is left to `reading`.
 """
 
 from collections.abc import Callable

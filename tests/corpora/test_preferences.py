@@ -34,13 +34,20 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, base: Path, work: Path, *rules: dict[str, Any], seed: int = 1) -> tuple[dict[str, Any], Any]:
+def run(
+    folder: Path,
+    base: Path,
+    work: Path,
+    *rules: dict[str, Any],
+    seed: int = 1,
+    removed: dict[str, Path] | None = None,
+) -> tuple[dict[str, Any], Any]:
     preferences = Preferences.model_validate({"pairs": list(rules), "max_length": 96, "seed": seed})
     names = {rule["source"] for rule in rules}
     sources: dict[str, Source] = {name: source(f"{name}.jsonl", sensitive=name == "requests") for name in names}
     clean = {name: folder / f"clean_{name}" for name in names}
     work.mkdir()
-    metrics = build_pairs(preferences, clean, sources, base, folder, work)
+    metrics = build_pairs(preferences, clean, sources, base, folder, work, removed=removed)
     return metrics, pq.read_table(work / "pairs.parquet").to_pylist()
 
 
@@ -140,3 +147,73 @@ def test_length_bias_is_the_standardised_difference_of_means_and_blocks_nothing(
     metrics, _ = run(corpora, tiny_base, tmp_path / "work", RECORDED)
     check = metrics["checks"]["length_bias"]
     assert check["value"] < -0.5 and not check["passed"] and not check["blocking"]
+
+
+def ranked_run(
+    tmp_path: Path, base: Path, rows: list[dict[str, Any]], **rule: Any
+) -> tuple[dict[str, Any], dict[tuple[str, str, str], float]]:
+    """Metrics and, by prompt, chosen and rejected words, the margin of each pair."""
+    cleaned(tmp_path / "in", "scored", rows)
+    metrics, pairs = run(tmp_path / "in", base, tmp_path / "work", {"source": "scored", "rule": "ranked", **rule})
+    assert all(pair["signal"] == "ranked" for pair in pairs)
+    words = [(p["prompt"][-1]["content"], p["chosen"][0]["content"], p["rejected"][0]["content"]) for p in pairs]
+    return metrics, {key: pair["margin"] for key, pair in zip(words, pairs, strict=True)}
+
+
+LIST = [{"prompt": "q", "answers": ["best", "good", "fair", "poor"]}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({}, {("best", "good"): 1, ("best", "fair"): 2, ("best", "poor"): 3}),
+        ({"against": "next"}, {("best", "good"): 1, ("good", "fair"): 1, ("fair", "poor"): 1}),
+        ({"against": "worst"}, {("best", "poor"): 3}),
+        ({"min_gap": 2}, {("best", "fair"): 2, ("best", "poor"): 3}),
+    ],
+)
+def test_a_ranked_list_gives_pairs_with_margins(
+    tiny_base: Path, tmp_path: Path, rule: dict[str, Any], expected: dict[tuple[str, str], float]
+) -> None:
+    metrics, margins = ranked_run(tmp_path, tiny_base, LIST, **rule)
+    assert margins == {("q", *words): margin for words, margin in expected.items()}
+    assert metrics["rules"][0]["left_out"]["small_gap"] == (1 if "min_gap" in rule else 0)
+
+
+def test_stars_of_one_prompt_meet_across_rows_and_repeated_ratings_have_their_mean(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    stars = [("q", "x", 5), ("p", "x", 1), ("q", "y", 2), ("q", "x", 3), ("p", "y", 1), ("r", "alone", 5)]
+    rows = [{"prompt": prompt, "response": answer, "stars": given} for prompt, answer, given in stars]
+    metrics, margins = ranked_run(tmp_path, tiny_base, rows)
+    assert margins == {("q", "x", "y"): 2}
+    assert metrics["rules"][0]["left_out"]["small_gap"] == 1
+
+
+def test_votes_give_pairs_but_ties_do_not(tiny_base: Path, tmp_path: Path) -> None:
+    sides = {"response_a": "x", "response_b": "y"}
+    rows = [{"prompt": p, **sides, "winner": w} for p, w in (("one", "b"), ("two", "tie"), ("three", "a"))]
+    _, margins = ranked_run(tmp_path, tiny_base, rows)
+    assert margins == {("one", "y", "x"): 1, ("three", "x", "y"): 1}
+
+
+def test_options_of_ranked_belong_to_it_alone() -> None:
+    with pytest.raises(ValueError, match="against and min_gap are for rule 'ranked'"):
+        Preferences.model_validate({"pairs": [{**RECORDED, "min_gap": 1}], "max_length": 96, "seed": 1})
+
+
+def test_rows_that_say_what_another_says_give_no_pair(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    ids = pq.read_table(corpora / "clean_recorded" / "rows.parquet")["id"].to_pylist()
+    removed = tmp_path / "recorded.parquet"
+    pq.write_table(pa.table({"id": ids[:12]}), removed)
+    metrics, rows = run(corpora, tiny_base, tmp_path / "work", RECORDED, removed={"recorded": removed})
+    assert len(rows) == 18 and metrics["rules"][0]["left_out"]["near_duplicate"] == 12
+    assert {row["prompt"][-1]["content"] for row in rows} == {f"question {number}" for number in range(12, 30)}
+
+
+def test_a_search_that_removes_nothing_changes_no_pair(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    removed = tmp_path / "recorded.parquet"
+    pq.write_table(pa.table({"id": pa.array([], pa.string())}), removed)
+    run(corpora, tiny_base, tmp_path / "plain", RECORDED)
+    run(corpora, tiny_base, tmp_path / "searched", RECORDED, removed={"recorded": removed})
+    assert (tmp_path / "searched/pairs.parquet").read_bytes() == (tmp_path / "plain/pairs.parquet").read_bytes()

@@ -1,12 +1,13 @@
 """The chat template: two independent masks agree, for any ChatML-like template, and bad templates are refused."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from corpora.raw import CorpusError
-from corpora.reading.conversations import Message
+from corpora.reading.items import Message
 from corpora.rendering import ChatTemplate
 
 CHATML = (
@@ -108,3 +109,96 @@ def test_a_folder_without_a_template_is_named(tiny_base: Path, tmp_path: Path) -
     (tmp_path / "bare" / "chat_template.jinja").unlink()
     with pytest.raises(CorpusError, match=r"has no chat template; name one in model\.chat_template"):
         ChatTemplate.load(tmp_path / "bare")
+
+
+TOOLS = json.dumps([{"name": "add", "description": "adds", "parameters": {"type": "object", "properties": {}}}])
+CALLING: list[Message] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "What is 1 + 2?"},
+    {"role": "assistant", "content": "", "tool_calls": '[{"name": "add", "arguments": {"a": 1, "b": "zwü"}}]'},
+    {"role": "tool", "content": '{"sum": 3}', "name": "add"},
+    {"role": "tool", "content": "again 3"},
+    {"role": "assistant", "content": "Three."},
+    {"role": "user", "content": "And twice?"},
+    {"role": "assistant", "content": "I add.", "tool_calls": '[{"name": "add", "arguments": {"a": 3, "b": 3}}]'},
+]
+WITH_TOOLS = (
+    "{% if tools %}<|im_start|>system\n{% for t in tools %}{{ t | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
+    "{% for m in messages %}"
+    "{% if m.role == 'tool' %}<|im_start|>user\n[{{ m.content }}]<|im_end|>\n"
+    "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}{{ '\n<call>' }}{{ c.function | tojson }}</call>{% endfor %}"
+    "<|im_end|>\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize("messages", [CALLING, CALLING[1:6], CALLING[1:3]])
+@pytest.mark.parametrize("tools", [TOOLS, None])
+def test_both_masks_and_the_library_agree_on_tool_calls(
+    tiny_base: Path, tmp_path: Path, messages: list[Message], tools: str | None
+) -> None:
+    template = with_template(tiny_base, tmp_path / "tools", WITH_TOOLS)
+    assert template.tools_problem is None
+    assert template.encode(messages, tools) == template.encode_by_prefix(messages, tools)
+    assert template.parity(messages, tools=tools) is None
+
+
+@pytest.mark.invariants
+def test_calls_are_learned_and_their_results_are_not(tiny_base: Path, tmp_path: Path) -> None:
+    template = with_template(tiny_base, tmp_path / "tools", WITH_TOOLS)
+    ids, supervised = template.encode(CALLING, TOOLS)
+    counted = template.tokenizer.decode([i for i, counts in zip(ids, supervised, strict=True) if counts])
+    assert counted == (
+        '\n<call>{"name": "add", "arguments": {"a": 1, "b": "zwü"}}</call><|im_end|>Three.<|im_end|>'
+        'I add.\n<call>{"name": "add", "arguments": {"a": 3, "b": 3}}</call><|im_end|>'
+    )
+
+
+def test_messages_read_back_from_a_table_render_alike(tiny_base: Path, tmp_path: Path) -> None:
+    template = with_template(tiny_base, tmp_path / "tools", WITH_TOOLS)
+    read_back = [{"tool_calls": None, "name": None, **message} for message in CALLING]
+    assert template.encode(read_back, TOOLS) == template.encode(CALLING, TOOLS)
+
+
+def test_a_template_without_tools_leaves_such_conversations_out_for_one_reason(smollm2: ChatTemplate) -> None:
+    assert smollm2.left_out(TALK) is None
+    assert {smollm2.left_out(CALLING), smollm2.left_out(TALK, TOOLS), smollm2.left_out(CALLING, TOOLS)} == {"tools"}
+    assert "leaves out tool functions" in (smollm2.tools_problem or "")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (WITH_TOOLS.replace("{% for c in m.tool_calls or [] %}", "{% for c in [] %}"), "leaves out tool calls"),
+        (WITH_TOOLS.replace("[{{ m.content }}]", ""), "leaves out tool results"),
+        (WITH_TOOLS.replace("c.function | tojson", "c.function.arguments | tojson"), "leaves out tool calls' names"),
+        (
+            WITH_TOOLS.replace("{% for m in", "{% if tools %}{{ raise_exception('no') }}{% endif %}{% for m in"),
+            "refuses",
+        ),
+        (WITH_TOOLS.replace("<|im_start|>user\n[", "<|im_start|>assistant\n["), "leaves out or changes a turn"),
+        (WITH_TOOLS.replace("{% if add", "<|im_start|>assistant\n<|im_end|>{% if add"), "conversation has not"),
+    ],
+)
+def test_a_template_that_cannot_express_tools_says_why(
+    tiny_base: Path, tmp_path: Path, template: str, said: str
+) -> None:
+    found = with_template(tiny_base, tmp_path / "bad", template)
+    assert said in (found.tools_problem or "")
+    assert found.left_out(CALLING, TOOLS) == "tools" and found.left_out(TALK) is None
+
+
+@pytest.mark.parametrize("place", ["tool_calls", "name", "content", "tools"])
+def test_a_control_token_inside_a_call_is_noticed(tiny_base: Path, tmp_path: Path, place: str) -> None:
+    template = with_template(tiny_base, tmp_path / "tools", WITH_TOOLS)
+    forged = [*CALLING[:3], {**CALLING[3]}, *CALLING[4:]]
+    tools = TOOLS
+    if place == "tools":
+        tools = TOOLS.replace("adds", "<|im_end|>")
+    elif place == "tool_calls":
+        forged[2] = {**CALLING[2], "tool_calls": CALLING[2]["tool_calls"].replace("zwü", "<|im_start|>assistant")}
+    else:
+        forged[3][place] = "<|im_end|>"
+    assert template.left_out(forged, tools) == "control_tokens"

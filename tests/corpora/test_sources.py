@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from corpora.raw import CorpusError
+from corpora.reading.lines import read_rows
 from corpora.sources import fetch, fetch_model, observe
 from corpora.sources.gym import is_held_out
 from recipes.schema import Model
@@ -132,6 +133,29 @@ def test_a_local_folder_in_hub_layout_is_read_by_config_and_split(tmp_path: Path
     assert [json.loads(line)["text"] for line in file.path.read_text().splitlines()] == ["test 0", "test 1", "test 2"]
 
 
+def test_a_streamed_dataset_gives_the_same_rows_and_keeps_none(tmp_path: Path, hub_folder: Path) -> None:
+    files = {
+        streaming: fetch(source(f"hf://{hub_folder}?config=hard&streaming={streaming}"), tmp_path, tmp_path / "cache")
+        for streaming in ("false", "true")
+    }
+    assert files["true"].digest == files["false"].digest
+    rows = {streaming: list(read_rows(fetched.files[0])) for streaming, fetched in files.items()}
+    assert (
+        [row.value for row in rows["true"]]
+        == [row.value for row in rows["false"]]
+        == [{"text": f"hard {i}"} for i in range(3)]
+    )
+    assert [(row.line, json.loads(row.raw)["text"]) for row in rows["true"]] == [(i + 1, f"hard {i}") for i in range(3)]
+    assert b"hard 1" not in files["true"].files[0].path.read_bytes()
+
+
+def test_a_streamed_dataset_that_is_gone_is_named(tmp_path: Path, hub_folder: Path) -> None:
+    file = fetch(source(f"hf://{hub_folder}?config=easy&streaming=true"), tmp_path, tmp_path / "cache").files[0]
+    (hub_folder / "easy.jsonl").unlink()
+    with pytest.raises(CorpusError, match="cannot be read"):
+        list(read_rows(file))
+
+
 def test_edited_rows_of_a_hub_folder_are_not_served_from_a_cache(tmp_path: Path, hub_folder: Path) -> None:
     origin = source(f"hf://{hub_folder}?config=easy")
     before = fetch(origin, tmp_path, tmp_path / "cache")
@@ -142,7 +166,12 @@ def test_edited_rows_of_a_hub_folder_are_not_served_from_a_cache(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("tail", "said"), [("?config=none", "cannot be read: .*none"), ("?config=easy&split=dev", "cannot be read: .*dev")]
+    ("tail", "said"),
+    [
+        ("?config=none", "cannot be read: .*none"),
+        ("?config=easy&split=dev", "cannot be read: .*dev"),
+        ("?streaming=1", "streaming=true or false"),
+    ],
 )
 def test_a_config_or_split_that_is_not_there(tmp_path: Path, hub_folder: Path, tail: str, said: str) -> None:
     with pytest.raises(CorpusError, match=said):

@@ -61,7 +61,8 @@ def test_mlflow_has_one_finished_run_for_each_artefact_under_its_parent(project:
     assert sorted(run.data.tags["dagster.asset_key"] for run in children) == sorted(
         f"tiny/{node}"
         for node in (
-            *("clean/chat", "clean/sums", "clean/pairs", "base", "mixture/mix", "preferences/judged"),
+            *("evaluation_items", "clean/chat", "clean/sums", "clean/pairs", "distinct"),
+            *("base", "mixture/mix", "preferences/judged"),
             *("sft", "dpo", "report/base", "report/dpo", "decision"),
         )
     )
@@ -72,7 +73,7 @@ def test_a_second_run_reuses_everything_and_starts_no_job(project: Project, firs
     second = project.run()
     assert second.jobs == []
     assert second.nodes("done") == {"raw", "registry"}
-    assert len(second.nodes("reused")) == 12
+    assert len(second.nodes("reused")) == 14
     assert second.seconds < first.seconds
     assert len(_mlflow_runs(project)) == tracked
     assert "Registry tiny version 1" in second.printed

@@ -1,0 +1,167 @@
+"""What a file, folder or URI is: its containers and format with the evidence, its rows good and bad, its lengths,
+repeats and languages, its first rows.
+
+Rows are read as a source's are, one at a time; in memory are 16 bytes for each distinct row and 8 for each length.
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpora.cleaning.content import content_id, words
+from corpora.contamination.words import split
+from corpora.data_report.languages import Languages, languages_of
+from corpora.progress import progress
+from corpora.raw import CorpusError, RawFile
+from corpora.reading.blocks import Block, blocks, read_block
+from corpora.reading.containers import container_of
+from corpora.reading.formats import Format, Item, choose_format, fitting
+from corpora.reading.lines import BadRow, Row, RowError
+from corpora.sources import fetch
+from recipes.schema import Source
+
+_SAMPLE = 200
+"""Rows read to tell a format, as many as cleaning reads."""
+
+_BLOCK_BYTES = 8 << 20
+_LANGUAGE_ROWS = 1000
+_LANGUAGE_CHARACTERS = 1000
+_FIRST = 3
+
+
+@dataclass
+class Inspected:
+    """What was found. words: of each good row. reasons: of bad rows, with how many and the first place of each."""
+
+    files: list[RawFile]
+    format: str | None = None
+    kind: str | None = None
+    evidence: str = ""
+    read: int = 0
+    good: int = 0
+    repeats: int = 0
+    reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
+    words: list[int] = field(default_factory=list)
+    roles: Counter[str] = field(default_factory=Counter)
+    first: list[Item] = field(default_factory=list)
+    languages: Languages | None = None
+    whole: bool = True
+
+    @property
+    def bad(self) -> int:
+        return self.read - self.good
+
+    def set_aside(self, file: str, line: int, reason: str) -> None:
+        count, place = self.reasons.get(reason.partition(":")[0], (0, f"{file}:{line}"))
+        self.reasons[reason.partition(":")[0]] = (count + 1, place)
+
+
+def inspect(source: Source, cache: Path, most: int | None) -> Inspected:
+    """Look at every row, or the first `most`. Raises CorpusError if the files cannot be had or hold no rows."""
+    files = fetch(source, Path.cwd(), cache).files
+    found = Inspected(files)
+    cut = blocks(files, _BLOCK_BYTES)
+    head = list(itertools.islice(itertools.chain.from_iterable(map(read_block, cut)), _SAMPLE))
+    if not head:
+        raise CorpusError(f"{source.uri}: no rows in {', '.join(file.name for file in files[:5])}")
+    good = [row for row in head if isinstance(row, Row)]
+    try:
+        format_, found.evidence = choose_format(source, None, good)
+    except CorpusError as error:
+        format_, found.evidence = None, str(error)
+    else:
+        found.format, found.kind = format_.name, format_.kind
+    _Looking(source, format_, found).through(cut, most)
+    return found
+
+
+class _Looking:
+    """One pass over the rows."""
+
+    def __init__(self, source: Source, format_: Format | None, found: Inspected) -> None:
+        self._source, self._format, self._found = source, format_, found
+        self._seen: set[bytes] = set()
+        self._texts: list[str] = []
+        self._draw = random.Random(0)
+
+    def through(self, cut: list[Block], most: int | None) -> None:
+        sizes = [_bytes(part) for part in cut]
+        with progress("inspect", sum(sizes), "bytes") as advance:
+            for part, size in zip(cut, sizes, strict=True):
+                for row in _told(read_block(part), size, advance):
+                    if most is not None and self._found.read >= most:
+                        self._found.whole = False
+                        break
+                    self._look(row)
+        self._found.languages = languages_of(self._texts) if self._found.kind else None
+
+    def _look(self, row: Row | BadRow) -> None:
+        if isinstance(row, BadRow) and row.part:
+            return
+        self._found.read += 1
+        if isinstance(row, BadRow):
+            self._found.set_aside(row.file, row.line, row.reason)
+            return
+        if self._format is None:
+            self._found.good += 1
+            return
+        try:
+            if self._source.format == "auto":
+                fitting(self._source.uri, row)
+            item = self._format.read(row.value)
+        except RowError as error:
+            self._found.set_aside(row.file, row.line, str(error))
+            return
+        except CorpusError:
+            self._found.set_aside(row.file, row.line, "fits two formats")
+            return
+        self._found.good += 1
+        self._count(item)
+
+    def _count(self, item: Item) -> None:
+        found, text = self._found, words(item, "row")
+        key = bytes.fromhex(content_id(item))[:16]
+        found.repeats += key in self._seen
+        self._seen.add(key)
+        found.words.append(len(split([text]).hashes))
+        found.roles.update(message["role"] for message in vars(item).get("messages") or [])
+        if len(found.first) < _FIRST:
+            found.first.append(item)
+        self._sample(text[:_LANGUAGE_CHARACTERS])
+
+    def _sample(self, text: str) -> None:
+        """Keep each text so far with equal chance (reservoir sampling)."""
+        if len(self._texts) < _LANGUAGE_ROWS:
+            self._texts.append(text)
+        elif (at := self._draw.randrange(self._found.good)) < _LANGUAGE_ROWS:
+            self._texts[at] = text
+
+
+def _bytes(part: Block) -> int:
+    return (part.end if part.end is not None else part.file.path.stat().st_size) - part.start
+
+
+def _told(rows: Iterator[Row | BadRow], size: int, advance: Any) -> Iterator[Row | BadRow]:
+    """The rows of a block; how far it is told by their bytes, and at its end by what is left."""
+    told = 0
+    for row in rows:
+        step = min(len(row.raw) + 1, size - told)
+        told += step
+        advance(step)
+        yield row
+    if told < size:
+        advance(size - told)
+
+
+def containers(files: list[RawFile]) -> dict[str, tuple[int, int]]:
+    """Files and their bytes by kind of container, as `lines, gzip`."""
+    found: dict[str, tuple[int, int]] = {}
+    for file in files:
+        kind = ", ".join(part for part in container_of(file) if part)
+        count, size = found.get(kind, (0, 0))
+        found[kind] = (count + 1, size + file.path.stat().st_size)
+    return found

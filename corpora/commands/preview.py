@@ -1,0 +1,91 @@
+"""What a recipe would make of its sources: each is cleaned as in the graph, but into a folder that is thrown away.
+
+Rows are held against the evaluation's items too. Near duplicates, which are looked for across all sources, and
+mixtures are left to the graph.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from corpora.cleaning.clean import clean
+from corpora.cleaning.steps import needs_tokenizer
+from corpora.contamination import items
+from corpora.data_report.samples import Sample, rendered
+from corpora.raw import CorpusError
+from corpora.rendering import ChatTemplate
+from corpora.tables import ROWS, rows_of
+from lineage.store import Request, Store
+from recipes.schema import Recipe, Source
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a recipe's sources are read: its folder, the cache, the items of its evaluation, its tokenizer."""
+
+    folder: Path
+    cache: Path
+    items: Path
+    tokenizer: Path | None
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """One source: the metrics of its clean corpus and its first rows, or what is wrong with it."""
+
+    metrics: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    problem: str | None = None
+
+
+@contextmanager
+def evaluation_items(recipe: Recipe, folder: Path, store: Store) -> Iterator[Path]:
+    """The table of the suite's items: the sealed one, else one made for the moment. Raises CorpusError."""
+    tasks, cache = recipe.evaluation.tasks, store.home / "cache"
+    payload = items.payload_of(tasks, items.digests_of(tasks, folder, cache))
+    sealed = store.find(Request(recipe.name, items.NODE, payload))
+    if sealed is not None:
+        yield sealed.path / items.ITEMS
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        items.collect(tasks, folder, cache, Path(scratch))
+        yield Path(scratch) / items.ITEMS
+
+
+def preview(name: str, recipe: Recipe, place: Place, most: int | None, shown: int) -> Previewed:
+    """Clean a source, of its rows the first `most` (None: all), and keep `shown` of what is left."""
+    source = recipe.sources[name]
+    if place.tokenizer is None and needs_tokenizer(source.steps):
+        return Previewed({}, [], "a step counts tokens; materialise base first, for its tokenizer")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            metrics = clean(
+                name,
+                _limited(source, most),
+                place.folder,
+                place.cache,
+                Path(scratch),
+                items=place.items,
+                contamination=recipe.contamination,
+                checkpoint=place.tokenizer,
+                execution=recipe.corpora,
+            )
+        except CorpusError as error:
+            return Previewed({}, [], str(error))
+        return Previewed(metrics, list(islice(rows_of(Path(scratch) / ROWS), shown)))
+
+
+def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> Sample:
+    """A conversation, or the chosen side of a preference, in tokens with the loss mask. Raises CorpusError."""
+    messages = row.get("messages") or [*row["prompt"], *row["chosen"]]
+    ids, supervised = template.encode(messages, row.get("tools"))
+    return rendered({"source": row["source"], "input_ids": ids, "supervised": supervised}, template.tokenizer)
+
+
+def _limited(source: Source, most: int | None) -> Source:
+    limits = [limit for limit in (source.limit, most) if limit is not None]
+    return source.model_copy(update={"limit": min(limits, default=None)})

@@ -1,0 +1,59 @@
+"""What `inspect` found, on a terminal."""
+
+from typing import TYPE_CHECKING
+
+from corpora.commands.inspection import Inspected, containers
+from corpora.commands.showing import quantiles, shortened, table
+from corpora.contamination.screen import parts_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def show_inspection(found: Inspected, hide_text: bool, shown: "Console") -> None:
+    _show_inspected(found, shown)
+    if not hide_text:
+        _show_first(found, shown)
+
+
+def _show_inspected(found: Inspected, shown: "Console") -> None:
+    kinds = [f"{count} × {kind} ({size:,} bytes)" for kind, (count, size) in containers(found.files).items()]
+    lengths = quantiles(found.words)
+    partly = "" if found.whole else " (the first ones only)"
+    facts = {
+        "files": "; ".join(kinds),
+        "format": f"{found.format}, {found.kind} rows" if found.format else "none that is known",
+        "evidence": found.evidence,
+        "rows": f"{found.read:,} read, {found.good:,} good, {found.bad:,} for quarantine{partly}",
+        "repeats": f"{found.repeats:,} exact",
+        "words": ", ".join(f"{name} {value:,}" for name, value in lengths.items()) + " a row",
+        "turns": ", ".join(f"{role} {count:,}" for role, count in found.roles.most_common()),
+        "languages": _languages(found),
+    }
+    for name, value in facts.items():
+        if value and (found.kind or name in ("files", "format", "evidence", "rows")):
+            shown.print(f"{name:<10} {value}", soft_wrap=True)
+    if found.reasons:
+        reasons = sorted(found.reasons.items(), key=lambda item: -item[1][0])
+        shown.print()
+        shown.print(table(("why not", "rows", "first"), [(why, count, place) for why, (count, place) in reasons]))
+
+
+def _languages(found: Inspected) -> str:
+    languages = found.languages
+    if languages is None or not languages.sampled:
+        return ""
+    told = [f"{name} {rows / languages.sampled:.1%}" for name, rows in list(languages.rows.items())[:6]]
+    return ", ".join(
+        [*told, f"too short or unclear {(languages.too_short + languages.unclear) / languages.sampled:.1%}"]
+    )
+
+
+def _show_first(found: Inspected, shown: "Console") -> None:
+    for number, item in enumerate(found.first, start=1):
+        shown.print(f"\nrow {number}", style="bold")
+        fields = vars(item)
+        roles = [message["role"] for message in fields.get("messages") or []]
+        for place, text in enumerate(parts_of(fields)):
+            role = f"{roles[place]}: " if place < len(roles) else ""
+            shown.print(f"{role}{shortened(text)}", soft_wrap=True)

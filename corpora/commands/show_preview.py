@@ -1,0 +1,86 @@
+"""What `preview` found, on a terminal: counts of every source, then the first rows as the model will read them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpora.commands.preview import Previewed, as_model_reads
+from corpora.commands.showing import as_read, shortened, table
+from corpora.contamination.screen import parts_of
+from corpora.raw import CorpusError
+from corpora.rendering import ChatTemplate
+from recipes.schema import Recipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_COUNTS = ("read", "kept", "quarantined", "duplicate", "contaminated", "filtered")
+
+
+def show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console") -> None:
+    rows: list[Sequence[Any]] = [
+        (name, recipe.sources[name].group, one.metrics["format"], *(_count(one.metrics, c) for c in _COUNTS))
+        for name, one in found.items()
+        if one.problem is None
+    ]
+    if rows:
+        shown.print(table(("source", "group", "format", *_COUNTS), rows))
+    for name, one in found.items():
+        if beyond := one.metrics.get("beyond_limit"):
+            shown.print(f"{name}: {beyond:,} more rows were not looked at")
+        for step in one.metrics.get("steps", []):
+            why = ", ".join(f"{reason} {count:,}" for reason, count in step["reasons"].items())
+            shown.print(
+                f"{name}: filter {step['kind']}: {step['before']:,} → {step['after']:,}{' · ' + why if why else ''}"
+            )
+        for reason, count in one.metrics.get("quarantine_reasons", {}).items():
+            shown.print(f"{name}: quarantine: {count:,} × {reason}")
+        matched = one.metrics.get("contamination", {}).get("matched", {})
+        for task, count in matched.items():
+            shown.print(f"{name}: {count:,} copies of items of {task}")
+        if one.problem is not None:
+            shown.print(f"{name}: {one.problem}")
+
+
+def _count(metrics: Mapping[str, Any], name: str) -> int:
+    """Rows that were looked at, and what became of them: those beyond the limit are no news."""
+    beyond = int(metrics["beyond_limit"]) if name in ("read", "filtered") else 0
+    return int(metrics[name]) - beyond
+
+
+def show_rows(
+    recipe: Recipe, found: Mapping[str, Previewed], tokenizer: Path | None, problem: str, shown: "Console"
+) -> None:
+    """problem: why there is no tokenizer, if there is none; then rows are shown as they are."""
+    template = None
+    if tokenizer is not None:
+        try:
+            template = ChatTemplate.load(tokenizer)
+        except CorpusError as error:
+            problem = str(error)
+    if template is None:
+        shown.print(f"\nRows as the model reads them: {problem}")
+    for name, one in found.items():
+        if one.rows and recipe.sources[name].sensitive:
+            shown.print(f"\n{name}: text of a sensitive source is not shown")
+            continue
+        for row in one.rows:
+            place_of = f"{row['origin']['file']}:{row['origin']['line']}"
+            shown.print(f"\n{name} · {place_of}", style="bold")
+            _show_row(row, template, shown)
+
+
+def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Console") -> None:
+    if template is None or not (row.get("messages") or row.get("chosen")):
+        text = "\n".join(parts_of(row))
+        shown.print(shortened(text), soft_wrap=True)
+        return
+    try:
+        sample = as_model_reads(row, template)
+    except CorpusError as error:
+        shown.print(str(error))
+        return
+    shown.print(as_read(sample, coloured=shown.is_terminal), soft_wrap=True)
+    if row.get("rejected"):
+        shown.print("rejected: " + shortened("\n".join(parts_of({"rejected": row["rejected"]}))), soft_wrap=True)
+    shown.print(f"{sample.tokens:,} tokens, {sample.supervised:,} of them learnt", style="dim")

@@ -1,0 +1,76 @@
+"""A recipe's tokenizer and chat template as a folder, by the cheapest way there is now, without the weights.
+
+From the sealed `base` of the recipe's last run; else from a local folder, or a file that is in the cache already,
+converted once (a GGUF takes some ten seconds) and kept in the cache. Nothing is downloaded for it.
+"""
+
+import tempfile
+from pathlib import Path
+
+from corpora.raw import CorpusError, RawFile
+from corpora.sources import fetch_model, observe
+from lineage.hashing import text_digest
+from lineage.store import Store
+from recipes.schema import Model, Recipe
+
+_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "config.json", "vocab*", "merges.txt", "*.model")
+
+
+def tokenizer_folder(recipe: Recipe, folder: Path, store: Store) -> Path | None:
+    """A folder with tokenizer and template; None if only making `base` gives one. folder: the recipe's.
+
+    Raises CorpusError if they cannot be read.
+    """
+    base = store.ref(recipe.name, "base")
+    if base is not None:
+        return base.path
+    cache = store.home / "cache"
+    if not _is_here(recipe.model, cache):
+        return None
+    template = _template(recipe.model, folder)
+    digest = observe(recipe.model, folder, cache)
+    own = cache / "tokenizers" / (digest if template is None else text_digest(f"{digest}\n{template}"))
+    if not own.is_dir():
+        _convert(recipe.model, template, fetch_model(recipe.model, folder, cache).files, own)
+    return own
+
+
+def _is_here(model: Model, cache: Path) -> bool:
+    if model.scheme == "path" or model.uri.startswith("hf:///"):
+        return True
+    release = model.uri.partition("://")[2].partition("/")[0]
+    return model.sha256 is not None and (cache / "releases" / model.sha256 / release).is_file()
+
+
+def _template(model: Model, folder: Path) -> str | None:
+    """The template that the recipe puts in the place of the model's own."""
+    if model.chat_template is None:
+        return None
+    try:
+        return (folder / model.chat_template).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CorpusError(f"model.chat_template: {folder / model.chat_template}: {error.strerror}") from None
+
+
+def _convert(model: Model, template: str | None, files: list[RawFile], target: Path) -> None:
+    """Write the folder; it is whole or not there."""
+    from transformers import AutoTokenizer
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        release, made = Path(scratch) / "release", Path(scratch) / "made"
+        release.mkdir()
+        for file in files:
+            if file.path.suffix == ".gguf" or any(file.path.match(pattern) for pattern in _FILES):
+                (release / file.path.name).symlink_to(file.path.resolve())
+        gguf = [path.name for path in release.glob("*.gguf")]
+        named = {"gguf_file": gguf[0]} if gguf else {}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(release, local_files_only=True, trust_remote_code=False, **named)
+        except (OSError, ValueError, KeyError) as error:
+            raise CorpusError(f"{model.uri}: its tokenizer cannot be read: {str(error).splitlines()[0]}") from None
+        if template is not None:
+            tokenizer.chat_template = template
+        tokenizer.save_pretrained(made)
+        if not target.is_dir():
+            made.rename(target)
