@@ -34,13 +34,20 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, base: Path, work: Path, *rules: dict[str, Any], seed: int = 1) -> tuple[dict[str, Any], Any]:
+def run(
+    folder: Path,
+    base: Path,
+    work: Path,
+    *rules: dict[str, Any],
+    seed: int = 1,
+    removed: dict[str, Path] | None = None,
+) -> tuple[dict[str, Any], Any]:
     preferences = Preferences.model_validate({"pairs": list(rules), "max_length": 96, "seed": seed})
     names = {rule["source"] for rule in rules}
     sources: dict[str, Source] = {name: source(f"{name}.jsonl", sensitive=name == "requests") for name in names}
     clean = {name: folder / f"clean_{name}" for name in names}
     work.mkdir()
-    metrics = build_pairs(preferences, clean, sources, base, folder, work)
+    metrics = build_pairs(preferences, clean, sources, base, folder, work, removed=removed)
     return metrics, pq.read_table(work / "pairs.parquet").to_pylist()
 
 
@@ -193,3 +200,20 @@ def test_votes_give_pairs_but_ties_do_not(tiny_base: Path, tmp_path: Path) -> No
 def test_options_of_ranked_belong_to_it_alone() -> None:
     with pytest.raises(ValueError, match="against and min_gap are for rule 'ranked'"):
         Preferences.model_validate({"pairs": [{**RECORDED, "min_gap": 1}], "max_length": 96, "seed": 1})
+
+
+def test_rows_that_say_what_another_says_give_no_pair(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    ids = pq.read_table(corpora / "clean_recorded" / "rows.parquet")["id"].to_pylist()
+    removed = tmp_path / "recorded.parquet"
+    pq.write_table(pa.table({"id": ids[:12]}), removed)
+    metrics, rows = run(corpora, tiny_base, tmp_path / "work", RECORDED, removed={"recorded": removed})
+    assert len(rows) == 18 and metrics["rules"][0]["left_out"]["near_duplicate"] == 12
+    assert {row["prompt"][-1]["content"] for row in rows} == {f"question {number}" for number in range(12, 30)}
+
+
+def test_a_search_that_removes_nothing_changes_no_pair(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    removed = tmp_path / "recorded.parquet"
+    pq.write_table(pa.table({"id": pa.array([], pa.string())}), removed)
+    run(corpora, tiny_base, tmp_path / "plain", RECORDED)
+    run(corpora, tiny_base, tmp_path / "searched", RECORDED, removed={"recorded": removed})
+    assert (tmp_path / "searched/pairs.parquet").read_bytes() == (tmp_path / "plain/pairs.parquet").read_bytes()
