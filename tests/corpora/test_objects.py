@@ -1,4 +1,4 @@
-"""Objects of a store, on a local S3 server and a stand-in for Google's: versions without a download, one download for each, and plain errors."""
+"""Objects of a store, on a local S3 server and a stand-in for Google's: versions, downloads, and plain errors."""
 
 import json
 import os
