@@ -9,9 +9,10 @@ from assets.making import links, make_here
 from assets.pipeline import Pipeline
 from assets.tracking import Tracker
 from corpora.contamination import items
-from corpora.contamination.items import NODE
 from lineage.hashing import fingerprint
 from lineage.store import Request, Store
+
+NODE = items.NODE
 
 _CODE_VERSION_CHARACTERS = 12
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.contamination import NODE
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
@@ -14,7 +13,8 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.steps import needs_tokenizer
-from corpora.contamination.items import ITEMS
+from corpora.contamination import screen
+from corpora.contamination.items import ITEMS, NODE
 from corpora.sources import observe
 from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store
@@ -68,7 +68,12 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
         name,
         description=f"Rows of {name} in the common schema, without bad rows, repeats and copies of evaluation items.",
         kinds={"parquet"},
-        code_version=code_version(source, cleaning.VERSION, contamination=identity(pipeline.recipe.contamination)),
+        code_version=code_version(
+            source,
+            cleaning.VERSION,
+            screen=screen.VERSION,
+            contamination=identity(pipeline.recipe.contamination),
+        ),
         ins=pipeline.handles(upstream),
         deps=[pipeline.key("raw", name)],
         dagster_type=ARTEFACT,
@@ -128,7 +133,13 @@ def clean_request(
     pipeline: Pipeline, name: str, source: Source, inputs: dict[str, str], *, overridden: bool = False
 ) -> Request:
     config = {"source": name, **identity(source), "contamination": identity(pipeline.recipe.contamination)}
-    payload = {"node": "clean", "version": cleaning.VERSION, "config": config, "inputs": inputs}
+    payload = {
+        "node": "clean",
+        "version": cleaning.VERSION,
+        "screen": screen.VERSION,
+        "config": config,
+        "inputs": inputs,
+    }
     return Request(pipeline.name, f"clean/{name}", payload, overridden)
 
 

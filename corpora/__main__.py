@@ -74,7 +74,13 @@ def _preview(arguments: argparse.Namespace) -> None:
 
 def _recipe_file(name_or_path: str) -> Path:
     given = Path(name_or_path)
-    return given if given.suffix in (".yaml", ".yml") else SHIPPED / f"{name_or_path}.yaml"
+    if given.suffix in (".yaml", ".yml"):
+        return given
+    shipped = {path.stem: path for path in SHIPPED.glob("*.yaml")}
+    if name_or_path not in shipped:
+        names = ", ".join(sorted(shipped))
+        raise RecipeError(f"no recipe is called '{name_or_path}'; shipped are {names}; another by its path (….yaml)")
+    return shipped[name_or_path]
 
 
 def _named(recipe: Recipe, source: str | None, path: Path) -> list[str]:

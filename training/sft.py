@@ -17,7 +17,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
@@ -27,9 +27,9 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     """
     began = time.monotonic()
     from transformers import AutoTokenizer
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
-    from training import head, loop, weights
+    from training import batching, head, loop, weights
 
     stage = Sft.model_validate(job.config)
     start = job.inputs["start"].path
@@ -38,7 +38,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     plan = rows.plan(table["n_tokens"].to_pylist(), stage)
     log.dataset(stage.mixture, given.digest, given.path, len(table), "training")
     with loop.memory_explained(stage, plan):
-        trainer = SFTTrainer(
+        trainer = batching.TrainerOfLikeLengths(
+            micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),
             model=weights.load_for_training(start, stage),
             args=SFTConfig(
                 **loop.arguments(stage, plan, work),

@@ -69,12 +69,12 @@ def inspect(source: Source, cache: Path, most: int | None) -> Inspected:
     if not head:
         raise CorpusError(f"{source.uri}: no rows in {', '.join(file.name for file in files[:5])}")
     good = [row for row in head if isinstance(row, Row)]
+    format_: Format | None = None
     try:
         format_, found.evidence = choose_format(source, None, good)
-    except CorpusError as error:
-        format_, found.evidence = None, str(error)
-    else:
         found.format, found.kind = format_.name, format_.kind
+    except CorpusError as error:
+        found.evidence = str(error)
     _Looking(source, format_, found).through(cut, most)
     return found
 
@@ -153,7 +153,8 @@ def _told(rows: Iterator[Row | BadRow], size: int, advance: Any) -> Iterator[Row
         told += step
         advance(step)
         yield row
-    advance(size - told)
+    if told < size:
+        advance(size - told)
 
 
 def containers(files: list[RawFile]) -> dict[str, tuple[int, int]]:

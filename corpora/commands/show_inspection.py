@@ -25,7 +25,7 @@ def _show_inspected(found: Inspected, shown: "Console") -> None:
         "format": f"{found.format}, {found.kind} rows" if found.format else "none that is known",
         "evidence": found.evidence,
         "rows": f"{found.read:,} read, {found.good:,} good, {found.bad:,} for quarantine{partly}",
-        "repeats": f"{found.repeats:,} rows are exact repeats",
+        "repeats": f"{found.repeats:,} exact",
         "words": ", ".join(f"{name} {value:,}" for name, value in lengths.items()) + " a row",
         "turns": ", ".join(f"{role} {count:,}" for role, count in found.roles.most_common()),
         "languages": _languages(found),

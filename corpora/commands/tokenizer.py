@@ -56,7 +56,7 @@ def _convert(model: Model, template: str | None, files: list[RawFile], target: P
     """Write the folder; it is whole or not there."""
     from transformers import AutoTokenizer
 
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         release, made = Path(scratch) / "release", Path(scratch) / "made"
         release.mkdir()

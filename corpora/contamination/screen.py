@@ -24,6 +24,9 @@ from corpora.contamination.words import Words, normalise, spans_in, split, split
 from corpora.raw import CorpusError
 from recipes.contamination import Allowed, Contamination
 
+VERSION = 1
+"""Of what counts as a copy: a part of the identity of what was screened."""
+
 Record = Mapping[str, Any]
 """A row in a clean corpus's schema, of any kind."""
 

@@ -12,7 +12,7 @@ from corpora.reading.prompts import Fields, earlier, first, instruction, questio
 from corpora.reading.tool_calls import tools_of
 
 _ALPACA_OUTPUTS = ("output", "response")
-_EXCHANGES = (
+EXCHANGES = (
     ("prompt", "completion"),
     ("prompt", "response"),
     ("question", "answer"),
@@ -22,7 +22,7 @@ _EXCHANGES = (
     ("inputs", "targets"),
     ("problem", "solution"),
 )
-_TEXTS = ("text", "raw_content", "content")
+TEXTS = ("text", "raw_content", "content")
 
 
 def alpaca_fields(fields: Fields) -> str | None:
@@ -56,7 +56,7 @@ def read_chatml(fields: Fields) -> Item:
 
 def exchange(fields: Fields) -> tuple[str, str] | None:
     """The names of a prompt and its completion, each text or a list of turns."""
-    for names in _EXCHANGES:
+    for names in EXCHANGES:
         whole = all(isinstance(fields.get(name), str) or is_turns(fields.get(name)) for name in names)
         if whole and (names[0] != "input" or "instruction" not in fields):
             return names
@@ -69,7 +69,7 @@ def exchange_fields(fields: Fields) -> str | None:
 
 
 def read_exchange(fields: Fields) -> Item:
-    asked, answered = exchange(fields) or _EXCHANGES[0]
+    asked, answered = exchange(fields) or EXCHANGES[0]
     before = question(fields, asked)
     if before[0]["role"] != "system":
         before = [*system_of(fields, "system", "system_prompt"), *earlier(fields), *before]
@@ -79,8 +79,8 @@ def read_exchange(fields: Fields) -> Item:
 
 
 def text_fields(fields: Fields) -> str | None:
-    return first(fields, _TEXTS)
+    return first(fields, TEXTS)
 
 
 def read_text(fields: Fields) -> Item:
-    return Document(text_at(fields, first(fields, _TEXTS) or _TEXTS[0]).strip())
+    return Document(text_at(fields, first(fields, TEXTS) or TEXTS[0]).strip())

@@ -6,12 +6,12 @@ recipe does; a row that fits two formats is an error. What the formats are is sa
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corpora.raw import CorpusError
-from corpora.reading import examples, judged, scored
+from corpora.reading import examples, judged, prompts, scored
 from corpora.reading.answers import Answers
 from corpora.reading.conversations import single, text_at, value_at
 from corpora.reading.items import Answer, Conversation, Document, Item, Message, Preference, Ranking, Unpaired
@@ -40,13 +40,17 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Format:
-    """`fits` tells from a row's fields alone, by naming those that decide; `read` converts, or raises RowError."""
+    """`fits` tells from a row's fields alone, by naming those that decide; `read` converts, or raises RowError.
+
+    A row without any of the fields `needs` is of another format, which is quicker to see.
+    """
 
     name: str
     kind: str
     fields: str
     fits: Callable[[Fields], str | None]
     read: Callable[[Fields], Item]
+    needs: frozenset[str] = frozenset()
 
 
 def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]) -> tuple[Format, str]:
@@ -77,7 +81,8 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
 
 def fitting(uri: str, row: Row) -> Format | None:
     """The one format that a row's fields are of, or None. Raises CorpusError if there are two."""
-    fits = [format_ for format_ in FORMATS.values() if format_.fits(row.value)]
+    fields = row.value
+    fits = [found for found in FORMATS.values() if not found.needs.isdisjoint(fields) and found.fits(fields)]
     if len(fits) > 1:
         names = " and ".join(f"{format_.name} ({format_.fits(row.value)})" for format_ in fits)
         raise CorpusError(f"{uri}: {row.file}:{row.line} fits two formats, {names}. Name `format` in the recipe")
@@ -135,27 +140,69 @@ def _answered(path: str, source: Source, answers: Answers) -> Format:
     return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, read)
 
 
-def _to_imitate(fits: Callable[[Fields], str | None]) -> Callable[[Fields], str | None]:
-    """Examples are rows that nobody judged."""
-    return lambda fields: None if judged.is_judged(fields) or scored.is_rated(fields) else fits(fields)
+def _example(
+    name: str, fields: str, fits: Callable[[Fields], str | None], read: Callable[[Fields], Item], needs: Iterable[str]
+) -> Format:
+    """A format of rows to imitate, which are those that nobody judged."""
+
+    def unjudged(fields: Fields) -> str | None:
+        if not _JUDGEMENTS.isdisjoint(fields) and (judged.is_judged(fields) or scored.is_rated(fields)):
+            return None
+        return fits(fields)
+
+    return Format(name, "conversation", fields, unjudged, read, frozenset(needs))
 
 
-_IMITATED = (
-    ("alpaca", "instruction, output", examples.alpaca_fields, examples.read_alpaca),
-    ("sharegpt", "conversations or conversation, a list of turns", examples.sharegpt_fields, examples.read_sharegpt),
-    ("chatml", "messages, a list of turns", examples.chatml_fields, examples.read_chatml),
-    ("prompt_completion", "prompt, completion", examples.exchange_fields, examples.read_exchange),
-)
+_JUDGEMENTS = frozenset(("chosen", *judged.LABELS, *scored.RATINGS))
+_ANSWERS = frozenset(answered for _, answered in examples.EXCHANGES)
+_RANKED = frozenset(("prompt", *scored.LISTS))
 
 FORMATS: dict[str, Format] = {
     format_.name: format_
     for format_ in (
-        *(Format(name, "conversation", fields, _to_imitate(fits), read) for name, fields, fits, read in _IMITATED),
-        Format("text", "document", "text", examples.text_fields, examples.read_text),
-        Format("preference", "preference", "chosen, rejected", judged.preference_fields, judged.read_preference),
-        Format("unpaired", "unpaired", "an answer and its label", judged.unpaired_fields, judged.read_unpaired),
-        Format("ranked", "ranking", "prompt, answers in order", scored.ranked_fields, scored.read_ranked),
-        Format("rated", "ranking", "prompt, answers with ratings", scored.rated_fields, scored.read_rated),
-        Format("votes", "ranking", "prompt, two answers, winner", scored.votes_fields, scored.read_votes),
+        _example("alpaca", "instruction, output", examples.alpaca_fields, examples.read_alpaca, ["instruction"]),
+        _example(
+            "sharegpt",
+            "conversations or conversation, a list of turns",
+            examples.sharegpt_fields,
+            examples.read_sharegpt,
+            prompts.TURNS,
+        ),
+        _example("chatml", "messages, a list of turns", examples.chatml_fields, examples.read_chatml, ["messages"]),
+        _example("prompt_completion", "prompt, completion", examples.exchange_fields, examples.read_exchange, _ANSWERS),
+        Format("text", "document", "text", examples.text_fields, examples.read_text, frozenset(examples.TEXTS)),
+        Format(
+            "preference",
+            "preference",
+            "chosen, rejected",
+            judged.preference_fields,
+            judged.read_preference,
+            frozenset(("chosen",)),
+        ),
+        Format(
+            "unpaired",
+            "unpaired",
+            "an answer and its label",
+            judged.unpaired_fields,
+            judged.read_unpaired,
+            frozenset(judged.LABELS),
+        ),
+        Format("ranked", "ranking", "prompt, answers in order", scored.ranked_fields, scored.read_ranked, _RANKED),
+        Format(
+            "rated",
+            "ranking",
+            "prompt, answers with ratings",
+            scored.rated_fields,
+            scored.read_rated,
+            frozenset((*scored.LISTS, *scored.SCORES)),
+        ),
+        Format(
+            "votes",
+            "ranking",
+            "prompt, two answers, winner",
+            scored.votes_fields,
+            scored.read_votes,
+            frozenset(first for first, _ in scored.SIDES),
+        ),
     )
 }

@@ -19,8 +19,8 @@ _PART = LONGEST // 4
 """Characters of a part: at most four bytes each."""
 
 _TOO_LONG = f"longer than {_PART >> 20} Mi characters"
-_SPACE = re.compile(r"[\s\ufeff]*")
-_BETWEEN = re.compile(r"[\s,]*")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
 _TOKEN = re.compile(r'"(?:[^"\\\n]++|\\.)*+"?|[\[\]{},]')  # possessive: a long string takes no stack
 _DECODER = json.JSONDecoder()
 

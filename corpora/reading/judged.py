@@ -13,7 +13,7 @@ from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prom
 from corpora.reading.row import RowError
 
 RESPONSES = ("completion", "response", "answer", "output")
-_LABELS = ("label", "kto_tag")
+LABELS = ("label", "kto_tag")
 _DIALOGUE = re.compile(r"\n\n(Human|Assistant):")
 _SAID = {"true": True, "false": False}
 
@@ -35,7 +35,7 @@ def unpaired_fields(fields: Fields) -> str | None:
 def read_unpaired(fields: Fields) -> Item:
     name = _label(fields)
     if name is None:
-        raise RowError(f"no field '{_LABELS[0]}' that is true or false")
+        raise RowError(f"no field '{LABELS[0]}' that is true or false")
     messages = conversation(_whole(fields))
     return Unpaired(messages[:-1], messages[-1:], _SAID[str(fields[name]).lower()])
 
@@ -76,7 +76,7 @@ def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]
 
 def _label(fields: Fields) -> str | None:
     """The field that says good or bad; a table without types writes it as text."""
-    for name in _LABELS:
+    for name in LABELS:
         if isinstance(fields.get(name), bool) or str(fields.get(name)).lower() in _SAID:
             return name
     return None

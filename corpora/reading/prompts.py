@@ -9,7 +9,7 @@ from corpora.reading.row import RowError
 Fields = dict[str, Any]
 
 _PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "inputs", "input")
-_TURNS = ("conversations", "conversation", "dialog", "data")
+TURNS = ("conversations", "conversation", "dialog", "data")
 _SYSTEMS = ("system", "system_prompt")
 _ALPACA_INPUTS = ("input", "context")
 
@@ -21,7 +21,7 @@ def first(fields: Fields, names: tuple[str, ...], kinds: Any = str) -> str | Non
 
 def turns_field(fields: Fields) -> str | None:
     """The field in which turns are kept as ShareGPT files do, if there is one; bare words count from two on."""
-    for name in _TURNS:
+    for name in TURNS:
         value = fields.get(name)
         if is_turns(value) or (isinstance(value, list) and len(value) > 1 and all(isinstance(t, str) for t in value)):
             return name

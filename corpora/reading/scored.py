@@ -17,15 +17,15 @@ from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prom
 from corpora.reading.row import RowError
 
 RATINGS = ("rating", "stars", "overall_rating", "overall_score", "helpfulness")
-_SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
-_LISTS = ("answers", "responses", "completions", "ranked_answers", "ranked_responses", "ranked_completions")
+SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
+LISTS = ("answers", "responses", "completions", "ranked_answers", "ranked_responses", "ranked_completions")
 _ACCEPTED = ("question", "query")
 """A question with a list of `answers` has them all right, as in WebQuestions, and ranks nothing."""
 
-_LISTED_SCORES = ("ratings", "scores", "stars", "rewards")
+LISTED_SCORES = ("ratings", "scores", "stars", "rewards")
 _LISTED_RANKS = ("ranks", "ranking")
 _TEXTS = ("response", "answer", "text", "completion", "content", "output", "message")
-_SIDES = (
+SIDES = (
     *((f"{name}_a", f"{name}_b") for name in ("response", "conversation", "answer", "completion")),
     *((f"{name}_0", f"{name}_1") for name in ("response", "answer")),
     *((f"{name}_1", f"{name}_2") for name in ("response", "output")),
@@ -51,8 +51,8 @@ def ranked_fields(fields: Fields) -> str | None:
         return None
     if _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
         return f"{asked}, {name} and their ranks"
-    several = asked in _ACCEPTED and name == _LISTS[0]
-    plain = all(isinstance(a, str) for a in answers) and not several and not _beside(fields, _LISTED_SCORES, answers)
+    several = asked in _ACCEPTED and name == LISTS[0]
+    plain = all(isinstance(a, str) for a in answers) and not several and not _beside(fields, LISTED_SCORES, answers)
     return f"{asked}, {name} in order, best first" if plain else None
 
 
@@ -72,8 +72,8 @@ def rated_fields(fields: Fields) -> str | None:
     name, answers = _listed(fields)
     asked = prompt_field(fields)
     if asked and answers:
-        beside = _beside(fields, _LISTED_SCORES, answers)
-        if beside or (_all_have(answers, _SCORES) and not _all_have(answers, ("rank",))):
+        beside = _beside(fields, LISTED_SCORES, answers)
+        if beside or (_all_have(answers, SCORES) and not _all_have(answers, ("rank",))):
             return f"{asked}, {name} and their {beside or 'ratings'}"
     answered, rating = _rated(fields)
     return f"{asked}, {answered}, {rating}" if asked and answered and rating else None
@@ -82,7 +82,7 @@ def rated_fields(fields: Fields) -> str | None:
 def read_rated(fields: Fields) -> Item:
     """Scores are the ratings as given."""
     _, answers = _listed(fields)
-    beside = _beside(fields, _LISTED_SCORES, answers)
+    beside = _beside(fields, LISTED_SCORES, answers)
     if beside:
         return _ranking(fields, answers, [_number(score) for score in fields[beside]])
     if answers:
@@ -131,8 +131,8 @@ def _listed(fields: Fields) -> tuple[str, list[Any]]:
     prompt = fields.get("prompt")
     if isinstance(prompt, dict) and isinstance(prompt.get("replies"), list):
         return "prompt.replies", prompt["replies"]
-    name = first(fields, _LISTS, list)
-    return name or _LISTS[0], fields[name] if name else []
+    name = first(fields, LISTS, list)
+    return name or LISTS[0], fields[name] if name else []
 
 
 def _beside(fields: Fields, names: tuple[str, ...], answers: list[Any]) -> str | None:
@@ -146,16 +146,16 @@ def _all_have(answers: list[Any], names: tuple[str, ...]) -> bool:
 
 
 def _score(answer: Fields) -> float | None:
-    return next((score for name in _SCORES if (score := _number(answer.get(name))) is not None), None)
+    return next((score for name in SCORES if (score := _number(answer.get(name))) is not None), None)
 
 
 def _rated(fields: Fields) -> tuple[str | None, str | None]:
-    rating = next((name for name in _SCORES if _number(fields.get(name)) is not None), None)
+    rating = next((name for name in SCORES if _number(fields.get(name)) is not None), None)
     return first(fields, RESPONSES, str | list), rating
 
 
 def _sides(fields: Fields) -> tuple[str, str] | None:
-    return next((pair for pair in _SIDES if all(isinstance(fields.get(n), str | list | dict) for n in pair)), None)
+    return next((pair for pair in SIDES if all(isinstance(fields.get(n), str | list | dict) for n in pair)), None)
 
 
 def _verdict_field(fields: Fields) -> str | None:

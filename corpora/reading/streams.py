@@ -126,7 +126,7 @@ def lines(
 
 def blank(raw: bytes, encoding: str) -> bool:
     """Whether a line holds nothing but white space."""
-    return raw.isspace() or not raw or (encoding != "utf-8" and not raw.decode(encoding, "replace").strip())
+    return not raw or (raw.isspace() if encoding == "utf-8" else not raw.decode(encoding, "replace").strip())
 
 
 def _cut_off(raw: bytes, encoding: str, closing: bytes, stream: Stream) -> str | None:

@@ -7,6 +7,7 @@ Credentials come from the environment alone, as the stores' own libraries find t
 """
 
 import glob
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ def _store(origin: Origin) -> Iterator[Any]:
     import fsspec
 
     library, extra = _EXTRAS[origin.scheme]
+    logging.getLogger(library).setLevel(logging.ERROR)  # gcsfs warns at every request that it cannot ask for more
     try:
         store = fsspec.filesystem(origin.scheme, skip_instance_cache=True, use_listings_cache=False)
     except ImportError:

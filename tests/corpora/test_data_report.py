@@ -145,3 +145,18 @@ def test_long_texts_of_evidence_are_cut_around_what_is_shared() -> None:
     assert [piece for piece, shared in pieces if shared] == ["SHARED", "TOO"]
     assert max(len(piece) for piece, _ in pieces) < 500
     assert pieces[-1] == ("c", False)
+
+
+def test_packed_documents_have_a_page_too(made: Made, tiny_base: Path, tmp_path: Path) -> None:
+    pages = [{"text": f"{NEAR} Page {i}, and {'more of it, ' * i}the end."} for i in range(40)]
+    write_jsonl(tmp_path / "web.jsonl", [*pages, {"text": " "}])
+    for folder in ("web", "packed"):
+        (tmp_path / folder).mkdir()
+    metrics = clean("web", source("web.jsonl", licence="ODC-BY"), tmp_path, tmp_path / "cache", tmp_path / "web")
+    mixture = Mixture(kind="documents", unit="tokens", shares={"general": 1.0}, size=1500, sequence_length=128, seed=1)
+    mixed = mix(mixture, {"web": ("general", tmp_path / "web")}, tiny_base, tmp_path / "packed")
+    corpora = {"web": Corpus(tmp_path / "web", "0" * 64, metrics)}
+    page = render(Made("tiny", "web", tmp_path / "packed", mixed["checks"], corpora, None, tiny_base))
+    assert "packed sequences" in page and "ODC-BY" in page
+    assert "Near duplicates were not looked for." in page
+    assert "Page" in page[page.index("As the model reads it") :]

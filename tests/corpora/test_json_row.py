@@ -35,7 +35,7 @@ def outcome(read: Any, raw: bytes) -> Any:
         return str(error)
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=4), st.booleans(), st.sampled_from([None, (",", ":"), (" , ", " : ")]))
 def test_the_quick_way_gives_what_the_strict_one_gives(
     value: dict[str, Any], ascii_only: bool, separators: Any
@@ -45,7 +45,7 @@ def test_the_quick_way_gives_what_the_strict_one_gives(
     assert json.loads(outcome(parse_row, raw)) == json.loads(raw)
 
 
-@settings(max_examples=600, derandomize=True, deadline=None)
+@settings(max_examples=400, derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=9))
 def test_both_ways_refuse_the_same_texts_for_the_same_reason(fragments: list[str]) -> None:
     raw = ("{" + "".join(fragments) + "}").encode()

@@ -1,9 +1,13 @@
-"""Objects of a store, on a local S3 server: versions without a download, one download for each, and plain errors."""
+"""Objects of a store, on a local S3 server and a stand-in for Google's: versions, downloads, and plain errors."""
 
+import json
 import os
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
 import pytest
@@ -113,3 +117,59 @@ def test_an_unreachable_store_is_one_plain_error(tmp_path: Path, monkeypatch: py
 def test_credentials_in_a_recipe_are_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="credentials are never in a recipe"):
         source(uri)
+
+
+class _Google(BaseHTTPRequestHandler):
+    """As much of Google's JSON interface as reading needs: list, look up and download the objects of one bucket."""
+
+    objects: dict[str, tuple[bytes, int]]
+    downloads: list[str]
+
+    def do_GET(self) -> None:
+        place, asked = urlsplit(self.path), parse_qs(urlsplit(self.path).query)
+        name = unquote(place.path.partition("/o")[2].removeprefix("/"))
+        if not name:
+            prefix = asked.get("prefix", [""])[0]
+            body = json.dumps({"items": [self._about(found) for found in self.objects if found.startswith(prefix)]})
+            self._answer(200, body.encode())
+        elif name not in self.objects:
+            self._answer(404, b"{}")
+        elif asked.get("alt") == ["media"]:
+            self.downloads.append(name)
+            self._answer(200, self.objects[name][0])
+        else:
+            self._answer(200, json.dumps(self._about(name)).encode())
+
+    def _about(self, name: str) -> dict[str, str]:
+        content, generation = self.objects[name]
+        return {"name": name, "bucket": "texts", "size": str(len(content)), "generation": str(generation)}
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_objects_of_google_have_their_generation_as_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _Google.objects, _Google.downloads = {"all/a.txt": (b"one", 1), "all/deep/b.txt": (b"two", 1)}, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Google)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+    try:
+        before = observe(source("gs://texts/all"), tmp_path, tmp_path)
+        assert not _Google.downloads
+        found = fetch(source("gs://texts/all"), tmp_path, tmp_path)
+        assert found.digest == before
+        assert {file.name: file.path.read_bytes() for file in found.files} == {"a.txt": b"one", "deep/b.txt": b"two"}
+        _Google.objects["all/a.txt"] = (b"one", 2)
+        assert observe(source("gs://texts/all"), tmp_path, tmp_path) != before
+        fetch(source("gs://texts/all"), tmp_path, tmp_path)
+        assert sorted(_Google.downloads) == ["all/a.txt", "all/a.txt", "all/deep/b.txt"]
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -127,7 +127,8 @@ WITH_TOOLS = (
     "{% for m in messages %}"
     "{% if m.role == 'tool' %}<|im_start|>user\n[{{ m.content }}]<|im_end|>\n"
     "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-    "{% for c in m.tool_calls or [] %}{{ '\n<call>' }}{{ c.function | tojson }}</call>{% endfor %}<|im_end|>\n{% endif %}"
+    "{% for c in m.tool_calls or [] %}{{ '\n<call>' }}{{ c.function | tojson }}</call>{% endfor %}"
+    "<|im_end|>\n{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 

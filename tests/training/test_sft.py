@@ -114,6 +114,29 @@ def test_every_step_takes_its_own_rows_of_the_mixture() -> None:
     assert plan.rows == 18
 
 
+def test_micro_batches_hold_rows_of_like_lengths_within_the_memory_of_equal_ones() -> None:
+    stage = Sft(kind="sft", mixture="m", start="base", learning_rate=0.1, batch_rows=8, seed=0)
+    plan = rows.plan([50, 10, 9, 10, 9, 30, 10, 9, 7, 7, 7], stage)
+    assert rows.micro_batches(plan, 4) == [[0, 1], [2, 3, 4, 5, 6, 7], [8, 9, 10]]
+    assert rows.micro_batches(plan, 2) == [[0], [1], [2, 3, 4], [5, 6, 7], [8], [9, 10]]
+    assert rows.micro_batches(plan, 1) == [[place] for place in range(11)]
+
+
+def test_how_rows_are_divided_changes_no_step(tiny_base: Path, tmp_path: Path) -> None:
+    losses = []
+    for size in (1, 4):
+        job = sft_job(tiny_base, tmp_path / str(size))
+        execution = {**job.config["execution"], "micro_batch": size}
+        job = job.model_copy(update={"config": {**job.config, "execution": execution}, "execution": execution})
+        assert run_here(job) == SEALED
+        found = job.store.find(job.request)
+        assert found is not None
+        history = json.loads((found.path / "history.json").read_text())
+        losses.append([entry[name] for entry in history for name in ("loss", "grad_norm")])
+    assert len(losses[0]) == 2 * 6
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_a_row_longer_than_the_model_is_refused(tiny_base: Path, tmp_path: Path) -> None:
     from types import SimpleNamespace
 

