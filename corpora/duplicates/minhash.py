@@ -12,7 +12,7 @@ import numpy as np
 from numba import uint32, uint64  # noqa: TID253
 
 from corpora.duplicates.compiling import Array, compiled
-from corpora.duplicates.kernels import mixed
+from corpora.duplicates.shingling import mixed
 from lineage.hashing import text_digest
 
 _LARGEST = uint32(0xFFFFFFFF)
