@@ -5,26 +5,21 @@ the passes after this one read of it what they need.
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corpora.duplicates.compared import KINDS, texts
+from corpora.duplicates.compared import KINDS, Kind
+from corpora.duplicates.folded import Folded, folded_batches
 from corpora.tables import ROWS
 from corpora.tasks import atomically
 from recipes.duplicates import Duplicates
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
 
     Array = np.ndarray[Any, Any]
 
-_READ_ROWS = 2000
-_READ_BYTES = 4 << 20
-_BATCH_ROWS = 500
-"""Rows worked on at a time: their words fit into a cache."""
 _BLOCK_ROWS = 1 << 15
 _BLOCK_BYTES = 32 << 20
 
@@ -136,67 +131,19 @@ def sketch(block: Block) -> int:
 
 def _batches(block: Block) -> Iterator[Shingled]:
     for span in block.spans:
-        for read in _ahead(_read(span)):
-            for first in range(0, read.num_rows, _BATCH_ROWS):
-                yield _shingled(span.kind, read.slice(first, _BATCH_ROWS), block.section)
+        for batch in folded_batches(span.kind, span.path, span.groups):
+            yield _shingled(KINDS[span.kind], batch, block.section)
 
 
-def _read(span: Span) -> "Iterator[pa.RecordBatch]":
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(span.path) as file:
-        groups = [file.metadata.row_group(group) for group in span.groups]
-        row_bytes = sum(group.total_byte_size for group in groups) / sum(group.num_rows for group in groups)
-        rows = int(min(_READ_ROWS, max(1, _READ_BYTES // row_bytes)))
-        columns = [name for name in KINDS[span.kind].columns if name in file.schema_arrow.names]
-        yield from file.iter_batches(rows, row_groups=list(span.groups), columns=columns, use_threads=False)
-
-
-def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    """The same, read and unpacked in a thread while the one before is worked on: a fifth of the time."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield batch
-
-
-def _shingled(kind: str, batch: "pa.RecordBatch", section: Duplicates) -> Shingled:
+def _shingled(kind: Kind, batch: Folded, section: Duplicates) -> Shingled:
     import numpy as np
 
-    from corpora.duplicates import folding, folding_kernels, shingling
+    from corpora.duplicates import shingling
 
-    compared, rules, table = texts(kind, batch), KINDS[kind], folding.table()
-    data, offsets = _buffers(compared.strings)
-    if (hard := folding_kernels.hard(data, offsets, table)).any():
-        data, offsets = _buffers(_folded(compared.strings, hard))
-    folded = folding_kernels.fold(data, offsets, compared.order, table)
-    found, begins, keys, numbers = shingling.words(*folded, compared.roles[compared.order], compared.parts)
+    texts = batch.texts
+    found, begins, keys, numbers = shingling.words(*batch.folded, texts.roles[texts.order], texts.parts)
     runs, starts = shingling.shingles(found, begins, section.shingle)
     whole, common, long = shingling.row_keys(
-        keys, numbers, starts, compared.fixed, rules.parts, section.min_shingles, rules.answer, rules.numbers
+        keys, numbers, starts, texts.fixed, kind.parts, section.min_shingles, kind.answer, kind.numbers
     )
-    return Shingled(rules.parts, runs, starts, long, common, whole, np.diff(begins[:: rules.parts]))
-
-
-def _folded(strings: "pa.Array", hard: "Array") -> "pa.Array":
-    """The texts with those that are marked folded by the rule itself."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from corpora.duplicates.folding import fold
-
-    mask = pa.array(hard)
-    folded = pa.array([fold(text) for text in strings.filter(mask).to_pylist()], pa.string())
-    return pc.replace_with_mask(strings, mask, folded)
-
-
-def _buffers(strings: "pa.Array") -> tuple["Array", "Array"]:
-    """Bytes (uint8) and offsets (int32) of an array of strings; a null is an empty one."""
-    import numpy as np
-
-    if not len(strings):
-        return np.zeros(0, np.uint8), np.zeros(1, np.int32)
-    _, offsets, data = strings.buffers()
-    begins = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
-    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), begins
+    return Shingled(kind.parts, runs, starts, long, common, whole, np.diff(begins[:: kind.parts]))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora.duplicates import folding, folding_kernels, minhash, shingling
-from corpora.duplicates.sketch import _buffers, _folded
+from corpora.duplicates.folded import buffers
 
 TEXTS = [
     "What is 12 + 7?",
@@ -43,11 +43,7 @@ def words_of(text: str) -> list[str]:
 
 
 def tokenised(texts: list[str]) -> tuple[Any, Any, Any, Any]:
-    strings = pa.array(texts, pa.string())
-    data, offsets = _buffers(strings)
-    hard = folding_kernels.hard(data, offsets, folding.table())
-    if hard.any():
-        data, offsets = _buffers(_folded(strings, hard))
+    data, offsets = buffers(pa.array(texts, pa.string()))
     count = np.arange(len(texts) + 1)
     folded = folding_kernels.fold(data, offsets, count[:-1], folding.table())
     found: tuple[Any, Any, Any, Any] = shingling.words(*folded, np.zeros(len(texts), np.uint32), count)
