@@ -16,14 +16,14 @@ _LOGS = "datatrove"
 
 
 def run_on_datatrove(stage: str, tasks: list[Task], execution: CorporaExecution) -> None:
-    """Run tasks of one folder. Raises CorpusError if datatrove is missing or the cluster refuses the job."""
+    """Run tasks of one folder. Raises CorpusError if Ray is asked for and missing, or the cluster refuses the job."""
     import subprocess
 
     try:
         pipeline = _executor(stage, tasks, execution)
     except ImportError as error:
         raise CorpusError(
-            f"corpora.runner is datatrove: {error}; install the extra with pip install -c constraints.txt '.[cluster]'"
+            f"corpora.executor is {execution.executor}: {error}; install the version of ray that the cluster has"
         ) from None
     try:
         pipeline.run()
