@@ -58,6 +58,7 @@ def distinct_corpora(pipeline: Pipeline) -> dg.AssetsDefinition:
                 inputs=inputs,
                 ref=NODE,
                 force=config.force,
+                unfinished=near.UNFINISHED,
             )
         rows = {"dagster/row_count": artifact.metrics["kept"]}
         return delivered(NODE, artifact, metadata=rows, links=links(tracker, artifact))

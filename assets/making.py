@@ -52,6 +52,7 @@ def make_here(
     ref: str,
     force: bool,
     informative: tuple[str, ...] = (),
+    unfinished: str | None = None,
 ) -> Artifact:
     """`store.build` with an MLflow run around the making."""
 
@@ -70,6 +71,7 @@ def make_here(
         ref=ref,
         force=_forced(context, force),
         informative=informative,
+        unfinished=unfinished,
     )
 
 

@@ -201,21 +201,25 @@ class Store:
         ref: str | None = None,
         force: bool = False,
         informative: tuple[str, ...] = (),
+        unfinished: str | None = None,
     ) -> Artifact:
         """The sealed artefact of `request`: found, or made by `make(empty work folder) -> metrics`.
 
         For nodes that are made in this process; training and evaluation run through a job. informative: see `seal`.
+        unfinished: a folder in the work folder that an attempt which ended early leaves to the next one.
         """
         if force:
             self.discard(request)
         found = self.find(request)
         if found is None:
             with self.building(request) as work:
-                _empty(work)
+                _empty(work, unfinished)
                 try:
                     metrics = make(work)
                 except BaseException:
-                    shutil.rmtree(work)
+                    _empty(work, unfinished)
+                    if not any(work.iterdir()):
+                        work.rmdir()
                     raise
                 found = self.seal(request, config=config, metrics=metrics, inputs=inputs, informative=informative)
         self.point(ref or request.node, found)
@@ -263,9 +267,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: Path, but: str | None) -> None:
     for child in folder.iterdir():
-        shutil.rmtree(child) if child.is_dir() else child.unlink()
+        if child.name != but:
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
 def _fsync(path: Path) -> None:

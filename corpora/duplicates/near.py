@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-_SCRATCH = "scratch"
+UNFINISHED = "scratch"
+"""The folder of what an attempt that ends early leaves to the next one."""
 
 
 def find(sources: dict[str, Path], section: Duplicates, work: Path, execution: CorporaExecution) -> dict[str, Any]:
     """Write clusters.parquet and removed/<source>.parquet of each source into `work` and return the metrics.
 
-    sources: clean folder by name. A second call after a crash goes on from the files that the first left in `work`.
+    sources: clean folder by name. A second call after a crash goes on from what the first left in `work`.
     Raises CorpusError if there are more rows than 2³².
     """
     numbered = Sources.of(sources, section.source_order)
-    scratch = work / _SCRATCH
+    scratch = work / UNFINISHED
     scratch.mkdir(exist_ok=True)
     cut = blocks(zip(numbered.kinds, numbered.folders, strict=True), section, scratch)
     run_tasks("duplicates_sketch", sketch, cut, execution, scratch)

@@ -1,6 +1,7 @@
 """The store: sealed once, found again, never half there."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,26 @@ def test_a_failed_build_seals_nothing_and_the_next_starts_clean(tmp_path: Path) 
         store.build(request, fail, config={}, inputs={})
     assert store.find(request) is None
     assert not (build(store).path / "half.txt").exists()
+
+
+def test_a_failed_build_leaves_its_unfinished_folder_to_the_next(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    request = Request("demo", "clean/a", {"beta": 0.1})
+
+    def attempt(work: Path) -> dict[str, Any]:
+        if (work / "scratch").exists():
+            (work / "found.txt").write_text("|".join(sorted(path.name for path in work.rglob("*"))))
+            shutil.rmtree(work / "scratch")
+            return {}
+        (work / "scratch").mkdir()
+        for name in ("scratch/block", "half.txt"):
+            (work / name).touch()
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        store.build(request, attempt, config={}, inputs={}, unfinished="scratch")
+    made = store.build(request, attempt, config={}, inputs={}, unfinished="scratch")
+    assert (made.path / "found.txt").read_text() == "block|scratch"
 
 
 def test_a_damaged_object_is_reported_with_its_file(tmp_path: Path) -> None:
