@@ -89,7 +89,7 @@ class _Records:
     def __init__(self, blocks: Sequence[Block]) -> None:
         import numpy as np
 
-        self._files = [block.file("records").open("rb") for block in blocks]
+        self._files = [os.open(block.file("records"), os.O_RDONLY) for block in blocks]
         self._first = np.array([block.first for block in blocks])
         self._offsets = np.zeros(sum(block.rows for block in blocks) + 1, np.int64)
         for block in blocks:
@@ -103,7 +103,7 @@ class _Records:
 
     def __exit__(self, *_: object) -> None:
         for file in self._files:
-            file.close()
+            os.close(file)
 
     def batches(self, pairs: "Array") -> "list[Array]":
         """Pairs in runs of at most some thousand, and of about 16 MB of records."""
@@ -130,7 +130,7 @@ class _Records:
         for number, offset, begin, end in zip(
             file.tolist(), offsets.tolist(), (4 * places[:-1]).tolist(), (4 * places[1:]).tolist(), strict=True
         ):
-            os.preadv(self._files[number].fileno(), [memory[begin:end]], offset)
+            os.preadv(self._files[number], (memory[begin:end],), offset)
         first, second = where.reshape(2, -1)
         found: Array = minhash.similarities(values, places[:-1], first, second)
         return found
