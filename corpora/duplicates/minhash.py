@@ -1,17 +1,23 @@
 """MinHash signatures in bands (Broder 1997; Leskovec, Rajaraman and Ullman, chapter 3), and exact Jaccard similarity.
 
 Imports numba when it is imported. The permutations are x → factor × x + term modulo 2³², which the vector units do
-eight at a time; what they miss of randomness shows in no measured recall, and candidates are verified anyway.
+eight at a time; what they miss of randomness shows in no measured recall, and candidates are verified anyway. rensa
+0.5 would sign as well, 450,000 documents of 100 shingles a second against 1.7 million here, but hands its signatures
+out as lists of Python numbers only, of 70,000 documents a second.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import uint32, uint64  # noqa: TID253
 
 from corpora.duplicates.compiling import Array, compiled
-from corpora.duplicates.kernels import mixed
+from corpora.duplicates.shingling import mixed
+from lineage.hashing import text_digest
 
 _LARGEST = uint32(0xFFFFFFFF)
 _ONE = uint64(1)
+_GOLDEN = uint64(0x9E3779B97F4A7C15)
 _LANES = 32
 _TARGET = 0.97
 
@@ -33,8 +39,18 @@ def bands_of(threshold: float, permutations: int) -> tuple[int, int]:
 
 def permutations_of(count: int, seed: int) -> tuple[Array, Array]:
     """Factors (odd) and terms, uint32."""
-    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, 1 << 32, (2, count), dtype=np.uint32)
-    return drawn[0] | np.uint32(1), drawn[1]
+    drawn = _drawn(np.uint64(int(text_digest(f"minhash/{seed}")[:16], 16)), count)
+    return (drawn >> np.uint64(32)).astype(np.uint32) | np.uint32(1), drawn.astype(np.uint32)
+
+
+@compiled
+def _drawn(state: Any, count: int) -> Array:
+    """Numbers that look random (uint64): SplitMix64 (Steele, Lea and Flood 2014), the same in every version."""
+    numbers = np.empty(count, np.uint64)
+    for place in range(count):
+        state += _GOLDEN
+        numbers[place] = mixed(state)
+    return numbers
 
 
 @compiled

@@ -164,16 +164,16 @@ def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
 def _shingled(kind: str, batch: "pa.RecordBatch", section: Duplicates) -> Shingled:
     import numpy as np
 
-    from corpora.duplicates import folding, kernels
+    from corpora.duplicates import folding, folding_kernels, shingling
 
     compared, rules, table = texts(kind, batch), KINDS[kind], folding.table()
     data, offsets = _buffers(compared.strings)
-    if (hard := kernels.hard(data, offsets, table)).any():
+    if (hard := folding_kernels.hard(data, offsets, table)).any():
         data, offsets = _buffers(_folded(compared.strings, hard))
-    folded = kernels.fold(data, offsets, compared.order, table)
-    found, begins, keys, numbers = kernels.words(*folded, compared.roles[compared.order], compared.parts)
-    runs, starts = kernels.shingles(found, begins, section.shingle)
-    whole, common, long = kernels.row_keys(
+    folded = folding_kernels.fold(data, offsets, compared.order, table)
+    found, begins, keys, numbers = shingling.words(*folded, compared.roles[compared.order], compared.parts)
+    runs, starts = shingling.shingles(found, begins, section.shingle)
+    whole, common, long = shingling.row_keys(
         keys, numbers, starts, compared.fixed, rules.parts, section.min_shingles, rules.answer, rules.numbers
     )
     return Shingled(rules.parts, runs, starts, long, common, whole, np.diff(begins[:: rules.parts]))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpora.duplicates import folding, kernels, minhash
+from corpora.duplicates import folding, folding_kernels, minhash, shingling
 from corpora.duplicates.sketch import _buffers, _folded
 
 TEXTS = [
@@ -45,12 +45,12 @@ def words_of(text: str) -> list[str]:
 def tokenised(texts: list[str]) -> tuple[Any, Any, Any, Any]:
     strings = pa.array(texts, pa.string())
     data, offsets = _buffers(strings)
-    hard = kernels.hard(data, offsets, folding.table())
+    hard = folding_kernels.hard(data, offsets, folding.table())
     if hard.any():
         data, offsets = _buffers(_folded(strings, hard))
     count = np.arange(len(texts) + 1)
-    folded = kernels.fold(data, offsets, count[:-1], folding.table())
-    found: tuple[Any, Any, Any, Any] = kernels.words(*folded, np.zeros(len(texts), np.uint32), count)
+    folded = folding_kernels.fold(data, offsets, count[:-1], folding.table())
+    found: tuple[Any, Any, Any, Any] = shingling.words(*folded, np.zeros(len(texts), np.uint32), count)
     return found
 
 
@@ -112,7 +112,7 @@ def test_numbers_are_the_words_with_digits_in_order() -> None:
 
 def shingled(texts: list[str], length: int = 3) -> tuple[Any, Any]:
     found, begins, _, _ = tokenised(texts)
-    result: tuple[Any, Any] = kernels.shingles(found, begins, length)
+    result: tuple[Any, Any] = shingling.shingles(found, begins, length)
     return result
 
 
