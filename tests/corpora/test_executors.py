@@ -14,7 +14,7 @@ import pytest
 from corpora.raw import CorpusError
 from corpora.tasks import run_tasks
 from recipes.corpora import CorporaExecution
-from tests.corpora.test_tasks import killed, refusing, squared
+from tests.corpora.test_corpus_tasks import killed, refusing, squared
 
 SLURM = CorporaExecution.model_validate(
     {
