@@ -20,13 +20,11 @@ def run_on_datatrove(stage: str, tasks: list[Task], execution: CorporaExecution)
     import subprocess
 
     try:
-        pipeline = _executor(stage, tasks, execution)
+        _executor(stage, tasks, execution).run()
     except ImportError as error:
         raise CorpusError(
-            f"corpora.executor is {execution.executor}: {error}; install the version of ray that the cluster has"
+            f"corpora.executor is {execution.executor}: {error} Install the version that the cluster has"
         ) from None
-    try:
-        pipeline.run()
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         if execution.executor != "slurm":
             raise
