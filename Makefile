@@ -14,7 +14,7 @@ dev: setup ## Dagster UI and MLflow UI on loopback, on the state that `make demo
 	@$(BIN)/python -m orchestration dev
 
 test: setup ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## lint, types, import direction, recipes
 	$(BIN)/ruff format --check .

@@ -16,17 +16,15 @@ _LOGS = "datatrove"
 
 
 def run_on_datatrove(stage: str, tasks: list[Task], execution: CorporaExecution) -> None:
-    """Run tasks of one folder. Raises CorpusError if datatrove is missing or the cluster refuses the job."""
+    """Run tasks of one folder. Raises CorpusError if Ray is asked for and missing, or the cluster refuses the job."""
     import subprocess
 
     try:
-        pipeline = _executor(stage, tasks, execution)
+        _executor(stage, tasks, execution).run()
     except ImportError as error:
         raise CorpusError(
-            f"corpora.runner is datatrove: {error}; install the extra with pip install -c constraints.txt '.[cluster]'"
+            f"corpora.executor is {execution.executor}: {error} Install the version that the cluster has"
         ) from None
-    try:
-        pipeline.run()
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         if execution.executor != "slurm":
             raise

@@ -24,7 +24,7 @@ from corpora.tables import PAIRS, pairs_schema, writing
 from lineage.hashing import text_digest
 from recipes.schema import PairRule, Preferences, Source
 
-VERSION = 1
+VERSION = 2
 
 _KIND = {"recorded": "preference", "refuse": "conversation", "comply": "conversation", "ranked": "ranking"}
 _REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap", "near_duplicate")

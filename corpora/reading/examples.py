@@ -38,7 +38,7 @@ def read_alpaca(fields: Fields) -> Item:
 
 def sharegpt_fields(fields: Fields) -> str | None:
     name = turns_field(fields)
-    return f"{name}, a list of turns" if name else None
+    return f"{name}, a list of turns{_and_tools(fields)}" if name else None
 
 
 def read_sharegpt(fields: Fields) -> Item:
@@ -47,7 +47,7 @@ def read_sharegpt(fields: Fields) -> Item:
 
 
 def chatml_fields(fields: Fields) -> str | None:
-    return "messages, a list of turns" if is_turns(fields.get("messages")) else None
+    return f"messages, a list of turns{_and_tools(fields)}" if is_turns(fields.get("messages")) else None
 
 
 def read_chatml(fields: Fields) -> Item:
@@ -84,3 +84,7 @@ def text_fields(fields: Fields) -> str | None:
 
 def read_text(fields: Fields) -> Item:
     return Document(text_at(fields, first(fields, TEXTS) or TEXTS[0]).strip())
+
+
+def _and_tools(fields: Fields) -> str:
+    return ", and tools" if "tools" in fields or "functions" in fields else ""

@@ -6,6 +6,7 @@ that a cluster would take them.
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from corpora.raw import CorpusError
 from corpora.tasks import run_tasks
 from recipes.corpora import CorporaExecution
-from tests.corpora.test_tasks import killed, refusing, squared
+from tests.corpora.test_corpus_tasks import killed, refusing, squared
 
 SLURM = CorporaExecution.model_validate(
     {
@@ -119,13 +120,11 @@ def test_a_ray_job_is_given_what_the_recipe_says(tmp_path: Path, monkeypatch: py
     assert (asked[0].tasks, asked[0].workers, asked[0].mem_per_cpu_gb) == (3, 2, 3)
 
 
-def test_without_datatrove_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datatrove.pipeline.base", None)
-    monkeypatch.delitem(sys.modules, "corpora.distributed.step", raising=False)
-    with pytest.raises(
-        CorpusError, match=r"corpora\.runner is datatrove: .* pip install -c constraints\.txt '\.\[cluster\]'"
-    ):
-        run_tasks("squares", squared, values(tmp_path), CorporaExecution(runner="datatrove"), tmp_path)
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_it_is_asked_for(tmp_path: Path) -> None:
+    execution = CorporaExecution(runner="datatrove", executor="ray", workers=1)
+    with pytest.raises(CorpusError, match=r"corpora\.executor is ray: Please install `ray`"):
+        run_tasks("squares", squared, values(tmp_path), execution, tmp_path)
 
 
 def test_text_is_kept_out_of_datatrove_s_logs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,36 @@ def test_rows_that_forge_turns_are_left_out(tiny_base: Path, tmp_path: Path) -> 
     mixture = recipe(shares={"general": 1.0}, unit="rows", size=5)
     metrics, _ = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
     assert +Counter(metrics["sources"]["chat"]["left_out"]) == {"control_tokens": 1}
+
+
+def test_tool_calls_are_trained_on_where_the_template_has_words_for_them_and_else_counted(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"name": "add", "arguments": {"a": 1}}]}
+    calling = [talk(f"question {i}", "-")["messages"][0] for i in range(5)]
+    result, answer = {"role": "tool", "content": "1"}, {"role": "assistant", "content": "one"}
+    rows = [{"messages": [asked, call, result, answer], "tools": [{"name": "add"}]} for asked in calling]
+    corpus = cleaned(tmp_path, "chat", [*rows, *(talk(f"q{i}", "a") for i in range(20))])
+    expressive = tmp_path / "expressive"
+    shutil.copytree(tiny_base, expressive)
+    (expressive / "chat_template.jinja").write_text(
+        "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}{% for m in messages %}"
+        "<|im_start|>{{ m.role }}\n{{ m.content }}{{ m.tool_calls | tojson if m.tool_calls else '' }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    for base, left_out in ((tiny_base, 5), (expressive, 0)):
+        work = tmp_path / f"mix_{left_out}"
+        work.mkdir()
+        whole = recipe(shares={"general": 1.0}, size=25 - left_out, unit="rows", max_length=512)
+        metrics = mix(whole, {"chat": ("general", corpus)}, base, work)
+        assert metrics["sources"]["chat"]["left_out"]["tools"] == left_out
+        assert metrics["checks"]["template_parity"]["passed"]
+        found = [row for row in rows_of(work / "rows.parquet") if row["tools"] is not None]
+        assert len(found) == 5 - left_out
+        template = ChatTemplate.load(base)
+        for row in found:
+            assert (row["input_ids"], row["supervised"]) == template.encode(row["messages"], row["tools"])
+            assert sum(row["supervised"]) > len(template.tokenise("one"))
 
 
 def test_a_group_without_rows_is_an_error_before_anything_is_written(

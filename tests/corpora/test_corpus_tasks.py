@@ -74,7 +74,7 @@ import os, sys, time
 from pathlib import Path
 from corpora.tasks import run_tasks
 from recipes.corpora import CorporaExecution
-from tests.corpora.test_tasks import waiting
+from tests.corpora.test_corpus_tasks import waiting
 
 if __name__ == "__main__":
     work = Path(sys.argv[1])
