@@ -96,13 +96,14 @@ def test_an_override_has_its_own_artefact_and_is_not_promoted(project: Project, 
     assert "champion" not in outcome.printed.partition("Registry tiny")[2]
 
 
-def test_an_edited_source_makes_its_corpus_and_mixture_again(project: Project, first: Outcome) -> None:
+def test_an_edited_source_makes_its_corpus_and_everything_after_it_again(project: Project, first: Outcome) -> None:
     mixture = project.ref("mixture/mix").digest
     project.write_chat(61)
-    edited = project.run("--select", "clean/chat", "clean/pairs", "mixture/mix", "preferences/judged")
-    assert edited.nodes("done") == {"clean/chat", "mixture/mix"}
-    assert edited.nodes("reused") == {"clean/pairs", "preferences/judged"}
+    edited = project.run()
     assert project.ref("mixture/mix").digest != mixture
+    assert edited.jobs == ["dpo", "report", "sft"]
+    assert edited.nodes("done") >= {"clean/chat", "mixture/mix", "sft", "dpo", "report/dpo", "decision", "registry"}
+    assert edited.nodes("reused") >= {"clean/pairs", "clean/sums", "preferences/judged", "base", "report/base"}
 
 
 def test_a_mistake_is_one_message_without_a_traceback(project: Project) -> None:
