@@ -558,6 +558,7 @@ _RESERVED = {
     "raw",
     "evaluation_items",
     "clean",
+    "distinct",
     "mixture",
     "preferences",
     "report",
