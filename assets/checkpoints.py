@@ -15,8 +15,10 @@ from corpora.sources import observe
 from lineage.hashing import file_digest
 from lineage.job import Job, JobInput
 from lineage.store import Artifact, Store
+from recipes.execution import Execution
 from recipes.load import RecipeError
-from recipes.schema import Execution, Sft, Stage, identity
+from recipes.schema import identity
+from recipes.stages import Sft, Stage
 from training import base as base_stage
 from training import dpo as dpo_stage
 from training import sft as sft_stage

@@ -20,7 +20,8 @@ from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store
 from recipes.cleaning import Phrases
 from recipes.load import RecipeError
-from recipes.schema import Source, identity
+from recipes.schema import identity
+from recipes.sources import Source
 
 _KINDS = {"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file", "s3": "s3", "gs": "googlecloud"}
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from assets.pipeline import Pipeline
 from recipes.load import RecipeError, validate
-from recipes.schema import Stage
+from recipes.stages import Stage
 
 _WIRED = ("kind", "start", "mixture", "preferences")
 

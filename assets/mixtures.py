@@ -17,7 +17,8 @@ from assets.tracking import Tracker
 from corpora.data_report.page import Made, write_report
 from corpora.mixing import mixture as mixing
 from lineage.store import Artifact, Request, Store
-from recipes.schema import Mixture, identity
+from recipes.mixtures import Mixture
+from recipes.schema import identity
 
 
 def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefinition:

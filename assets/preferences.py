@@ -12,7 +12,8 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.pairs import preferences as pairing
 from lineage.store import Artifact, Request, Store
-from recipes.schema import Preferences, identity
+from recipes.preferences import Preferences
+from recipes.schema import identity
 
 
 def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> dg.AssetsDefinition:

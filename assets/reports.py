@@ -17,7 +17,7 @@ from evaluation.promotion import champion
 from evaluation.report import Report
 from lineage.job import Job, JobInput
 from lineage.store import Artifact, Store
-from recipes.schema import Evaluation
+from recipes.suite import Evaluation
 
 _AUTOMATIC = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 

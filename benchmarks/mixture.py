@@ -21,7 +21,7 @@ from corpora.mixing.manifest import bounds_of
 from corpora.mixing.mixture import members_of
 from corpora.mixing.scheduler import Schedule
 from corpora.mixing.shares import Plan, make_plan
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 
 SHARES = {"domain": 0.3, "general": 0.6, "safety": 0.1}
 MEAN_TOKENS = {"domain": 895, "general": 349, "safety": 120}

@@ -18,7 +18,8 @@ from corpora.duplicates.near import find
 from corpora.mixing.mixture import mix
 from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
-from recipes.schema import Mixture, Source
+from recipes.mixtures import Mixture
+from recipes.sources import Source
 from tests.tiny import tokenizer_folder
 
 SHARES = {"general": 0.6, "domain": 0.4}

@@ -10,7 +10,8 @@ from corpora.raw import CorpusError
 from lineage.job import home_folder
 from lineage.store import Store, StoreError
 from recipes.load import SHIPPED, RecipeError, load_recipe
-from recipes.schema import Format, Recipe, Source
+from recipes.schema import Recipe
+from recipes.sources import Format, Source
 
 
 def main() -> int:

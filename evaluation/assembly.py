@@ -15,7 +15,7 @@ from evaluation.report import REPORT, SAMPLES, Report
 from evaluation.task import Outcome, Prepared
 from lineage.hashing import fingerprint, tree_digest
 from lineage.store import Artifact
-from recipes.schema import Evaluation
+from recipes.suite import Evaluation
 from training.tracking import RunLog
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "lm_eval", "nltk", "langdetect", "reasoning-gym")

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from lineage.hashing import canonical_json
-from recipes.schema import Promotion
+from recipes.promotion import Promotion
 
 Verdict = Literal["pass", "fail", "inconclusive", "incomparable", "invalid"]
 Outcome = Literal["pass", "fail", "inconclusive"]

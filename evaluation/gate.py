@@ -22,7 +22,7 @@ from evaluation.decision import Decision, Floor, Outcome, Role, Test, Verdict
 from evaluation.report import Report, Sample
 from evaluation.statistics import items_needed, mean_interval, minimum_detectable, paired_difference, power_at
 from evaluation.wording import floor_sentence, test_sentence
-from recipes.schema import Promotion
+from recipes.promotion import Promotion
 
 __all__ = ["VERSION", "Decision", "Floor", "Test", "Verdict", "compare", "decide"]
 

@@ -20,7 +20,8 @@ from evaluation.harness import HarnessTask, harness_version, run_harness
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import fingerprint, text_digest
-from recipes.schema import IfevalTask, Origin
+from recipes.origins import Origin
+from recipes.suite import IfevalTask
 
 _PUNKT = ("abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt")
 

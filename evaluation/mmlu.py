@@ -22,7 +22,7 @@ from evaluation.harness import HarnessTask, harness_version, packaged_tasks, run
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import fingerprint, text_digest
-from recipes.schema import MmluTask
+from recipes.suite import MmluTask
 
 _LETTERS = "ABCD"
 _CHOICES = re.compile(r"^(.*)\(A\)(.*)\(B\)(.*)\(C\)(.*)\(D\)(.*?)(?:\(E\)(.*))?$", re.DOTALL)

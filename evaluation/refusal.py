@@ -17,7 +17,7 @@ from evaluation.generation import LoadedModel, generate
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import fingerprint, text_digest
-from recipes.schema import RefusalTask
+from recipes.suite import RefusalTask
 
 _OPENING = 200
 _CANNOT = r"(?:cannot|will not|am not able to|am unable to|must not|should not)"

@@ -22,7 +22,8 @@ from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import Artifact, StoreError, write_json
-from recipes.schema import Evaluation, Execution, Task
+from recipes.execution import Execution
+from recipes.suite import Evaluation, Task
 from training import Interrupted, TrainingError
 from training.progress import Progress, reporting, say
 from training.tracking import run_log

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from corpora.sources import observe
-from recipes.schema import Evaluation, IfevalTask, Task, identity
+from recipes.schema import identity
+from recipes.suite import Evaluation, IfevalTask, Task
 
 VERSION = 1
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from corpora.sources import RawFile, fetch
 from evaluation.report import EvaluationError, Sample
 from lineage.hashing import fingerprint
-from recipes.schema import Origin
+from recipes.origins import Origin
 
 if TYPE_CHECKING:
     from evaluation.generation import LoadedModel

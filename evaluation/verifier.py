@@ -15,7 +15,7 @@ from evaluation.generation import LoadedModel, generate
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import canonical_json, fingerprint, text_digest
-from recipes.schema import VerifierTask
+from recipes.suite import VerifierTask
 
 
 @dataclass(frozen=True)

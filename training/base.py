@@ -17,7 +17,7 @@ from corpora.raw import RawFile
 from corpora.rendering import ChatTemplate
 from corpora.sources import fetch_model
 from lineage.job import Job
-from recipes.schema import Model
+from recipes.sources import Model
 from training import Interrupted, TrainingError
 from training.progress import Progress
 from training.tracking import RunLog

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.job import Job
-from recipes.schema import Dpo
+from recipes.stages import Dpo
 from training import TrainingError, rows
 from training.tracking import RunLog
 

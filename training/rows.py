@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.shards import shards_of
-from recipes.schema import Stage
+from recipes.stages import Stage
 from training import TrainingError
 
 if TYPE_CHECKING:

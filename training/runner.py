@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from corpora.raw import CorpusError
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import StoreError
-from recipes.schema import Execution
+from recipes.execution import Execution
 from training import Interrupted, TrainingError
 from training.progress import reporting, say
 from training.tracking import RunLog, run_log

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.job import Job
-from recipes.schema import Sft
+from recipes.stages import Sft
 from training import TrainingError, rows
 from training.tracking import RunLog
 

@@ -24,7 +24,7 @@ from corpora.reading.formats import Item, category_of, choose_format, fitting
 from corpora.reading.lines import BadRow, Row, RowError
 from corpora.tables import clean_schema, filtered_schema, quarantine_schema
 from recipes.contamination import Contamination
-from recipes.schema import Source
+from recipes.sources import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -29,7 +29,7 @@ from corpora.tables import FILTERED, QUARANTINE, ROWS, clean_schema, filtered_sc
 from corpora.tasks import run_tasks
 from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
-from recipes.schema import Source
+from recipes.sources import Source
 
 VERSION = 2
 

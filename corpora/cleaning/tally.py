@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpora.reading.lines import BadRow
-from recipes.schema import Source
+from recipes.sources import Source
 
 _REASONS_SHOWN = 3
 

@@ -22,7 +22,7 @@ from corpora.reading.containers import container_of
 from corpora.reading.formats import Format, Item, choose_format, fitting
 from corpora.reading.lines import BadRow, Row, RowError
 from corpora.sources import fetch
-from recipes.schema import Source
+from recipes.sources import Source
 
 _SAMPLE = 200
 """Rows read to tell a format, as many as cleaning reads."""

@@ -20,7 +20,8 @@ from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
 from corpora.tables import ROWS, rows_of
 from lineage.store import Request, Store
-from recipes.schema import Recipe, Source
+from recipes.schema import Recipe
+from recipes.sources import Source
 
 
 @dataclass(frozen=True)

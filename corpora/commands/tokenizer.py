@@ -11,7 +11,8 @@ from corpora.raw import CorpusError, RawFile
 from corpora.sources import fetch_model, observe
 from lineage.hashing import text_digest
 from lineage.store import Store
-from recipes.schema import Model, Recipe
+from recipes.schema import Recipe
+from recipes.sources import Model
 
 _FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "config.json", "vocab*", "merges.txt", "*.model")
 

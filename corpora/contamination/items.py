@@ -14,7 +14,7 @@ from corpora.raw import CorpusError
 from corpora.reading.lines import BadRow, read_rows
 from corpora.sources import fetch, observe
 from corpora.tables import writing
-from recipes.schema import RefusalTask, Task
+from recipes.suite import RefusalTask, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from corpora.mixing.shares import Plan
 from corpora.mixing.splits import SIDES
 from corpora.mixing.token_index import TokenIndex
 from corpora.mixing.writing import Written
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 
 ALGORITHM = "largest deficit by group and source; Feistel order by seed, source and epoch; closing rows by subset sum"
 PACKING = "documents concatenated in that order and cut"

@@ -33,7 +33,7 @@ from corpora.raw import CorpusError
 from corpora.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
 from lineage.store import write_json
 from recipes.corpora import CorporaExecution
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 from recipes.splits import Splits
 
 VERSION = 2

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from corpora.raw import CorpusError
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 
 _ROUNDING = 1e-9
 

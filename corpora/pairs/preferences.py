@@ -22,7 +22,8 @@ from corpora.reading.items import Preference, plain_messages
 from corpora.rendering import ChatTemplate
 from corpora.tables import PAIRS, pairs_schema, writing
 from lineage.hashing import text_digest
-from recipes.schema import PairRule, Preferences, Source
+from recipes.preferences import PairRule, Preferences
+from recipes.sources import Source
 
 VERSION = 2
 

@@ -14,7 +14,7 @@ from typing import Any
 from corpora.pairs.kept import KeptRows
 from corpora.reading.items import Answer, Message, Preference, plain_messages
 from lineage.hashing import fingerprint
-from recipes.schema import PairRule
+from recipes.preferences import PairRule
 
 
 def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float]]:

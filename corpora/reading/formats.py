@@ -16,7 +16,7 @@ from corpora.reading.answers import Answers
 from corpora.reading.conversations import single, text_at, value_at
 from corpora.reading.items import Answer, Conversation, Document, Item, Message, Preference, Ranking, Unpaired
 from corpora.reading.row import Row, RowError
-from recipes.schema import Source
+from recipes.sources import Source
 
 __all__ = [
     "FORMATS",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corpora.raw import CorpusError, Fetched, RawFile
 from corpora.sources import gym, hub, local, objects, pypi
-from recipes.schema import Origin
+from recipes.origins import Origin
 
 __all__ = ["CorpusError", "Fetched", "RawFile", "fetch", "fetch_model", "observe"]
 

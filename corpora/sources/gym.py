@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from corpora.raw import CorpusError, Fetched, RawFile
 from lineage.hashing import fingerprint, text_digest
-from recipes.schema import Origin
+from recipes.origins import Origin
 
 _HELD_OUT_TENTHS = 1
 _DRAWS_PER_PROBLEM = 20

@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl
 from corpora.raw import CorpusError, Fetched, RawFile
 from corpora.sources.local import MODEL_FILES, files_of, folder_files
 from lineage.hashing import file_digest, fingerprint, tree_digest
-from recipes.schema import Model, Origin
+from recipes.origins import Origin
+from recipes.sources import Model
 
 _HUB_FILES = tuple(pattern for pattern in MODEL_FILES if pattern != "*.gguf")
 """Repositories keep many quantisations of one model side by side as GGUF; none of them is the model itself."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from corpora.raw import CorpusError, Fetched, RawFile
 from lineage.hashing import file_digest, tree_digest
-from recipes.schema import Model, Origin
+from recipes.origins import Origin
+from recipes.sources import Model
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf")
 """What of a model's folder is read: weights without code in them, configuration, tokenizer, template."""

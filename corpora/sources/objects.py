@@ -17,7 +17,8 @@ from typing import Any
 from corpora.raw import CorpusError, Fetched, RawFile
 from corpora.sources.local import MODEL_FILES
 from lineage.hashing import file_digest, fingerprint, tree_digest
-from recipes.schema import Model, Origin
+from recipes.origins import Origin
+from recipes.sources import Model
 
 _EXTRAS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}
 

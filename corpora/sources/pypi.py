@@ -14,7 +14,7 @@ from corpora.raw import CorpusError, Fetched
 from corpora.sources.archives import extract
 from corpora.sources.package_index import download
 from lineage.hashing import file_digest, fingerprint
-from recipes.schema import Origin
+from recipes.origins import Origin
 
 
 def observe(origin: Origin, folder: Path, cache: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from corpora.cleaning.clean import clean
 from lineage.hashing import file_digest
-from recipes.schema import Source
+from recipes.sources import Source
 
 
 def source(uri: str, **fields: Any) -> Source:

@@ -19,7 +19,7 @@ from corpora.mixing.mixture import mix
 from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 from tests.corpora.made import source, talk, write_jsonl
 
 ITEM = (

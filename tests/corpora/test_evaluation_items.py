@@ -9,7 +9,8 @@ import pytest
 from assets.contamination import items_request
 from corpora.contamination.items import ITEMS, collect, digests_of, identity_of
 from corpora.raw import CorpusError
-from recipes.schema import Columns, Task
+from recipes.origins import Columns
+from recipes.suite import Task
 from tests.assets.made_pipeline import pipeline
 from tests.evaluation.made_suite import CANARY, IFEVAL, MMLU, evaluation, write_data
 

@@ -18,7 +18,7 @@ from corpora.rendering import ChatTemplate
 from corpora.shards import shards_of
 from corpora.tables import rows_of
 from recipes.corpora import CorporaExecution
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 from recipes.splits import Splits
 from tests.corpora.made import cleaned, talk
 

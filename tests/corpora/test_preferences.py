@@ -12,7 +12,8 @@ from corpora.pairs.preferences import build_pairs
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
 from corpora.tables import pairs_schema
-from recipes.schema import Preferences, Source
+from recipes.preferences import Preferences
+from recipes.sources import Source
 from tests.corpora.made import cleaned, source, talk
 
 ANSWERS = "kinds:\n  harm: {match: harm, answers: [I will not help with that.]}\ndefault: [I would rather not.]\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from corpora.cleaning.clean import clean
-from recipes.schema import Source
+from recipes.sources import Source
 from tests.corpora.made import source
 from tests.corpora.made_duplicates import searched
 

@@ -9,7 +9,7 @@ from corpora.mixing.mixture import members_of
 from corpora.mixing.scheduler import Schedule
 from corpora.mixing.shares import Plan, make_plan, tempered
 from corpora.raw import CorpusError
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 
 HOLDINGS = {"domain": {"sums": 300}, "general": {"chat": 900, "web": 300}}
 

@@ -9,7 +9,7 @@ from corpora.raw import CorpusError
 from corpora.reading.lines import read_rows
 from corpora.sources import fetch, fetch_model, observe
 from corpora.sources.gym import is_held_out
-from recipes.schema import Model
+from recipes.sources import Model
 from tests.corpora.made import source, write_jsonl
 
 SUMS = "min_terms=2&max_terms=2&min_digits=1&max_digits=2"

@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.report import Report, Sample
 from lineage.hashing import text_digest
-from recipes.schema import Promotion
+from recipes.promotion import Promotion
 
 HARMFUL_CANARY = "canary-harmful-text"
 

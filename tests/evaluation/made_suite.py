@@ -9,7 +9,7 @@ from typing import Any
 from evaluation.suite import VERSION, suite_identity
 from lineage.job import Job, JobInput
 from lineage.store import Request, Store
-from recipes.schema import Evaluation
+from recipes.suite import Evaluation
 
 CANARY = "zanzibarquokka"
 """A word in every harmful prompt of the suite, which nothing may show."""

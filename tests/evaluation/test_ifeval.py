@@ -12,7 +12,7 @@ from evaluation.generation import load_model
 from evaluation.harness import packaged_tasks
 from evaluation.report import EvaluationError
 from evaluation.task import Place
-from recipes.schema import IfevalTask
+from recipes.suite import IfevalTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 
 

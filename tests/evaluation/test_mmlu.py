@@ -11,7 +11,7 @@ from evaluation.harness import HarnessTask, run_harness
 from evaluation.likelihood import log_likelihoods
 from evaluation.report import EvaluationError
 from evaluation.task import Place
-from recipes.schema import MmluTask
+from recipes.suite import MmluTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 
 

@@ -9,7 +9,7 @@ from evaluation.generation import LoadedModel, Response, load_model
 from evaluation.refusal import is_refusal
 from evaluation.report import EvaluationError
 from evaluation.task import Place
-from recipes.schema import RefusalTask, VerifierTask
+from recipes.suite import RefusalTask, VerifierTask
 from tests.evaluation.made_suite import CANARY, evaluation, write_data, write_rows
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.pipeline import GPU
 from orchestration.launcher import LocalLauncher
-from recipes.schema import Execution
+from recipes.execution import Execution
 
 _TRAINER = Path(__file__).with_name("stubborn_trainer.py")
 

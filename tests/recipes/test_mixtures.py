@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from recipes.load import SHIPPED, RecipeError, read_yaml, validate
-from recipes.schema import Mixture
+from recipes.mixtures import Mixture
 from recipes.splits import Splits
 
 GIVEN: dict[str, Any] = {"shares": {"a": 0.5, "b": 0.5}, "size": 10, "max_length": 64, "seed": 1}

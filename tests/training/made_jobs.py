@@ -11,7 +11,9 @@ from typing import Any
 
 from lineage.job import Job, JobInput
 from lineage.store import Store
-from recipes.schema import Dpo, Execution, Sft, identity
+from recipes.execution import Execution
+from recipes.schema import identity
+from recipes.stages import Dpo, Sft
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]

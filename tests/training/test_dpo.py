@@ -8,7 +8,7 @@ import pytest
 from made_jobs import LORA, dpo_job, run_here
 
 from lineage.job import SEALED, Job
-from recipes.schema import Dpo
+from recipes.stages import Dpo
 from tests import tiny
 from training import TrainingError, dpo, rows
 

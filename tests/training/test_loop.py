@@ -6,7 +6,7 @@ import pytest
 from made_jobs import run_here, sft_job, weights_of
 
 from lineage.job import INTERRUPTED, SEALED
-from recipes.schema import Sft
+from recipes.stages import Sft
 from training import Interrupted, TrainingError, rows
 
 

@@ -8,7 +8,7 @@ import pytest
 from made_jobs import LORA, run_here, sft_job
 
 from lineage.job import SEALED
-from recipes.schema import Sft
+from recipes.stages import Sft
 from tests import tiny
 from training import TrainingError, rows, sft
 
