@@ -18,7 +18,7 @@ from lineage.store import Artifact, Store
 from recipes.execution import Execution
 from recipes.load import RecipeError
 from recipes.schema import identity
-from recipes.stages import Sft, Stage
+from recipes.stages import Stage
 from training import base as base_stage
 from training import dpo as dpo_stage
 from training import sft as sft_stage
@@ -78,14 +78,15 @@ def base_checkpoint(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def stage_checkpoint(pipeline: Pipeline, name: str, stage: Stage) -> dg.AssetsDefinition:
     """The checkpoint of one training stage, whatever its kind."""
-    data = ("mixture", stage.mixture) if isinstance(stage, Sft) else ("preferences", stage.preferences)
+    inputs = stage.inputs()
+    data = ", ".join("/".join(node) for role, node in inputs.items() if role != "start")
 
     @pipeline.asset(
         name,
-        description=f"{stage.kind.upper()} of {stage.start} on {'/'.join(data)}.",
+        description=f"{stage.kind.upper()} of {stage.start} on {data}.",
         kinds={"pytorch", "huggingface"},
         code_version=code_version(stage, _VERSIONS[stage.kind]),
-        ins=pipeline.handles([(stage.start,), data]),
+        ins=pipeline.handles(inputs.values()),
         dagster_type=ARTEFACT,
         checks=stage.kind,
         pool=GPU,
@@ -98,10 +99,10 @@ def stage_checkpoint(pipeline: Pipeline, name: str, stage: Stage) -> dg.AssetsDe
         launcher: dg.ResourceParam[Launcher],
         **handles: Artifact,
     ) -> Delivered:
-        inputs = {"start": handles[stage.start], data[0]: handles["__".join(data)]}
+        given = {role: handles["__".join(node)] for role, node in inputs.items()}
         with plain_failures():
             asked = resolve_stage(pipeline, name, config)
-            job = stage_job(pipeline, name, asked, inputs, store)
+            job = stage_job(pipeline, name, asked, given, store)
             artifact = make_by_job(context, store, tracker, launcher, job, force=config.force)
         return delivered(asked.kind, artifact, metadata=curve(artifact), links=links(tracker, artifact))
 

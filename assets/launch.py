@@ -15,8 +15,6 @@ from assets.pipeline import Pipeline
 from recipes.load import RecipeError, validate
 from recipes.stages import Stage
 
-_WIRED = ("kind", "start", "mixture", "preferences")
-
 
 class Rebuild(dg.Config):
     """Launch options of a node without hyper-parameters."""
@@ -37,7 +35,7 @@ def resolve_stage(pipeline: Pipeline, name: str, launch: Launch) -> Stage:
     if not asked:
         return pipeline.recipe.stages[name]
     where = f"{pipeline.path} with launch overrides"
-    if wired := sorted(set(asked) & set(_WIRED)):
+    if wired := sorted(set(asked) & {"kind", *pipeline.recipe.stages[name].inputs()}):
         raise RecipeError(f"{where}: stages.{name}.{wired[0]}: decides the graph's edges; change it in the recipe")
     fields = pipeline.recipe.model_dump(mode="python")
     fields["stages"][name] = _merged(fields["stages"][name], asked)

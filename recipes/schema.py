@@ -21,7 +21,7 @@ from recipes.promotion import Promotion
 from recipes.section import Name, Section
 from recipes.sources import Model, Source
 from recipes.splits import Splits
-from recipes.stages import Dpo, Sft, Stage
+from recipes.stages import Stage
 from recipes.suite import Evaluation
 
 
@@ -128,14 +128,24 @@ class Recipe(Section):
                 problems.append(f"stages.{name}: this name is reserved")
             if stage.start not in earlier:
                 problems.append(f"stages.{name}.start: '{stage.start}' is none of the checkpoints before it {earlier}")
-            if isinstance(stage, Sft) and stage.mixture not in self.mixtures:
-                problems.append(f"stages.{name}.mixture: '{stage.mixture}' is not a mixture")
-            elif isinstance(stage, Sft) and self.mixtures[stage.mixture].kind != "conversations":
-                problems.append(f"stages.{name}.mixture: '{stage.mixture}' holds documents; sft takes conversations")
-            if isinstance(stage, Dpo) and stage.preferences not in self.preferences:
-                problems.append(f"stages.{name}.preferences: '{stage.preferences}' is not a preferences entry")
+            problems += [
+                f"stages.{name}.{role}: {problem}"
+                for role, node in stage.inputs().items()
+                if (problem := self._input_problem(stage, node))
+            ]
             earlier.append(name)
         return problems
+
+    def _input_problem(self, stage: Stage, node: tuple[str, ...]) -> str | None:
+        """What is wrong with the data that a stage reads, if anything."""
+        if node[0] == "preferences" and node[-1] not in self.preferences:
+            return f"'{node[-1]}' is not a preferences entry"
+        if node[0] == "mixture":
+            if node[-1] not in self.mixtures:
+                return f"'{node[-1]}' is not a mixture"
+            if (kind := self.mixtures[node[-1]].kind) != stage.trains_on:
+                return f"'{node[-1]}' holds {kind}; {stage.kind} takes {stage.trains_on}"
+        return None
 
     def _evaluation_problems(self) -> list[str]:
         checkpoints = {"base", *self.stages}

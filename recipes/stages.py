@@ -1,46 +1,11 @@
-"""Training stages: their data, their start checkpoint and their hyper-parameters."""
+"""Training stages by kind: their data and their own hyper-parameters."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from recipes.execution import Execution
-from recipes.section import Name, Section
-
-
-class Lora(Section):
-    """Low-rank adapters (Hu et al. 2021) on `targets`; the artefact keeps the adapter and the merged weights."""
-
-    rank: int = Field(ge=1)
-    alpha: float = Field(gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    targets: str | list[str] = "all-linear"
-
-
-class StageBase(Section):
-    """What every training stage has. A step is `batch_rows` rows; `learning_rate` is the peak."""
-
-    start: Name = Field(description="the node whose checkpoint this stage trains: base, or a stage")
-    learning_rate: float = Field(gt=0, lt=1)
-    batch_rows: int = Field(ge=1)
-    epochs: float = Field(default=1.0, gt=0)
-    max_steps: int | None = Field(default=None, ge=1, description="ends the stage early, before `epochs`")
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup_share: float = Field(default=0.0, ge=0, lt=1, description="share of the steps that warm up")
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "bf16"
-    lora: Lora | None = None
-    seed: int = Field(ge=0)
-    checkpoint_steps: int = Field(default=50, ge=1, description="steps between resumable checkpoints")
-    execution: Execution = Execution()
-
-    @model_validator(mode="after")
-    def _batch_divides(self) -> "StageBase":
-        per_pass = self.execution.micro_batch * self.execution.devices
-        if self.batch_rows % per_pass:
-            raise ValueError(f"batch_rows {self.batch_rows} is not a multiple of micro_batch × devices = {per_pass}")
-        return self
+from recipes.section import Name
+from recipes.stage_base import StageBase
 
 
 class Sft(StageBase):
@@ -48,6 +13,9 @@ class Sft(StageBase):
 
     kind: Literal["sft"]
     mixture: Name
+
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        return {**super().inputs(), "mixture": ("mixture", self.mixture)}
 
 
 class Dpo(StageBase):
@@ -57,6 +25,9 @@ class Dpo(StageBase):
     preferences: Name
     beta: float = Field(gt=0)
     loss: Literal["sigmoid"] = "sigmoid"
+
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        return {**super().inputs(), "preferences": ("preferences", self.preferences)}
 
 
 Stage = Annotated[Sft | Dpo, Field(discriminator="kind")]

@@ -20,7 +20,7 @@ from transformers import PrinterCallback, TrainerCallback  # noqa: TID253
 
 from lineage.job import Job
 from lineage.store import write_json
-from recipes.stages import StageBase
+from recipes.stage_base import StageBase
 from training import Interrupted, TrainingError, checkpoints
 from training.progress import Progress, say
 from training.rows import Plan

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.shards import shards_of
-from recipes.stages import Stage
+from recipes.stage_base import StageBase
 from training import TrainingError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Plan:
         return self.order[start : start + self.batch_rows]
 
 
-def plan(lengths: Sequence[int], stage: Stage) -> Plan:
+def plan(lengths: Sequence[int], stage: StageBase) -> Plan:
     """Steps over rows of these lengths (tokens), `stage.batch_rows` rows each, the last of an epoch maybe fewer."""
     if not lengths:
         raise TrainingError("there are no rows to train on")

@@ -9,6 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from training.tracking import RunLog, run_log
 _CHECKPOINTS = "checkpoints"
 _HISTORY = "history.json"
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
+
+_KINDS = ("base", "sft", "dpo")
+"""Jobs of this room, each the module of its name."""
 
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
 
@@ -85,19 +89,10 @@ def _do(job: Job, stop: threading.Event) -> None:
 
 
 def _stage(kind: str) -> Stage:
-    if kind == "base":
-        from training import base
-
-        return base.run
-    if kind == "sft":
-        from training import sft
-
-        return sft.run
-    if kind == "dpo":
-        from training import dpo
-
-        return dpo.run
-    raise TrainingError(f"kind {kind}: not a training job; run it with python -m evaluation")
+    if kind not in _KINDS:
+        raise TrainingError(f"kind {kind}: not a training job; run it with python -m evaluation")
+    run: Stage = import_module(f"training.{kind}").run
+    return run
 
 
 def _settle(execution: Execution) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.store import RECORD
-from recipes.stages import Lora, StageBase
+from recipes.stage_base import Lora, StageBase
 from training import TrainingError
 from training.progress import say
 
