@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from assets.errors import USER_ERRORS
-from recipes.load import RecipeError
+from recipes.load import RecipeError, load_recipe
+from recipes.power import refusals
 
 
 def main() -> int:
@@ -26,8 +27,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from orchestration.run import find_recipe, run
     from orchestration.summary import Summary
 
+    path = find_recipe(arguments.recipe)
+    for problem in refusals(load_recipe(path)):
+        print(f"{path}: {problem}", file=sys.stderr)
     finished = run(
-        find_recipe(arguments.recipe),
+        path,
         force=arguments.force,
         select=arguments.select,
         overrides=_overrides(arguments.set),

@@ -1,10 +1,11 @@
-"""`python -m recipes check [FILE…]`: is a recipe valid, and what does it declare?"""
+"""`python -m recipes check [FILE…]`: is a recipe valid, what does it declare, and can its gate ever pass?"""
 
 import argparse
 import sys
 from pathlib import Path
 
 from recipes.load import SHIPPED, RecipeError, load_recipe
+from recipes.power import power_of, refusals, sentence
 
 
 def main() -> int:
@@ -20,8 +21,15 @@ def main() -> int:
         except RecipeError as error:
             failed = True
             print(error, file=sys.stderr)
-        else:
-            print(f"{path}: ok: {len(recipe.sources)} sources, stages {', '.join(recipe.stages)}")
+            continue
+        refused = refusals(recipe)
+        failed = failed or bool(refused)
+        for problem in refused:
+            print(f"{path}: {problem}", file=sys.stderr)
+        verdict = "refused" if refused else "ok"
+        print(f"{path}: {verdict}: {len(recipe.sources)} sources, stages {', '.join(recipe.stages)}")
+        for power in power_of(recipe):
+            print(f"  guard {sentence(power, recipe.promotion)}")
     return 2 if failed else 0
 
 

@@ -18,6 +18,12 @@ class Guard(Section):
     metric: str
     margin: float = Field(gt=0, lt=1)
     floor: float | None = Field(default=None, ge=0, le=1)
+    discordance: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="share of outcomes that change between equally good models, if known; only planning uses it",
+    )
 
 
 class Promotion(Section):
@@ -30,3 +36,6 @@ class Promotion(Section):
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     power: float = Field(default=0.8, gt=0.5, lt=1)
     allow_overridden: bool = False
+    allow_underpowered: bool = Field(
+        default=False, description="accept guards that this suite is too small to judge; they end `inconclusive`"
+    )

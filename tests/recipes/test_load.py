@@ -24,7 +24,7 @@ def changed(tmp_path: Path, field: str, value: Any) -> Path:
     else:
         section[last] = value
     path = tmp_path / "changed.yaml"
-    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     return path
 
 

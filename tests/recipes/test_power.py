@@ -1,0 +1,69 @@
+"""Power at loading: computed as the gate would, and a gate that cannot open is refused with its figures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.statistics import minimum_detectable, paired_difference, power_at
+from recipes.load import SHIPPED, load_recipe
+from recipes.power import power_of, refusals, sentence
+from tests.recipes.test_load import changed
+
+_ROOT = SHIPPED.parent
+
+
+def test_a_margin_that_100_items_cannot_show_is_refused_with_figures(tmp_path: Path) -> None:
+    path = changed(tmp_path, "promotion.guards.0.margin", 0.01)
+    done = _check(path)
+    assert done.returncode == 2
+    assert "promotion.guards.0: ifeval/prompt_strict: 40 items, margin 1 point:" in done.stderr
+    assert "raise margin or limit" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_recipe_may_accept_guards_without_power(tmp_path: Path) -> None:
+    path = changed(tmp_path, "promotion.guards.0.margin", 0.01)
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("promotion:\n", "promotion:\n  allow_underpowered: true\n")
+    )
+    assert _check(path).returncode == 0
+
+
+@pytest.mark.parametrize("items", [40, 541, 5000])
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_the_figures_are_those_of_the_gate_on_such_outcomes(tmp_path: Path, items: int, share: float) -> None:
+    path = changed(tmp_path, "evaluation.tasks.mmlu.limit", items)
+    recipe = load_recipe(path)
+    guard = recipe.promotion.guards[1].model_copy(update={"discordance": share})
+    promotion = recipe.promotion.model_copy(update={"guards": [guard]})
+    (power,) = power_of(recipe.model_copy(update={"promotion": promotion}))
+    half = round(items * share / 2)
+    better = np.r_[np.ones(half), np.zeros(items - half)]
+    worse = np.r_[np.zeros(items - half), np.ones(half)]
+    seen = paired_difference(better, worse, None, True, promotion.alpha)
+    assert power.chance == pytest.approx(power_at(guard.margin, seen.se, promotion.alpha, None), abs=0.01)
+    assert power.narrowest == pytest.approx(
+        minimum_detectable(seen.se, promotion.alpha, promotion.power, None), rel=0.01
+    )
+
+
+def test_the_items_needed_are_the_fewest_that_suffice() -> None:
+    recipe = load_recipe(SHIPPED / "demo.yaml")
+    needed = power_of(recipe)[1].needed
+    for items, enough in ((needed, True), (needed - 1, False)):
+        tasks = {**recipe.evaluation.tasks, "mmlu": recipe.evaluation.tasks["mmlu"].model_copy(update={"limit": items})}
+        sized = recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"tasks": tasks})})
+        assert (power_of(sized)[1].chance or 0) >= recipe.promotion.power - 1e-9 if enough else refusals(sized)
+
+
+def test_without_a_limit_it_says_how_many_items_it_takes() -> None:
+    recipe = load_recipe(SHIPPED / "qwen2-0.5b-instruct.yaml")
+    said = [sentence(power, recipe.promotion) for power in power_of(recipe)]
+    assert "needs 6,189 items" in said[1] and not refusals(recipe)
+
+
+def _check(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "recipes", "check", str(path)]
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
