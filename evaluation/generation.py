@@ -5,17 +5,21 @@ answer leaves its batch, so that a batch costs what its unfinished answers cost 
 keeps finished rows to the end). Nothing of the checkpoint's `generation_config.json` applies: no sampling, no
 penalties.
 
-In bfloat16 an answer can change with the size of its batch: `batch_size` and dtype belong to the suite.
+In bfloat16 an answer can change with its batch: `batch_size` and dtype belong to the suite. Answers that are known
+from an earlier attempt (`answered`) are not given again.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from corpora.rendering import ChatTemplate
+from evaluation.answered import Answered
 from evaluation.report import EvaluationError
 from evaluation.task import Tick
+from lineage.hashing import fingerprint
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class LoadedModel:
     template: ChatTemplate
     batch_size: int
     stop_ids: frozenset[int]
+    answered: Answered | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -35,6 +40,11 @@ class LoadedModel:
     def context(self) -> int:
         """Most tokens that the model reads and writes together."""
         return int(self.model.config.get_text_config().max_position_embeddings)
+
+    @property
+    def alone(self) -> bool:
+        """Whether an answer is the same whatever else is in its batch."""
+        return str(self.model.dtype) == "torch.float32"
 
     def chat_prompt(self, user: str) -> str:
         """One user turn as the model was trained to see it, up to where the assistant speaks."""
@@ -91,13 +101,50 @@ def generate(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, ti
             f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's context of "
             f"{model.context} tokens; lower max_new_tokens"
         )
-    answers: dict[int, Response] = {}
     order = sorted(range(len(ids)), key=lambda index: (-len(ids[index]), index))
+    questions = _questions(model, ids, order, max_new_tokens)
+    known = model.answered.get(questions) if model.answered else {}
+    left = [index for index in order if questions[index] not in known]
+    for start in range(0, len(left), model.batch_size):
+        batch = left[start : start + model.batch_size]
+        rows = [ids[index] for index in batch]
+        given = {}
+        for row, answer in _decode(model, rows, max_new_tokens, tick, len(ids) - len(left) + start):
+            given[questions[batch[row]]] = dataclasses.asdict(answer)
+            if model.answered and model.alone:
+                model.answered.put({questions[batch[row]]: dataclasses.asdict(answer)})
+        if model.answered and not model.alone:
+            model.answered.put(given)
+        known |= given
+    tick(len(ids))
+    answers = [_Answer(**known[question]) for question in questions]
+    texts = model.tokenizer.batch_decode([answer.tokens for answer in answers], skip_special_tokens=True)
+    return [
+        Response(text, len(row), len(answer.tokens), answer.cut, answer.finite)
+        for text, row, answer in zip(texts, ids, answers, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Token ids without the stop; `cut` and `finite` as in Response."""
+
+    tokens: list[int]
+    cut: bool
+    finite: bool
+
+
+def _questions(model: LoadedModel, ids: Sequence[list[int]], order: Sequence[int], max_new_tokens: int) -> list[str]:
+    """What each prompt's answer is known by; with the prompts of its batch where these take part in it."""
+    beside: dict[int, list[list[int]]] = {}
     for start in range(0, len(order), model.batch_size):
         batch = order[start : start + model.batch_size]
-        responses = _decode(model, [ids[index] for index in batch], max_new_tokens, tick, start)
-        answers.update(zip(batch, responses, strict=True))
-    return [answers[index] for index in range(len(ids))]
+        beside |= dict.fromkeys(batch, [] if model.alone else [ids[index] for index in batch])
+    stops = sorted(model.stop_ids)
+    return [
+        fingerprint({"prompt": row, "beside": beside[index], "max_new_tokens": max_new_tokens, "stops": stops})
+        for index, row in enumerate(ids)
+    ]
 
 
 def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
@@ -112,14 +159,12 @@ def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any,
 
 def _decode(
     model: LoadedModel, rows: Sequence[list[int]], max_new_tokens: int, tick: Tick, done_before: int
-) -> list[Response]:
-    """Greedy answers of one batch."""
+) -> Iterator[tuple[int, _Answer]]:
+    """Greedy answers of one batch by row, each as it ends."""
     import torch
     from transformers import DynamicCache
 
     written: list[list[int]] = [[] for _ in rows]
-    finite = [True] * len(rows)
-    ended = [False] * len(rows)
     live = list(range(len(rows)))
     ids, mask, positions = left_padded(model, rows)
     cache = DynamicCache(config=model.model.config)
@@ -137,14 +182,15 @@ def _decode(
             sound = best.values.isfinite().tolist()
             keep = []
             for slot, (row, token) in enumerate(zip(live, best.indices.tolist(), strict=True)):
-                finite[row] = sound[slot]
-                ended[row] = token in model.stop_ids or not sound[slot]
-                if not ended[row]:
+                if token in model.stop_ids or not sound[slot]:
+                    yield row, _Answer(written[row], cut=False, finite=sound[slot])
+                else:
                     written[row].append(token)
                     keep.append(slot)
-            tick(done_before + max(sum(ended), len(rows) * step // max_new_tokens))
+            ended = len(rows) - len(keep)
+            tick(done_before + max(ended, len(rows) * step // max_new_tokens))
             if not keep:
-                break
+                return
             ids, positions = best.indices[:, None], positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
             if len(keep) < len(live):
@@ -152,9 +198,5 @@ def _decode(
                 cache.batch_select_indices(chosen)
                 ids, mask, positions = ids[chosen], mask[chosen], positions[chosen]
                 live = [live[slot] for slot in keep]
-    tick(done_before + len(rows))
-    texts = model.tokenizer.batch_decode(written, skip_special_tokens=True)
-    return [
-        Response(text, len(row), len(tokens), not end, ok)
-        for text, row, tokens, end, ok in zip(texts, rows, written, ended, finite, strict=True)
-    ]
+    for row in live:
+        yield row, _Answer(written[row], cut=True, finite=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from evaluation.generation import LoadedModel, left_padded
 from evaluation.task import Tick
+from lineage.hashing import fingerprint
 
 Pair = tuple[list[int], list[int]]
 """Token ids of a context (two at least) and of its continuation (one at least)."""
@@ -46,7 +47,7 @@ def log_likelihoods(model: LoadedModel, pairs: Sequence[Pair], tick: Tick) -> li
     for batch in _batches(questions, model.batch_size):
         tick(done)
         flat = [index for context, _ in batch for index in groups[context]]
-        found.update(zip(flat, _score(model, *zip(*batch, strict=True)), strict=True))
+        found.update(zip(flat, _known_or_scored(model, batch), strict=True))
         done += len(batch)
     tick(done)
     return [found[index] for index in range(len(pairs))]
@@ -71,6 +72,17 @@ def _batches(questions: Sequence[_Question], most_answers: int) -> list[list[_Qu
         else:
             batches.append([question])
     return batches
+
+
+def _known_or_scored(model: LoadedModel, batch: Sequence[_Question]) -> list[Likelihood]:
+    """A batch is known as a whole: padding moves a log-probability's last bits, and so a report's identity."""
+    question = fingerprint({"likelihoods": [[list(context), answers] for context, answers in batch]})
+    if model.answered and (known := model.answered.get([question])):
+        return [Likelihood(*pair) for pair in known[question]]
+    scored = _score(model, *zip(*batch, strict=True))
+    if model.answered:
+        model.answered.put({question: [(found.logprob, found.greedy) for found in scored]})
+    return scored
 
 
 def _positions(batch: Sequence[_Question]) -> int:

@@ -1,7 +1,8 @@
 """The job that scores one checkpoint by one suite and seals the report.
 
-All tasks are prepared before the model is loaded, the model is loaded once, and each finished task is
-kept in the work folder: an evaluation that was stopped goes on with the first task it had not finished.
+All tasks are prepared before the model is loaded, the model is loaded once, each finished task is kept in the work
+folder and each answer in the cache (`evaluation.answered`): an evaluation that was stopped or killed goes on where it
+was, to the same report.
 What becomes of the outcomes is `evaluation.assembly`'s.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from corpora.sources import CorpusError
 from evaluation import ifeval, mmlu, refusal, verifier
+from evaluation.answered import Answered
 from evaluation.assembly import Done, build_report, record_metrics, track
 from evaluation.generation import LoadedModel, load_model
 from evaluation.report import EvaluationError, write_report
@@ -138,6 +140,8 @@ def _run_tasks(
             )
         saved = json.loads(files[name].read_text(encoding="utf-8"))
         done[name] = Done(Outcome(**saved["outcome"]), saved["wall_s"])
+    if model and model.answered and model.answered.found:
+        say(f"{job.ref}: {model.answered.found} answers were known from before")
     return done
 
 
@@ -147,7 +151,12 @@ def _load(job: Job, evaluation: Evaluation) -> LoadedModel:
     threads = Execution.model_validate(job.execution).threads
     if threads is not None:
         torch.set_num_threads(threads)
-    return load_model(job.inputs["checkpoint"].path, evaluation.dtype, evaluation.batch_size)
+    given = job.inputs["checkpoint"]
+    model = load_model(given.path, evaluation.dtype, evaluation.batch_size)
+    folder = Path(job.config["cache"]) / "answers"
+    return dataclasses.replace(
+        model, answered=Answered.of(folder, given.digest, evaluation.dtype, str(model.model.device))
+    )
 
 
 def _set_seed(seed: int) -> None:

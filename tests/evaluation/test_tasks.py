@@ -1,5 +1,6 @@
 """Every task from its data to its scores on a tiny random model, in one job."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,7 @@ def test_the_same_checkpoint_gives_the_same_bytes_again(done: Job) -> None:
     assert before is not None
     report_id, digest = report_of(done).report_id, before.digest
     done.store.discard(done.request)
+    shutil.rmtree(Path(done.config["cache"]) / "answers")
     assert runner.run(done, threading.Event()) == SEALED
     after = done.store.find(done.request)
     assert after is not None
