@@ -18,17 +18,87 @@ from lineage.store import Artifact, Store
 from recipes.execution import Execution
 from recipes.load import RecipeError
 from recipes.schema import identity
+from recipes.scratch import FromScratch
+from recipes.sources import Model
 from recipes.stages import Stage
 from training import base as base_stage
 from training import dpo as dpo_stage
+from training import kto as kto_stage
+from training import orpo as orpo_stage
+from training import pretrain as pretrain_stage
+from training import reward as reward_stage
+from training import scratch as scratch_stage
 from training import sft as sft_stage
 
-_VERSIONS = {"sft": sft_stage.VERSION, "dpo": dpo_stage.VERSION}
+_VERSIONS = {
+    "pretrain": pretrain_stage.VERSION,
+    "sft": sft_stage.VERSION,
+    "reward": reward_stage.VERSION,
+    "dpo": dpo_stage.VERSION,
+    "kto": kto_stage.VERSION,
+    "orpo": orpo_stage.VERSION,
+}
 
 
 def base_checkpoint(pipeline: Pipeline) -> dg.AssetsDefinition:
     """The model that everything starts from, as safetensors with tokenizer and template."""
     model = pipeline.recipe.model
+    return _untrained(pipeline, model) if isinstance(model, FromScratch) else _released(pipeline, model)
+
+
+def _untrained(pipeline: Pipeline, model: FromScratch) -> dg.AssetsDefinition:
+    """The recipe's own model before its first step, with the tokenizer that is trained for it."""
+    corpora = {f"clean/{name}": ("clean", name) for name in model.tokenizer.sources}
+
+    @pipeline.asset(
+        "base",
+        description=f"{model.architecture} of {model.sizes.layers} layers of {model.sizes.hidden}, untrained, with a "
+        f"tokenizer of {model.tokenizer.vocabulary:,} tokens from {', '.join(model.tokenizer.sources)}.",
+        kinds={"pytorch", "huggingface"},
+        code_version=code_version(model, scratch_stage.VERSION),
+        ins=pipeline.handles(corpora.values()),
+        dagster_type=ARTEFACT,
+        checks="scratch",
+        pool=GPU,
+    )
+    def base(
+        context: dg.AssetExecutionContext,
+        config: Rebuild,
+        store: dg.ResourceParam[Store],
+        tracker: dg.ResourceParam[Tracker],
+        launcher: dg.ResourceParam[Launcher],
+        **clean: Artifact,
+    ) -> Delivered:
+        inputs = {name: clean["__".join(node)] for name, node in corpora.items()}
+        with plain_failures():
+            digests = {name: artifact.digest for name, artifact in inputs.items()}
+            template = _template_digest(pipeline, "model.tokenizer.chat_template", model.tokenizer.chat_template)
+            payload = {
+                "node": "base",
+                "version": scratch_stage.VERSION,
+                "config": identity(model),
+                "inputs": {**digests, **template},
+            }
+            job = Job(
+                kind="scratch",
+                recipe=pipeline.name,
+                node="base",
+                ref="base",
+                home=store.home,
+                payload=payload,
+                overridden=any(artifact.overridden for artifact in inputs.values()),
+                config={"model": model.model_dump(mode="json"), "folder": str(pipeline.folder)},
+                execution=Execution().model_dump(mode="json"),
+                inputs={name: JobInput.of(artifact) for name, artifact in inputs.items()},
+            )
+            artifact = make_by_job(context, store, tracker, launcher, job, force=config.force)
+        return delivered("scratch", artifact, links=links(tracker, artifact))
+
+    return base
+
+
+def _released(pipeline: Pipeline, model: Model) -> dg.AssetsDefinition:
+    """A released model, as it is."""
 
     @pipeline.asset(
         "base",
@@ -48,7 +118,8 @@ def base_checkpoint(pipeline: Pipeline) -> dg.AssetsDefinition:
     ) -> Delivered:
         cache = store.home / "cache"
         with plain_failures():
-            inputs = {"model": observe(model, pipeline.folder, cache), **_template_digest(pipeline)}
+            template = _template_digest(pipeline, "model.chat_template", model.chat_template)
+            inputs = {"model": observe(model, pipeline.folder, cache), **template}
             payload = {
                 "node": "base",
                 "version": base_stage.VERSION,
@@ -132,12 +203,11 @@ def stage_job(pipeline: Pipeline, name: str, asked: Stage, inputs: dict[str, Art
     )
 
 
-def _template_digest(pipeline: Pipeline) -> dict[str, str]:
-    """Digest of the chat template file that the recipe puts in place of the model's own."""
-    template = pipeline.recipe.model.chat_template
+def _template_digest(pipeline: Pipeline, field: str, template: str | None) -> dict[str, str]:
+    """Digest of the chat template file that the recipe names, if it names one."""
     if template is None:
         return {}
     path = pipeline.folder / template
     if not path.is_file():
-        raise RecipeError(f"{pipeline.path}: model.chat_template: {path} is no file")
+        raise RecipeError(f"{pipeline.path}: {field}: {path} is no file")
     return {"chat_template": file_digest(path)}

@@ -15,6 +15,17 @@ _SAVED = {
     "merged_equals_adapter": "the merged weights give the logits of base and adapter",
 }
 
+_STARTS = {
+    "end_of_turn_stops": "generation stops at the token that ends an assistant turn",
+    "weights_finite": "no weight is NaN or infinite",
+}
+
+_PAIRS_UNTOUCHED = {"pairs_untouched": "the trainer sees the tokens of the pairs, all of them and no others"}
+
+_SAME_REFERENCE = {
+    "reference_is_start": "before the first step the loss is what it is when policy and reference are the same model"
+}
+
 _SHARED_OUT = {
     "shares": "realised shares of the groups are within the recipe's tolerance, or the bound that is proved",
     "share_bound": "the rows are short enough for the recipe's tolerance to hold at prefixes, too",
@@ -45,17 +56,31 @@ DECLARED: dict[str, dict[str, str]] = {
         "end_of_turn": "every answer ends with the end-of-turn token",
         "length_bias": "chosen and rejected answers are not told apart by their length",
     },
-    "base": {
-        "end_of_turn_stops": "generation stops at the token that ends an assistant turn",
-        "weights_finite": "no weight is NaN or infinite",
+    "base": _STARTS,
+    "scratch": {**_STARTS, "tokenizer_round_trip": "texts come back from their tokens as they were"},
+    "pretrain": {
+        "labels_equal_tokens": "the loss counts every token of the mixture but the first of each document",
+        "documents_apart": "a document in a sequence with others is read as it is alone",
+        **_SAVED,
     },
     "sft": {
         "labels_equal_mask": "the loss counts exactly the tokens that the mixture marks as supervised",
         **_SAVED,
     },
-    "dpo": {
-        "pairs_untouched": "the trainer sees the tokens of the pairs, all of them and no others",
-        "dpo_step0_ln2": "before the first step the loss is ln 2: policy and reference are the same model",
+    "reward": {
+        **_PAIRS_UNTOUCHED,
+        "reads_last_token": "the reward of a conversation is read at its last token, however it is padded",
+        **_SAVED,
+    },
+    "dpo": {**_PAIRS_UNTOUCHED, **_SAME_REFERENCE, **_SAVED},
+    "kto": {
+        "answers_untouched": "the trainer sees the tokens and labels of the answers, all of them and no others",
+        **_SAME_REFERENCE,
+        **_SAVED,
+    },
+    "orpo": {
+        **_PAIRS_UNTOUCHED,
+        "loss_is_the_papers": "before the first step the loss is the paper's formula, on the answers' tokens alone",
         **_SAVED,
     },
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},

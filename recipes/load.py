@@ -96,8 +96,9 @@ def _explain(where: str, problem: Any) -> str:
 
 
 def _location(loc: tuple[Any, ...]) -> list[str]:
-    """The path as it is in the file: pydantic puts a union's tag after a stage's, a task's and a step's place."""
-    tagged = {("stages", "*"): 2, ("evaluation", "tasks", "*"): 3, ("sources", "*", "steps", "*"): 4}
+    """The path as it is in the file: pydantic puts a union's tag after the place of the model, a stage, a task, a
+    step."""
+    tagged = {("model",): 1, ("stages", "*"): 2, ("evaluation", "tasks", "*"): 3, ("sources", "*", "steps", "*"): 4}
     tags = [
         depth
         for pattern, depth in tagged.items()

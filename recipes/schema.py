@@ -8,19 +8,22 @@ fingerprint. Unknown keys are refused everywhere.
 Rules that need a file, a network or a tokenizer are checked where these are read (`corpora`).
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from recipes.cleaning import Length
 from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
 from recipes.mixtures import Mixture
 from recipes.preferences import Preferences
 from recipes.promotion import Promotion
+from recipes.scratch import FromScratch
 from recipes.section import Name, Section
 from recipes.sources import Model, Source
 from recipes.splits import Splits
+from recipes.stage_base import Makes
 from recipes.stages import Stage
 from recipes.suite import Evaluation
 
@@ -40,13 +43,24 @@ class Schedule(Section):
         return cron
 
 
+def _kind_of_model(section: Any) -> str:
+    own = "architecture" in section if isinstance(section, dict) else isinstance(section, FromScratch)
+    return "from_scratch" if own else "released"
+
+
+GivenModel = Annotated[
+    Annotated[Model, Tag("released")] | Annotated[FromScratch, Tag("from_scratch")], Discriminator(_kind_of_model)
+]
+"""What every stage starts from: a released model, by its URI, or one of the recipe's own, by its architecture."""
+
+
 class Recipe(Section):
     """One pipeline. Its name is the file's name."""
 
     name: Name
     description: str = ""
     owners: list[str] = []
-    model: Model
+    model: GivenModel
     sources: dict[Name, Source] = Field(min_length=1)
     contamination: Contamination = Contamination()
     duplicates: Duplicates = Duplicates()
@@ -113,6 +127,21 @@ class Recipe(Section):
             for i, name in enumerate(self.duplicates.source_order)
             if name not in self.sources
         ]
+        return [*problems, *self._tokenizer_problems()]
+
+    def _tokenizer_problems(self) -> list[str]:
+        """What a tokenizer cannot be trained on: no source, or one that is cleaned with that very tokenizer."""
+        if not isinstance(self.model, FromScratch):
+            return []
+        problems = []
+        for i, name in enumerate(self.model.tokenizer.sources):
+            if name not in self.sources:
+                problems.append(f"model.tokenizer.sources.{i}: '{name}' is not a source")
+            elif any(isinstance(step, Length) and step.unit == "tokens" for step in self.sources[name].steps):
+                problems.append(
+                    f"model.tokenizer.sources.{i}: a step of '{name}' counts tokens of the tokenizer that is trained "
+                    "on it; let it count words or characters"
+                )
         return problems
 
     def _open_shares(self, mixture: Mixture) -> bool:
@@ -128,6 +157,10 @@ class Recipe(Section):
                 problems.append(f"stages.{name}: this name is reserved")
             if stage.start not in earlier:
                 problems.append(f"stages.{name}.start: '{stage.start}' is none of the checkpoints before it {earlier}")
+            elif (made := self._makes(stage.start)) != "language model":
+                problems.append(
+                    f"stages.{name}.start: '{stage.start}' is a {made}; {stage.kind} trains language models"
+                )
             problems += [
                 f"stages.{name}.{role}: {problem}"
                 for role, node in stage.inputs().items()
@@ -135,6 +168,9 @@ class Recipe(Section):
             ]
             earlier.append(name)
         return problems
+
+    def _makes(self, checkpoint: str) -> Makes:
+        return self.stages[checkpoint].makes if checkpoint in self.stages else "language model"
 
     def _input_problem(self, stage: Stage, node: tuple[str, ...]) -> str | None:
         """What is wrong with the data that a stage reads, if anything."""
@@ -153,6 +189,11 @@ class Recipe(Section):
             f"evaluation.reports.{i}: '{name}' is no checkpoint"
             for i, name in enumerate(self.evaluation.reports)
             if name not in checkpoints
+        ]
+        problems += [
+            f"evaluation.reports.{i}: '{name}' is a {made}; the suite scores language models"
+            for i, name in enumerate(self.evaluation.reports)
+            if (made := self._makes(name)) != "language model"
         ]
         for needed in ("base", self.promotion.candidate):
             if needed not in self.evaluation.reports:

@@ -17,10 +17,15 @@ class Lora(Section):
     targets: str | list[str] = "all-linear"
 
 
+Makes = Literal["language model", "reward model"]
+
+
 class StageBase(Section):
     """What every training stage has. A step is `batch_rows` rows; `learning_rate` is the peak."""
 
     trains_on: ClassVar[Literal["conversations", "documents"]] = "conversations"
+    prefers: ClassVar[Literal["pairs", "unpaired"]] = "pairs"
+    makes: ClassVar[Makes] = "language model"
 
     start: Name = Field(description="the node whose checkpoint this stage trains: base, or a stage")
     learning_rate: float = Field(gt=0, lt=1)

@@ -173,3 +173,47 @@ def write_pairs(folder: Path, checkpoint: Path, pairs: int, seed: int = 0) -> No
         }
     )
     pq.write_table(pa.Table.from_pylist(table, schema), folder / "pairs.parquet")
+
+
+def write_unpaired(folder: Path, checkpoint: Path, answers: int, seed: int = 0) -> None:
+    """`unpaired.parquet` as preferences write it, of made-up conversations, every third answer a bad one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    template = ChatTemplate.load(checkpoint)
+    table = []
+    for index in range(answers):
+        prompt, answer = conversation(seed * 10_000 + index)
+        table.append(
+            {
+                "id": f"{index:064x}",
+                "source": "made_up",
+                "prompt_ids": template.prompt_ids([prompt]),
+                "completion_ids": template.tokenise(answer["content"] + template.end_of_turn),
+                "label": index % 3 > 0,
+            }
+        )
+    ids = pa.list_(pa.int32())
+    schema = pa.schema(
+        {"id": pa.string(), "source": pa.string(), "prompt_ids": ids, "completion_ids": ids, "label": pa.bool_()}
+    )
+    pq.write_table(pa.Table.from_pylist(table, schema), folder / "unpaired.parquet")
+
+
+def write_documents(folder: Path, checkpoint: Path, documents: int, length: int = 32, seed: int = 0) -> None:
+    """`rows.parquet` as a mixture of documents writes it: made-up texts in sequences of `length` tokens."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from corpora.mixing.documents import DocumentTokenizer
+    from corpora.mixing.packing import Document, Packer, packed_schema
+
+    tokenizer = DocumentTokenizer.load(checkpoint, None)
+    texts = [conversation(seed * 10_000 + index)[1]["content"] for index in range(documents)]
+    ids = tokenizer.encode_all(texts)
+    names = [Document(f"{index:064x}", "made_up", "general", 0, False) for index in range(documents)]
+    packer = Packer(length)
+    flat = np.array([token for document in ids for token in document], np.int32)
+    sequences = [*packer.add(flat, np.array([len(document) for document in ids]), names), *packer.rest()]
+    pq.write_table(pa.Table.from_pylist(sequences, packed_schema()), folder / "rows.parquet")

@@ -53,7 +53,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         "parameters": sum(p.numel() for p in model.parameters()),
         "dtype": model_section.dtype,
         "positions": model.config.max_position_embeddings,
-        "checks": _checks(model, work),
+        "checks": sound(model, work),
     }
     progress.done("checked")
     return {**metrics, "wall_s": time.monotonic() - began}
@@ -124,8 +124,8 @@ def _read_template(path: Path) -> str:
         raise TrainingError(f"model.chat_template: {path}: {error.strerror}") from None
 
 
-def _checks(model: Any, work: Path) -> dict[str, Any]:
-    """Raises CorpusError if the checkpoint has no template or no end of turn."""
+def sound(model: Any, work: Path) -> dict[str, Any]:
+    """What every base checkpoint must hold, as checks. Raises CorpusError if it has no template or no end of turn."""
     import torch
 
     template = ChatTemplate.load(work)

@@ -2,11 +2,10 @@
 
 The reference model is the start checkpoint and nothing else: with LoRA the model without its adapter, else
 a second copy from the same verified folder. TRL's own default would load whatever the model's configuration
-names. Before the first step the loss on the first batch must be ln 2, which it is only if model and
-reference are one. Pairs come as token ids and reach the loss untouched.
+names. Before the first step the loss on the first batch must be what it is when model and reference are one: ln 2
+for the loss of the paper. Pairs come as token ids and reach the loss untouched.
 """
 
-import math
 import threading
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lineage.job import Job
 from recipes.stages import Dpo
 from training import TrainingError, rows
+from training.pair_losses import at_start
 from training.tracking import RunLog
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
-_LN2_TOLERANCE = 1e-4
-"""Model and reference take the same products in the same order: in fp32 and in bf16 0 was seen."""
+COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
+_TOLERANCE = 1e-4
+"""Relative. Model and reference take the same products in the same order: in fp32 and in bf16 0 was seen."""
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
@@ -42,14 +42,14 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     stage = Dpo.model_validate(job.config)
     start = job.inputs["start"].path
     given = job.inputs["preferences"]
-    pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
-    plan = rows.plan(_pair_lengths(pairs), stage)
+    pairs = rows.read(given.path / "pairs.parquet", COLUMNS)
+    plan = rows.plan(pair_lengths(pairs), stage)
     log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
     with loop.memory_explained(stage, plan):
         trainer = PreferenceTrainer(
             model=weights.load_for_training(start, stage),
             ref_model=None if stage.lora else weights.load_for_training(start, stage),
-            args=DPOConfig(**loop.arguments(stage, plan, work), beta=stage.beta, loss_type=[stage.loss]),
+            args=DPOConfig(**loop.arguments(stage, plan, work), **_loss(stage)),
             train_dataset=_dataset(pairs).select(plan.order),
             processing_class=AutoTokenizer.from_pretrained(start),
             peft_config=weights.lora_config(stage.lora),
@@ -57,7 +57,10 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
         batch = loop.first_batch(trainer)
-        checks = {"pairs_untouched": _ids_check(batch, pairs, plan.order), "dpo_step0_ln2": step0_check(trainer, batch)}
+        checks = {
+            "pairs_untouched": ids_check(batch, pairs, plan.order),
+            "reference_is_start": step0_check(trainer, batch, at_start(stage)),
+        }
         trained = loop.train(trainer, plan, job, work, log, stop)
         probe = pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py()
         checks |= weights.save(trainer.model, start, work, probe)
@@ -71,31 +74,44 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     }
 
 
-def step0_check(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """Loss of the untrained model on a batch. Raises TrainingError unless it is ln 2: −log σ(β·0)."""
+def _loss(stage: Dpo) -> dict[str, Any]:
+    """What TRL is told about the loss; what the recipe leaves open is TRL's own default."""
+    given = {"label_smoothing": stage.label_smoothing, "discopop_tau": stage.discopop_tau}
+    said = {name: value for name, value in given.items() if value is not None}
+    return {"beta": stage.beta, "loss_type": [stage.loss], **said}
+
+
+def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> dict[str, Any]:
+    """Loss and rewards of the untrained model on a batch. Raises TrainingError unless model and reference are one.
+
+    expected: the loss when they are, or None if it says nothing of it; the rewards' margin must be 0 in any case.
+    """
     import torch
 
     with torch.no_grad(), trainer.accelerator.autocast():
         loss = float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)))
+    margin = trainer._metrics["train"]["rewards/margins"][-1]
     trainer._metrics["train"].clear()
-    if abs(loss - math.log(2)) > _LN2_TOLERANCE:
+    wanted = loss if expected is None else expected
+    if abs(loss - wanted) > _TOLERANCE * max(1, wanted) or abs(margin) > _TOLERANCE:
         raise TrainingError(
-            f"DPO's loss before the first step is {loss:.6f}, not ln 2 = {math.log(2):.6f}: "
+            f"the loss before the first step is {loss:.6f} with a margin of {margin:.6f}, not {wanted:.6f} with 0: "
             "the reference model is not the start checkpoint"
         )
     return {
         "passed": True,
         "blocking": True,
         "value": loss,
-        "description": f"the loss before the first step is ln 2 within {_LN2_TOLERANCE:g}: the reference is the start",
+        "description": f"before the first step the loss is {wanted:.6g} and the margin 0, within {_TOLERANCE:g}: "
+        "the reference is the start",
     }
 
 
-def _pair_lengths(pairs: "pa.Table") -> list[int]:
+def pair_lengths(pairs: "pa.Table") -> list[int]:
     """Tokens of both conversations of a pair, prompt counted twice: what a step computes."""
     import pyarrow.compute as pc
 
-    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in _COLUMNS)
+    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in COLUMNS)
     return [2 * p + c + r for p, c, r in zip(prompt, chosen, rejected, strict=True)]
 
 
@@ -105,12 +121,12 @@ def _dataset(pairs: "pa.Table") -> Any:
     return Dataset(pairs)
 
 
-def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
+def ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
     """Compare the first batch, as the loss will see it, with the pairs' own ids, token by token."""
     count = len(batch["input_ids"]) // 2
     wrong = 0
     for place in range(count):
-        prompt, chosen, rejected = (pairs[name][order[place]].as_py() for name in _COLUMNS)
+        prompt, chosen, rejected = (pairs[name][order[place]].as_py() for name in COLUMNS)
         for at, answer in ((place, chosen), (place + count, rejected)):
             ids = prompt + answer
             pad = [0] * (batch["input_ids"].shape[1] - len(ids))

@@ -7,6 +7,7 @@ computes what start and adapter compute together, and the saved folder reloads t
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from training.progress import say
 
 if TYPE_CHECKING:
     import torch
+
+Loader = Callable[[Path, "torch.dtype"], Any]
+"""Loads the model of a checkpoint folder in a type: with its language head, or with another."""
 
 ADAPTER = "adapter"
 _MERGE_TOLERANCE = 1e-3
@@ -33,7 +37,7 @@ def load(start: Path, dtype: "torch.dtype") -> Any:
     return model
 
 
-def load_for_training(start: Path, stage: StageBase) -> Any:
+def load_for_training(start: Path, stage: StageBase, loaded: Loader = load) -> Any:
     """The start checkpoint in the type that `stage.precision` trains in.
 
     fp32: everything in float32. bf16 with LoRA: frozen weights in bfloat16, adapters (made by the trainer) in
@@ -45,10 +49,10 @@ def load_for_training(start: Path, stage: StageBase) -> Any:
     if stage.precision == "bf16" and not torch.cuda.is_available():
         _warn_of_emulation()
     frozen_in_bf16 = stage.precision == "bf16" and stage.lora is not None
-    return load(start, torch.bfloat16 if frozen_in_bf16 else torch.float32)
+    return loaded(start, torch.bfloat16 if frozen_in_bf16 else torch.float32)
 
 
-def lora_config(lora: Lora | None) -> Any:
+def lora_config(lora: Lora | None, task_type: str = "CAUSAL_LM") -> Any:
     """What PEFT is asked for, or None for full fine-tuning."""
     if lora is None:
         return None
@@ -59,15 +63,18 @@ def lora_config(lora: Lora | None) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=lora.targets,
-        task_type="CAUSAL_LM",
+        task_type=task_type,
     )
 
 
-def save(trained: Any, start: Path, work: Path, probe: list[int]) -> dict[str, Any]:
+def save(
+    trained: Any, start: Path, work: Path, probe: list[int], loaded: Loader = load, own: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Write the trained weights to `work` in the start checkpoint's type and prove them; returns the checks.
 
     trained: the trainer's model. With LoRA the adapter goes to `adapter/` and is merged in float32 into the
-    start checkpoint's own weights. probe: token ids of a row, what the proofs are computed on.
+    start checkpoint's own weights. probe: token ids of a row, what the proofs are computed on. loaded: how the
+    model that is trained is loaded. own: files that are the trained model's own and not those of the start.
     """
     import torch
     from peft import PeftModel
@@ -77,21 +84,21 @@ def save(trained: Any, start: Path, work: Path, probe: list[int]) -> dict[str, A
     device = trained.device
     if isinstance(trained, PeftModel):
         _save_adapter(trained, work / ADAPTER)
-        model, checks["merged_equals_adapter"] = _merge(start, work / ADAPTER, probe, device)
+        model, checks["merged_equals_adapter"] = _merge(loaded(start, torch.float32).to(device), work / ADAPTER, probe)
     else:
-        model = load(start, torch.float32).to(device)
+        model = loaded(start, torch.float32).to(device)
         model.load_state_dict(trained.state_dict())
     for weight in model.parameters():  # not `model.to`: it would round buffers too, such as rotary frequencies
         weight.data = weight.data.to(dtype)
-    _save_weights(model, start, work)
-    checks["reload_equal"] = _reloads(model, work, probe)
+    _save_weights(model, start, work, own)
+    checks["reload_equal"] = _reloads(model, loaded(work, model.dtype), probe)
     return checks
 
 
-def _save_weights(model: Any, start: Path, work: Path) -> None:
+def _save_weights(model: Any, start: Path, work: Path, own: tuple[str, ...]) -> None:
     model.save_pretrained(work)
     for file in start.iterdir():
-        if file.is_file() and not _is_weights(file) and file.name not in (RECORD, "history.json"):
+        if file.is_file() and not _is_weights(file) and file.name not in (RECORD, "history.json", *own):
             shutil.copyfile(file, work / file.name)
 
 
@@ -111,11 +118,10 @@ def _save_adapter(trained: Any, folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _merge(start: Path, adapter: Path, probe: list[int], device: Any) -> tuple[Any, dict[str, Any]]:
-    import torch
+def _merge(start: Any, adapter: Path, probe: list[int]) -> tuple[Any, dict[str, Any]]:
     from peft import PeftModel
 
-    apart = PeftModel.from_pretrained(load(start, torch.float32).to(device), adapter)
+    apart = PeftModel.from_pretrained(start, adapter)
     before = _logits(apart, probe)
     merged = apart.merge_and_unload(safe_merge=True)
     after = _logits(merged, probe)
@@ -129,11 +135,11 @@ def _merge(start: Path, adapter: Path, probe: list[int], device: Any) -> tuple[A
     }
 
 
-def _reloads(model: Any, work: Path, probe: list[int]) -> dict[str, Any]:
+def _reloads(model: Any, again: Any, probe: list[int]) -> dict[str, Any]:
     import torch
 
     saved = _logits(model, probe)
-    reloaded = _logits(load(work, model.dtype).to(model.device), probe)
+    reloaded = _logits(again.to(model.device), probe)
     return {
         "passed": torch.equal(saved, reloaded),
         "blocking": True,

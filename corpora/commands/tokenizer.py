@@ -12,6 +12,7 @@ from corpora.sources import fetch_model, observe
 from lineage.hashing import text_digest
 from lineage.store import Store
 from recipes.schema import Recipe
+from recipes.scratch import FromScratch
 from recipes.sources import Model
 
 _FILES = ("tokenizer*", "special_tokens_map.json", "chat_template*", "config.json", "vocab*", "merges.txt", "*.model")
@@ -26,7 +27,7 @@ def tokenizer_folder(recipe: Recipe, folder: Path, store: Store) -> Path | None:
     if base is not None:
         return base.path
     cache = store.home / "cache"
-    if not _is_here(recipe.model, cache):
+    if isinstance(recipe.model, FromScratch) or not _is_here(recipe.model, cache):
         return None
     template = _template(recipe.model, folder)
     digest = observe(recipe.model, folder, cache)

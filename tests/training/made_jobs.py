@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lineage.job import Job, JobInput
-from lineage.store import Store
+from lineage.store import Artifact, Store
 from recipes.execution import Execution
 from recipes.schema import identity
-from recipes.stages import Dpo, Sft
+from recipes.stage_base import StageBase
+from recipes.stages import Dpo, Kto, Orpo, Pretrain, Reward, Sft
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,11 +42,53 @@ def dpo_job(base: Path, home: Path, pairs: int = 16, execution: dict[str, Any] |
     """DPO of the tiny base on `pairs` made-up pairs, in a store of its own."""
     made = tiny.sealed(home, "preferences", lambda work: tiny.write_pairs(work, base, pairs), pairs=pairs)
     fields = {"kind": "dpo", "preferences": "preferences", "beta": 0.1, "execution": EXECUTION, **STAGE, **changes}
+    return _of_preferences(base, home, Dpo.model_validate(fields), made, execution)
+
+
+def pretrain_job(
+    base: Path, home: Path, documents: int = 60, execution: dict[str, Any] | None = None, **changes: Any
+) -> Job:
+    """Pretraining of the tiny base on made-up documents in sequences of 32 tokens, in a store of its own."""
+    made = tiny.sealed(home, "mixture", lambda work: tiny.write_documents(work, base, documents), documents=documents)
+    stage = Pretrain.model_validate(
+        {"kind": "pretrain", "mixture": "mixture", "execution": EXECUTION, **STAGE, **changes}
+    )
+    return _job(home, stage, {"start": JobInput.of(Store(home).open(base)), "mixture": JobInput.of(made)}, execution)
+
+
+def reward_job(base: Path, home: Path, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """A reward model of the tiny base from 16 made-up pairs and 5 that are kept for validation."""
+
+    def make(work: Path) -> None:
+        tiny.write_pairs(work, base, 5, seed=1)
+        (work / "pairs.parquet").rename(work / "validation.parquet")
+        tiny.write_pairs(work, base, 16)
+
+    fields = {"kind": "reward", "preferences": "preferences", "execution": EXECUTION, **STAGE, **changes}
+    made = tiny.sealed(home, "preferences", make, validation=5)
+    return _of_preferences(base, home, Reward.model_validate(fields), made, execution)
+
+
+def orpo_job(base: Path, home: Path, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """ORPO of the tiny base on 16 made-up pairs."""
+    made = tiny.sealed(home, "preferences", lambda work: tiny.write_pairs(work, base, 16), pairs=16)
+    fields = {"kind": "orpo", "preferences": "preferences", "beta": 0.1, "execution": EXECUTION, **STAGE, **changes}
+    return _of_preferences(base, home, Orpo.model_validate(fields), made, execution)
+
+
+def kto_job(base: Path, home: Path, answers: int = 17, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """KTO of the tiny base on made-up answers, two to a forward pass."""
+    made = tiny.sealed(home, "preferences", lambda work: tiny.write_unpaired(work, base, answers), answers=answers)
+    fields = {"kind": "kto", "preferences": "preferences", "beta": 0.1, "kl_rows": 2, "execution": EXECUTION}
+    return _of_preferences(base, home, Kto.model_validate({**fields, **STAGE, **changes}), made, execution)
+
+
+def _of_preferences(base: Path, home: Path, stage: StageBase, made: Artifact, execution: dict[str, Any] | None) -> Job:
     inputs = {"start": JobInput.of(Store(home).open(base)), "preferences": JobInput.of(made)}
-    return _job(home, Dpo.model_validate(fields), inputs, execution)
+    return _job(home, stage, inputs, execution)
 
 
-def _job(home: Path, stage: Sft | Dpo, inputs: dict[str, JobInput], execution: dict[str, Any] | None) -> Job:
+def _job(home: Path, stage: Any, inputs: dict[str, JobInput], execution: dict[str, Any] | None) -> Job:
     digests = {name: given.digest for name, given in inputs.items()}
     return Job(
         kind=stage.kind,

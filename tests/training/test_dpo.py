@@ -46,7 +46,7 @@ def test_the_loss_before_the_first_step_is_ln_2(
 
     job = dpo_job(tiny_base, tmp_path)
     made = trainer(job, tmp_path, None if lora else tiny_base, lora=lora, precision=precision)
-    assert dpo.step0_check(made, first_batch(made))["value"] == pytest.approx(math.log(2), abs=1e-6)
+    assert dpo.step0_check(made, first_batch(made), math.log(2))["value"] == pytest.approx(math.log(2), abs=1e-6)
 
 
 @pytest.mark.invariants
@@ -58,7 +58,7 @@ def test_another_reference_than_the_start_is_refused(tiny_base: Path, tmp_path: 
     tiny.write_checkpoint(other, seed=1)
     made = trainer(job, tmp_path, other)
     with pytest.raises(TrainingError, match="the reference model is not the start checkpoint"):
-        dpo.step0_check(made, first_batch(made))
+        dpo.step0_check(made, first_batch(made), math.log(2))
 
 
 def test_training_widens_the_margin_and_records_it(tiny_base: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_training_widens_the_margin_and_records_it(tiny_base: Path, tmp_path: Pa
     assert found.failed_checks == []
     assert set(found.metrics["checks"]) == {
         "pairs_untouched",
-        "dpo_step0_ln2",
+        "reference_is_start",
         "merged_equals_adapter",
         "reload_equal",
     }

@@ -1,0 +1,155 @@
+"""Documents that share a sequence are learned from as if each were alone, and only gradients can tell."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_jobs import LORA, pretrain_job, run_here
+
+from lineage.job import REFUSED, SEALED
+from training import packed, rows
+
+LENGTHS = [9, 4, 13]
+
+
+def model_of(architecture: str) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 64}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(
+            AutoConfig.for_model(architecture, vocab_size=101, initializer_range=0.2, **sizes, **heads),
+            dtype=torch.float32,
+        )
+
+
+def documents() -> list[list[int]]:
+    import torch
+
+    return torch.randint(0, 101, (sum(LENGTHS),), generator=torch.Generator().manual_seed(0)).split(LENGTHS)
+
+
+def as_sequence(ids: list[list[int]]) -> dict[str, Any]:
+    """One packed sequence of these documents, as `packed.dataset` has it."""
+    import pyarrow as pa
+
+    starts = [sum(map(len, ids[:i])) for i in range(len(ids))]
+    flat = [int(token) for document in ids for token in document]
+    table = pa.table(
+        {
+            "input_ids": pa.array([flat, flat[:5]], pa.list_(pa.int32())),
+            "document_starts": pa.array([starts, [0]], pa.list_(pa.int32())),
+        }
+    )
+    return packed.dataset(table)[0]
+
+
+def gradients(model: Any, batches: list[dict[str, Any]]) -> tuple[float, list[Any]]:
+    """The summed loss of all counted tokens, and what it gives."""
+    import torch
+
+    model.zero_grad()
+    total = 0.0
+    for batch in batches:
+        labels = batch["labels"]
+        logits = model(**{k: v for k, v in batch.items() if k != "labels"}, use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(logits[0, :-1], labels[0, 1:], ignore_index=-100, reduction="sum")
+        loss.backward()
+        total += float(loss.detach())
+    return total, [p.grad.clone() for p in model.parameters()]
+
+
+def apart(ours: list[Any], theirs: list[Any]) -> float:
+    """Norm of the difference of two gradients, relative to the second."""
+    difference = sum(float((a - b).square().sum()) for a, b in zip(ours, theirs, strict=True))
+    return (difference / sum(float(b.square().sum()) for b in theirs)) ** 0.5
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_gradients_of_packed_documents_are_those_of_each_alone(architecture: str) -> None:
+    import torch
+
+    model, collate = model_of(architecture), packed.Collator(pad_id=0)
+    batch = collate([as_sequence(documents())])
+    loss, found = gradients(model, [batch])
+    alone_loss, alone = gradients(model, [collate([as_sequence([document])]) for document in documents()])
+    assert loss == pytest.approx(alone_loss, rel=1e-5)
+    assert apart(found, alone) < 1e-5
+
+    seen = {**batch, "attention_mask": torch.ones_like(batch["input_ids"])}  # a mask of ones, and they see each other
+    assert apart(gradients(model, [seen])[1], alone) > 0.1
+    run_on = {**batch, "position_ids": torch.arange(sum(LENGTHS))[None]}
+    assert apart(gradients(model, [run_on])[1], alone) > 0.1
+
+
+def test_labels_leave_out_the_first_token_of_each_document_and_the_padding() -> None:
+    long, short = as_sequence(documents()), as_sequence([[7, 8, 9]])
+    batch = packed.Collator(pad_id=99)([long, short])
+    firsts = {0, 9, 13}
+    tokens = [int(token) for document in documents() for token in document]
+    assert batch["labels"][0].tolist() == [-100 if i in firsts else t for i, t in enumerate(tokens)]
+    assert batch["labels"][1].tolist() == [-100, 8, 9] + [rows.NOT_SUPERVISED] * 23
+    assert batch["input_ids"][1].tolist() == [7, 8, 9] + [99] * 23
+    assert batch["position_ids"][0].tolist() == [*range(9), *range(4), *range(13)]
+    assert batch["position_ids"][1].tolist() == [0, 1, 2, *range(23)]
+    assert "attention_mask" not in batch
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_pretraining_learns_and_proves_itself(lora: dict[str, Any] | None, tiny_base: Path, tmp_path: Path) -> None:
+    job = pretrain_job(tiny_base, tmp_path, lora=lora, epochs=3.0)
+    assert run_here(job) == SEALED
+    found = job.store.find(job.request)
+    assert found is not None
+    assert found.failed_checks == []
+    assert found.metrics["perplexity_last"] < found.metrics["perplexity_first"]
+    merged = {"merged_equals_adapter"} if lora else set()
+    assert set(found.metrics["checks"]) == {"labels_equal_tokens", "documents_apart", "reload_equal"} | merged
+    assert isinstance(found.metrics["checks"]["documents_apart"]["value"], float)
+
+
+def _run_on(batch: dict[str, Any]) -> None:
+    import torch
+
+    batch["position_ids"] = torch.arange(batch["position_ids"].shape[1]).expand_as(batch["position_ids"])
+
+
+def _unmasked(batch: dict[str, Any]) -> None:
+    batch["labels"] = batch["input_ids"].clone()
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize("spoil", [_run_on, _unmasked], ids=["positions run on", "borders are counted"])
+def test_a_spoilt_batch_is_refused_before_the_first_step(
+    spoil: Callable[[dict[str, Any]], None],
+    tiny_base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    collate = packed.Collator.__call__
+
+    def spoilt(self: packed.Collator, sequences: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = collate(self, sequences)
+        spoil(batch)
+        return batch
+
+    monkeypatch.setattr(packed.Collator, "__call__", spoilt)
+    assert run_here(pretrain_job(tiny_base, tmp_path)) == REFUSED
+    assert "are not the mixture's sequences" in capsys.readouterr().out
+
+
+@pytest.mark.invariants
+def test_a_model_that_lets_documents_see_each_other_is_refused(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import masking_utils
+
+    monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda _: None)
+    assert run_here(pretrain_job(tiny_base, tmp_path)) == REFUSED
+    assert "documents of one sequence see each other" in capsys.readouterr().out

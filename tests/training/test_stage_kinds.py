@@ -1,0 +1,44 @@
+"""What holds of every kind of stage: trained in one go or stopped and resumed, the same bytes come out."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job, run_here, weights_of
+
+from lineage.job import INTERRUPTED, SEALED, Job
+
+KINDS: dict[str, Callable[[Path, Path], Job]] = {
+    "pretrain": lambda base, home: pretrain_job(base, home, lora=LORA, epochs=2.0),
+    "reward": lambda base, home: reward_job(base, home, epochs=2.0),
+    "reward lora": lambda base, home: reward_job(base, home, lora=LORA, epochs=2.0),
+    "dpo ipo": lambda base, home: dpo_job(base, home, loss="ipo", epochs=2.0),
+    "kto": lambda base, home: kto_job(base, home, lora=LORA, epochs=2.0),
+    "orpo": lambda base, home: orpo_job(base, home, lora=LORA, epochs=2.0),
+}
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize("kind", KINDS)
+def test_stopped_and_resumed_ends_bit_equal(kind: str, tiny_base: Path, tmp_path: Path) -> None:
+    whole, cut = (KINDS[kind](tiny_base, tmp_path / name) for name in ("whole", "cut"))
+    assert run_here(whole) == SEALED
+    stop = threading.Event()
+    watcher = threading.Thread(target=_set_after_a_checkpoint, args=(cut, stop))
+    watcher.start()
+    assert run_here(cut, stop) == INTERRUPTED
+    watcher.join()
+    assert run_here(cut) == SEALED
+    found = cut.store.find(cut.request)
+    assert found is not None
+    assert 0 < found.metrics["resumed_from_step"] < found.metrics["steps"]
+    assert weights_of(cut) == weights_of(whole)
+
+
+def _set_after_a_checkpoint(job: Job, stop: threading.Event) -> None:
+    folder = job.store.work_path(job.request) / "checkpoints"
+    while not list(folder.glob("checkpoint-*/COMPLETE")):
+        time.sleep(0.01)
+    stop.set()

@@ -1,0 +1,107 @@
+"""Packed sequences as a model reads them: several documents in a row of tokens, none of which sees another.
+
+What keeps them apart is their positions, which begin again at 0 with each document, and no attention mask beside
+them: transformers then makes the block-diagonal mask itself, and would make none if it were given a mask of ones.
+The loss cannot tell whether this works (without it, it differs by a ten-thousandth); gradients and logits can.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from training.rows import NOT_SUPERVISED
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+_CLOSE = {"fp32": 1e-3, "bf16": 6e-2}
+"""Largest difference of logits, relative to the largest, that another order of sums may cause."""
+
+
+def dataset(sequences: "pa.Table") -> Any:
+    """Rows of `input_ids`, `labels` and `seq_lengths` (tokens of each document) from packed sequences.
+
+    A label is the token itself; the first of each document has none, since nothing of its own comes before it.
+    """
+    import numpy as np
+    import pyarrow as pa
+    from datasets import Dataset
+
+    ids, starts = (sequences[name].combine_chunks() for name in ("input_ids", "document_starts"))
+    flat, offsets = ids.flatten(), ids.offsets.to_numpy() - ids.offsets[0].as_py()
+    first = starts.flatten().to_numpy() + np.repeat(offsets[:-1], np.diff(starts.offsets.to_numpy()))
+    labels = flat.to_numpy().copy()
+    labels[first] = NOT_SUPERVISED
+    lengths = np.diff(np.append(first, len(labels)))
+    return Dataset(
+        pa.table(
+            {
+                "input_ids": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat),
+                "labels": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(labels, pa.int32())),
+                "seq_lengths": pa.ListArray.from_arrays(
+                    pa.array(starts.offsets.to_numpy() - starts.offsets[0].as_py(), pa.int32()),
+                    pa.array(lengths, pa.int32()),
+                ),
+            }
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Collator:
+    """A micro-batch of sequences: ids, labels and positions, padded behind by what is a document of its own."""
+
+    pad_id: int
+
+    def __call__(self, sequences: list[dict[str, Any]]) -> dict[str, "torch.Tensor"]:
+        import torch
+
+        width = max(len(sequence["input_ids"]) for sequence in sequences)
+        rows = []
+        for sequence in sequences:
+            short = width - len(sequence["input_ids"])
+            lengths = [*sequence["seq_lengths"], *([short] if short else [])]
+            rows.append(
+                (
+                    list(sequence["input_ids"]) + [self.pad_id] * short,
+                    list(sequence["labels"]) + [NOT_SUPERVISED] * short,
+                    [place for length in lengths for place in range(length)],
+                )
+            )
+        columns = zip(("input_ids", "labels", "position_ids"), zip(*rows, strict=True), strict=True)
+        return {name: torch.tensor(column) for name, column in columns}
+
+
+def isolation_check(trainer: Any, batch: dict[str, Any], precision: str) -> dict[str, Any]:
+    """Compare the logits of the last document of a sequence with those of that document alone.
+
+    batch: from the trainer's own loader. Passes without a value if no sequence of it holds two documents.
+    """
+    import torch
+
+    description = "the last document of a sequence has the logits that it has alone: documents do not see each other"
+    place = next((i for i, row in enumerate(batch["position_ids"]) if len(_starts(row, batch["labels"][i])) > 1), None)
+    if place is None:
+        return {"passed": True, "blocking": True, "value": "no sequence of two documents", "description": description}
+    ids, positions = (batch[name][place][None].to(trainer.model.device) for name in ("input_ids", "position_ids"))
+    start, end = _starts(batch["position_ids"][place], batch["labels"][place])[-1], _used(batch["labels"][place])
+    model = trainer.model.eval()
+    with torch.no_grad(), trainer.accelerator.autocast():
+        packed = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0, start:end].float()
+        alone = model(input_ids=ids[:, start:end], use_cache=False).logits[0].float()
+    model.train()
+    apart = float((packed - alone).abs().max() / alone.abs().max())
+    return {"passed": apart <= _CLOSE[precision], "blocking": True, "value": apart, "description": description}
+
+
+def _used(labels: "torch.Tensor") -> int:
+    """Tokens of a sequence before its padding."""
+    counted = (labels != NOT_SUPERVISED).nonzero()
+    return int(counted[-1]) + 1 if len(counted) else 0
+
+
+def _starts(positions: "torch.Tensor", labels: "torch.Tensor") -> list[int]:
+    """Where documents of two tokens and more begin, padding left out."""
+    used = _used(labels)
+    starts = [int(start) for start in (positions[:used] == 0).nonzero()]
+    return [start for start, after in zip(starts, [*starts[1:], used], strict=True) if after - start > 1]
