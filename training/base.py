@@ -22,7 +22,7 @@ from training import Interrupted, TrainingError
 from training.progress import Progress
 from training.tracking import RunLog
 
-VERSION = 1
+VERSION = 2
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack")
 _PARTS = 4
@@ -45,8 +45,10 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     progress.done("loaded")
     if model_section.chat_template:
         tokenizer.chat_template = _read_template(folder / model_section.chat_template)
-    model.save_pretrained(work)
     tokenizer.save_pretrained(work)
+    if model_section.chat_template:
+        _stop_at_end_of_turn(model, work)
+    model.save_pretrained(work)
     shutil.rmtree(release)
     progress.done("saved")
     metrics = {
@@ -122,6 +124,17 @@ def _read_template(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"model.chat_template: {path}: {error.strerror}") from None
+
+
+def _stop_at_end_of_turn(model: Any, work: Path) -> None:
+    """Add the end of the template's turns to the tokens at which generation stops: a bare model has no turns.
+
+    Raises CorpusError if no special token of the model's ends them.
+    """
+    stops = model.generation_config.eos_token_id
+    known = stops if isinstance(stops, list) else [] if stops is None else [stops]
+    if (end := ChatTemplate.load(work).end_of_turn_id) not in known:
+        model.generation_config.eos_token_id = [*known, end]
 
 
 def sound(model: Any, work: Path) -> dict[str, Any]:

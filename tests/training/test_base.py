@@ -79,3 +79,13 @@ def test_a_template_of_the_recipe_replaces_the_models_own(release: Path, tmp_pat
     (tmp_path / "mine.jinja").write_text(template, encoding="utf-8")
     make(job_for(release, tmp_path, chat_template="mine.jinja"), tmp_path / "work")
     assert (tmp_path / "work" / "chat_template.jinja").read_text(encoding="utf-8") == template
+
+
+def test_a_bare_model_stops_where_the_recipes_template_ends_a_turn(release: Path, tmp_path: Path) -> None:
+    settings = json.loads((release / "generation_config.json").read_text(encoding="utf-8"))
+    (release / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": 0}), encoding="utf-8")
+    shutil.copyfile(release / "chat_template.jinja", tmp_path / "own.jinja")
+    job = job_for(release, tmp_path, chat_template="own.jinja")
+    make(job, tmp_path / "work")
+    made = json.loads((tmp_path / "work" / "generation_config.json").read_text(encoding="utf-8"))
+    assert made["eos_token_id"] == [0, settings["eos_token_id"]]
