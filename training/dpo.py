@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
+_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _TOLERANCE = 1e-4
 """Relative. Model and reference take the same products in the same order: in fp32 and in bf16 0 was seen."""
 
@@ -42,8 +42,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     stage = Dpo.model_validate(job.config)
     start = job.inputs["start"].path
     given = job.inputs["preferences"]
-    pairs = rows.read(given.path / "pairs.parquet", COLUMNS)
-    plan = rows.plan(pair_lengths(pairs), stage)
+    pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
+    plan = rows.plan(_pair_lengths(pairs), stage)
     log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
     with loop.memory_explained(stage, plan):
         trainer = PreferenceTrainer(
@@ -58,7 +58,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         rows.must_fit(plan, trainer.model.config)
         batch = loop.first_batch(trainer)
         checks = {
-            "pairs_untouched": ids_check(batch, pairs, plan.order),
+            "pairs_untouched": _ids_check(batch, pairs, plan.order),
             "reference_is_start": step0_check(trainer, batch, at_start(stage)),
         }
         trained = loop.train(trainer, plan, job, work, log, stop)
@@ -107,11 +107,11 @@ def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> 
     }
 
 
-def pair_lengths(pairs: "pa.Table") -> list[int]:
+def _pair_lengths(pairs: "pa.Table") -> list[int]:
     """Tokens of both conversations of a pair, prompt counted twice: what a step computes."""
     import pyarrow.compute as pc
 
-    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in COLUMNS)
+    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in _COLUMNS)
     return [2 * p + c + r for p, c, r in zip(prompt, chosen, rejected, strict=True)]
 
 
@@ -121,12 +121,12 @@ def _dataset(pairs: "pa.Table") -> Any:
     return Dataset(pairs)
 
 
-def ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
+def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
     """Compare the first batch, as the loss will see it, with the pairs' own ids, token by token."""
     count = len(batch["input_ids"]) // 2
     wrong = 0
     for place in range(count):
-        prompt, chosen, rejected = (pairs[name][order[place]].as_py() for name in COLUMNS)
+        prompt, chosen, rejected = (pairs[name][order[place]].as_py() for name in _COLUMNS)
         for at, answer in ((place, chosen), (place + count, rejected)):
             ids = prompt + answer
             pad = [0] * (batch["input_ids"].shape[1] - len(ids))

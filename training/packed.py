@@ -94,6 +94,24 @@ def isolation_check(trainer: Any, batch: dict[str, Any], precision: str) -> dict
     return {"passed": apart <= _CLOSE[precision], "blocking": True, "value": apart, "description": description}
 
 
+def perplexity(trainer: Any, sequences: "pa.Table", rows: int) -> float:
+    """exp of the mean loss of all counted tokens of packed sequences. rows: sequences read together."""
+    import math
+
+    import torch
+
+    model, held = trainer.model.eval(), dataset(sequences)
+    loss, tokens = 0.0, 0
+    with torch.no_grad(), trainer.accelerator.autocast():
+        for start in range(0, len(held), rows):
+            taken = [held[place] for place in range(start, min(start + rows, len(held)))]
+            scored = model(**trainer._prepare_inputs(trainer.data_collator(taken)), use_cache=False, fused_lm_head=True)
+            loss -= float(scored.log_probs.double().sum())
+            tokens += int(scored.label_mask.sum())
+    model.train()
+    return math.exp(loss / max(1, tokens))
+
+
 def _used(labels: "torch.Tensor") -> int:
     """Tokens of a sequence before its padding."""
     counted = (labels != NOT_SUPERVISED).nonzero()

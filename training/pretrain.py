@@ -5,12 +5,12 @@ token but those first ones, and documents of one sequence do not see each other:
 the mixture, and a packed document with the same document alone, before a step is taken.
 """
 
-import math
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpora.tables import VALIDATION
 from lineage.job import Job
 from recipes.stages import Pretrain
 from training import TrainingError, rows
@@ -65,15 +65,24 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         }
         if not checks["documents_apart"]["passed"]:
             raise TrainingError("documents of one sequence see each other; this transformers cannot be used")
+        held = _held_out(given.path)
+        before = held and packed.perplexity(trainer, held, stage.execution.micro_batch)
         trained = loop.train(trainer, plan, job, work, log, stop)
+        after = held and packed.perplexity(trainer, held, stage.execution.micro_batch)
         checks |= weights.save(trainer.model, start, work, sequences["input_ids"][plan.order[0]].as_py())
     return {
         **trained.metrics,
-        "perplexity_first": math.exp(trained.history[0]["loss"]),
-        "perplexity_last": math.exp(trained.history[-1]["loss"]),
+        **({"validation_perplexity": {"before": before, "after": after}} if held else {}),
         "wall_s": time.monotonic() - began,
         "checks": checks,
     }
+
+
+def _held_out(mixture: Path) -> "pa.Table | None":
+    """Sequences that the mixture keeps from training, if the recipe's `splits` have any for validation."""
+    file = mixture / VALIDATION
+    found = rows.read(file, _COLUMNS) if file.is_file() else None
+    return found if found is not None and len(found) else None
 
 
 def _labels_check(batch: dict[str, Any], sequences: "pa.Table", order: list[int]) -> dict[str, Any]:

@@ -48,8 +48,14 @@ def dpo_job(base: Path, home: Path, pairs: int = 16, execution: dict[str, Any] |
 def pretrain_job(
     base: Path, home: Path, documents: int = 60, execution: dict[str, Any] | None = None, **changes: Any
 ) -> Job:
-    """Pretraining of the tiny base on made-up documents in sequences of 32 tokens, in a store of its own."""
-    made = tiny.sealed(home, "mixture", lambda work: tiny.write_documents(work, base, documents), documents=documents)
+    """Pretraining of the tiny base on made-up documents in sequences of 32 tokens, 12 more kept for validation."""
+
+    def make(work: Path) -> None:
+        tiny.write_documents(work, base, 12, seed=1)
+        (work / "rows.parquet").rename(work / "validation.parquet")
+        tiny.write_documents(work, base, documents)
+
+    made = tiny.sealed(home, "mixture", make, documents=documents)
     stage = Pretrain.model_validate(
         {"kind": "pretrain", "mixture": "mixture", "execution": EXECUTION, **STAGE, **changes}
     )

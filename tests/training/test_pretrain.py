@@ -107,7 +107,8 @@ def test_pretraining_learns_and_proves_itself(lora: dict[str, Any] | None, tiny_
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
-    assert found.metrics["perplexity_last"] < found.metrics["perplexity_first"]
+    held = found.metrics["validation_perplexity"]
+    assert held["after"] < held["before"]
     merged = {"merged_equals_adapter"} if lora else set()
     assert set(found.metrics["checks"]) == {"labels_equal_tokens", "documents_apart", "reload_equal"} | merged
     assert isinstance(found.metrics["checks"]["documents_apart"]["value"], float)
@@ -153,3 +154,27 @@ def test_a_model_that_lets_documents_see_each_other_is_refused(
     monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda _: None)
     assert run_here(pretrain_job(tiny_base, tmp_path)) == REFUSED
     assert "documents of one sequence see each other" in capsys.readouterr().out
+
+
+@pytest.mark.invariants
+def test_perplexity_is_that_of_plain_logits_document_by_document(tiny_base: Path, tmp_path: Path) -> None:
+    import math
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    job = pretrain_job(tiny_base, tmp_path, max_steps=1)
+    assert run_here(job) == SEALED
+    found = job.store.find(job.request)
+    assert found is not None
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    loss, tokens = 0.0, 0
+    table = rows.read(job.inputs["mixture"].path / "validation.parquet", ("input_ids", "document_starts"))
+    for sequence in table.to_pylist():
+        ids, starts = sequence["input_ids"], sequence["document_starts"]
+        for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+            own = torch.tensor([ids[start:end]])
+            if end - start > 1:
+                loss += float(model(own, labels=own).loss.detach()) * (end - start - 1)
+                tokens += end - start - 1
+    assert found.metrics["validation_perplexity"]["before"] == pytest.approx(math.exp(loss / tokens), rel=1e-4)

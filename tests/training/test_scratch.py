@@ -138,7 +138,8 @@ def test_it_can_be_pretrained(base: Artifact, tmp_path: Path) -> None:
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
-    assert found.metrics["perplexity_last"] < found.metrics["perplexity_first"] < 400
+    held = found.metrics["validation_perplexity"]
+    assert held["after"] < held["before"] == pytest.approx(310, rel=0.1)
 
 
 @pytest.mark.parametrize(
