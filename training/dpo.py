@@ -84,25 +84,26 @@ def _loss(stage: Dpo) -> dict[str, Any]:
 def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> dict[str, Any]:
     """Loss and rewards of the untrained model on a batch. Raises TrainingError unless model and reference are one.
 
-    expected: the loss when they are, or None if it says nothing of it; the rewards' margin must be 0 in any case.
+    expected: the loss when they are, or None if it says nothing of it; rewards and margin must be 0 in any case.
     """
     import torch
 
     with torch.no_grad(), trainer.accelerator.autocast():
         loss = float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)))
-    margin = trainer._metrics["train"]["rewards/margins"][-1]
-    trainer._metrics["train"].clear()
+    told = trainer._metrics["train"]
+    rewards = max(abs(told[f"rewards/{name}"][-1]) for name in ("chosen", "rejected", "margins"))
+    told.clear()
     wanted = loss if expected is None else expected
-    if abs(loss - wanted) > _TOLERANCE * max(1, wanted) or abs(margin) > _TOLERANCE:
+    if abs(loss - wanted) > _TOLERANCE * max(1, wanted) or rewards > _TOLERANCE:
         raise TrainingError(
-            f"the loss before the first step is {loss:.6f} with a margin of {margin:.6f}, not {wanted:.6f} with 0: "
+            f"the loss before the first step is {loss:.6f} with rewards up to {rewards:.6f}, not {wanted:.6f} with 0: "
             "the reference model is not the start checkpoint"
         )
     return {
         "passed": True,
         "blocking": True,
         "value": loss,
-        "description": f"before the first step the loss is {wanted:.6g} and the margin 0, within {_TOLERANCE:g}: "
+        "description": f"before the first step the loss is {wanted:.6g} and rewards are 0, within {_TOLERANCE:g}: "
         "the reference is the start",
     }
 
