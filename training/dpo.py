@@ -90,7 +90,7 @@ def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> 
 
     with torch.no_grad(), trainer.accelerator.autocast():
         loss = float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)))
-    told = trainer._metrics["train"]
+    told = trainer._metrics["train" if trainer.model.training else "eval"]
     rewards = max(abs(told[f"rewards/{name}"][-1]) for name in ("chosen", "rejected", "margins"))
     told.clear()
     wanted = loss if expected is None else expected

@@ -90,7 +90,7 @@ def step0_check(trainer: Any, batch: dict[str, Any], stage: Kto) -> dict[str, An
     expected = sum(weight[label] for label in batch["label"].tolist()) / len(batch["label"]) / 2
     with torch.no_grad(), trainer.accelerator.autocast():
         loss = float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)))
-    trainer._metrics["train"].clear()
+    trainer._metrics["train" if trainer.model.training else "eval"].clear()
     if abs(loss - expected) > _TOLERANCE * max(1, expected):
         raise TrainingError(
             f"KTO's loss before the first step is {loss:.6f}, not {expected:.6f}: "

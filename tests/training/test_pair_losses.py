@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from made_jobs import dpo_job, run_here
+from made_jobs import LORA, dpo_job, run_here
 
 from lineage.job import SEALED
 from recipes.losses import NEEDS_SMOOTHING, SMOOTHED, DpoLoss, KtoLoss
@@ -69,7 +69,7 @@ def test_every_loss_begins_where_its_formula_says(loss: str, checked: tuple[Any,
 
 
 def test_a_loss_of_another_name_trains(tiny_base: Path, tmp_path: Path) -> None:
-    job = dpo_job(tiny_base, tmp_path, loss="robust", label_smoothing=0.1, epochs=2.0)
+    job = dpo_job(tiny_base, tmp_path, lora=LORA, loss="robust", label_smoothing=0.1, epochs=4.0)
     assert run_here(job) == SEALED
     found = job.store.find(job.request)
     assert found is not None
