@@ -136,14 +136,19 @@ def _merge(start: Any, adapter: Path, probe: list[int]) -> tuple[Any, dict[str, 
 
 
 def _reloads(model: Any, again: Any, probe: list[int]) -> dict[str, Any]:
+    """Equal logits; or equal weights and logits within their type's last bits: a head of one number is a single sum,
+    taken in another order where its weights lie otherwise in memory."""
     import torch
 
-    saved = _logits(model, probe)
-    reloaded = _logits(again.to(model.device), probe)
+    saved, reloaded = _logits(model, probe), _logits(again.to(model.device), probe)
+    apart = float((saved - reloaded).abs().max())
+    weights = again.state_dict()
+    same = all(torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())
     return {
-        "passed": torch.equal(saved, reloaded),
+        "passed": torch.equal(saved, reloaded)
+        or (same and apart <= 4 * torch.finfo(model.dtype).eps * float(saved.abs().max())),
         "blocking": True,
-        "value": float((saved - reloaded).abs().max()),
+        "value": apart,
         "description": "the saved folder reloads to the very logits of the model that was saved",
     }
 
