@@ -21,9 +21,10 @@ from recipes.schema import identity
 from recipes.stages import Stage
 from training import base as base_stage
 from training import dpo as dpo_stage
+from training import grpo as grpo_stage
 from training import sft as sft_stage
 
-_VERSIONS = {"sft": sft_stage.VERSION, "dpo": dpo_stage.VERSION}
+_VERSIONS = {"sft": sft_stage.VERSION, "dpo": dpo_stage.VERSION, "grpo": grpo_stage.VERSION}
 
 
 def base_checkpoint(pipeline: Pipeline) -> dg.AssetsDefinition:

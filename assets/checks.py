@@ -45,6 +45,7 @@ DECLARED: dict[str, dict[str, str]] = {
         "end_of_turn": "every answer ends with the end-of-turn token",
         "length_bias": "chosen and rejected answers are not told apart by their length",
     },
+    "prompts": {"template_parity": "prompts are tokenised as the template's library does it"},
     "base": {
         "end_of_turn_stops": "generation stops at the token that ends an assistant turn",
         "weights_finite": "no weight is NaN or infinite",
@@ -56,6 +57,12 @@ DECLARED: dict[str, dict[str, str]] = {
     "dpo": {
         "pairs_untouched": "the trainer sees the tokens of the pairs, all of them and no others",
         "dpo_step0_ln2": "before the first step the loss is ln 2: policy and reference are the same model",
+        **_SAVED,
+    },
+    "grpo": {
+        "prompts_untouched": "the model answers the tokens of the prompts, all of them and no others",
+        "advantages_sum_to_zero": "the advantages of the answers to one prompt sum to 0, in every step",
+        "kl_step0_zero": "before the first step the divergence from the reference is 0: it is the start checkpoint",
         **_SAVED,
     },
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},

@@ -40,7 +40,7 @@ class Job(BaseModel):
     """What to do (`kind`, `config`), from what (`inputs`), into which artefact (`payload`), how (`execution`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["base", "sft", "dpo", "evaluate"]
+    kind: Literal["base", "sft", "dpo", "grpo", "evaluate"]
     recipe: str
     node: str
     ref: str

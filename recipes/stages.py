@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from recipes.grpo import Grpo
 from recipes.section import Name
 from recipes.stage_base import StageBase
 
@@ -30,4 +31,4 @@ class Dpo(StageBase):
         return {**super().inputs(), "preferences": ("preferences", self.preferences)}
 
 
-Stage = Annotated[Sft | Dpo, Field(discriminator="kind")]
+Stage = Annotated[Sft | Dpo | Grpo, Field(discriminator="kind")]

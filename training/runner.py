@@ -27,7 +27,7 @@ _CHECKPOINTS = "checkpoints"
 _HISTORY = "history.json"
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
 
-_KINDS = ("base", "sft", "dpo")
+_KINDS = ("base", "sft", "dpo", "grpo")
 """Jobs of this room, each the module of its name."""
 
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
