@@ -79,7 +79,7 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         made: dict[str, Any] = super()._generate_and_score_completions(inputs)
         must_be_untouched(made, [row["prompt"] for row in inputs])
-        largest = group_sum(made["advantages"], self.num_generations)
+        largest = group_sum(made["advantages"], self._plan.generations)
         self._metrics["train"][GROUP_SUM].append(largest)
         self._plan.answered(self.state.global_step, int(made["prompt_mask"].sum() + made["completion_mask"].sum()))
         return made

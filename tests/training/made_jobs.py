@@ -12,6 +12,7 @@ from typing import Any
 from lineage.job import Job, JobInput
 from lineage.store import Store
 from recipes.execution import Execution
+from recipes.grpo import Grpo
 from recipes.schema import identity
 from recipes.stages import Dpo, Sft
 from tests import tiny
@@ -45,7 +46,28 @@ def dpo_job(base: Path, home: Path, pairs: int = 16, execution: dict[str, Any] |
     return _job(home, Dpo.model_validate(fields), inputs, execution)
 
 
-def _job(home: Path, stage: Sft | Dpo, inputs: dict[str, JobInput], execution: dict[str, Any] | None) -> Job:
+def grpo_job(base: Path, home: Path, prompts: int = 12, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """GRPO of the tiny base on `prompts` sums, in a store of its own.
+
+    A random model is never right and never stops, so what it is rewarded for is to say a letter.
+    """
+    made = tiny.sealed(home, "prompts", lambda work: tiny.write_prompts(work, base, prompts), prompts=prompts)
+    fields = {
+        "kind": "grpo",
+        "prompts": "prompts",
+        "rewards": [{"kind": "format", "pattern": "(?s).*z.*"}],
+        "generations": 4,
+        "max_new_tokens": 8,
+        "execution": EXECUTION,
+        **STAGE,
+        "batch_rows": 8,
+        **changes,
+    }
+    inputs = {"start": JobInput.of(Store(home).open(base)), "prompts": JobInput.of(made)}
+    return _job(home, Grpo.model_validate(fields), inputs, execution)
+
+
+def _job(home: Path, stage: Sft | Dpo | Grpo, inputs: dict[str, JobInput], execution: dict[str, Any] | None) -> Job:
     digests = {name: given.digest for name, given in inputs.items()}
     return Job(
         kind=stage.kind,
