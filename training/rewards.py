@@ -109,7 +109,11 @@ def _judged(model: "_RewardModel") -> RewardFunction:
 
 
 class _RewardModel:
-    """A sequence classifier with one score, asked in fp32 with the very tokens of prompt and answer."""
+    """A sequence classifier with one score, asked in fp32 with the very tokens of prompt and answer.
+
+    It is read at the last token. transformers would take the last one that is no pad token, and where that token
+    also ends a turn, the one before.
+    """
 
     def __init__(self, checkpoint: Path, start: Path, device: Any, batch: int) -> None:
         import torch
@@ -129,9 +133,6 @@ class _RewardModel:
         if missing := sorted([*info["missing_keys"], *info["mismatched_keys"]], key=str):
             raise TrainingError(f"rewards: {checkpoint} is no reward model: it lacks {missing[0]}")
         self._model, self._device, self._batch = model.eval().to(device), device, batch
-        self._pad = model.config.get_text_config().pad_token_id
-        if self._pad is None:
-            raise TrainingError(f"rewards: {checkpoint} names no pad token; it would judge the pads of short answers")
 
     def rewards(self, rows: Sequence[list[int]]) -> Rewarded:
         found: Rewarded = []
@@ -143,10 +144,11 @@ class _RewardModel:
         import torch
 
         width = max(map(len, rows))
-        ids = torch.tensor([[*row, *[self._pad] * (width - len(row))] for row in rows], device=self._device)
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=self._device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self._device)
         with torch.inference_mode():
-            scores: list[float] = self._model(input_ids=ids, attention_mask=mask).logits[:, 0].tolist()
+            hidden = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            scores: list[float] = self._model.score(hidden[range(len(rows)), mask.sum(1) - 1])[:, 0].tolist()
         return list(scores)
 
 

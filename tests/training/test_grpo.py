@@ -38,6 +38,7 @@ def trainer(job: Job, work: Path, **changes: Any) -> Any:
         peft_config=weights.lora_config(stage.lora),
     )
     head.score_only_supervised(made)
+    made.current_gradient_accumulation_steps = made.args.gradient_accumulation_steps  # `train` would set it
     return made
 
 
@@ -90,6 +91,9 @@ def test_advantages_of_mixed_groups_are_refused(tiny_base: Path, tmp_path: Path)
 
     assert group_sum(torch.tensor([1.0, -1.0, 0.5, -0.5]), 2) == 0
     made = trainer(grpo_job(tiny_base, tmp_path), tmp_path)
+    made.reward_funcs = [lambda completion_ids, **_: range(len(completion_ids))]
+    assert answered(made)["advantages"].abs().max() > 0
+    made._buffered_inputs = None
     made.num_generations = 8  # the baseline is then the mean over two prompts
     with pytest.raises(TrainingError, match="not of one group"):
         answered(made)
