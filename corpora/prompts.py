@@ -63,7 +63,7 @@ def build_prompts(
         use_punkt(where, work / NLTK)
     template = ChatTemplate.load(checkpoint)
     left_out: Counter[str] = Counter()
-    found = []
+    found: list[dict[str, Any]] = []
     for asked in corpora:
         kept = list(_trained_on(asked, splits, left_out))
         brought = _verifiers(asked, {_place(row) for row in kept}, prompts, folder, cache)
