@@ -23,6 +23,7 @@ from recipes.sources import Model
 from recipes.stages import Stage
 from training import base as base_stage
 from training import dpo as dpo_stage
+from training import grpo as grpo_stage
 from training import kto as kto_stage
 from training import orpo as orpo_stage
 from training import pretrain as pretrain_stage
@@ -37,6 +38,7 @@ _VERSIONS = {
     "dpo": dpo_stage.VERSION,
     "kto": kto_stage.VERSION,
     "orpo": orpo_stage.VERSION,
+    "grpo": grpo_stage.VERSION,
 }
 
 

@@ -56,6 +56,7 @@ DECLARED: dict[str, dict[str, str]] = {
         "end_of_turn": "every answer ends with the end-of-turn token",
         "length_bias": "chosen and rejected answers are not told apart by their length",
     },
+    "prompts": {"template_parity": "prompts are tokenised as the template's library does it"},
     "base": _STARTS,
     "scratch": {**_STARTS, "tokenizer_round_trip": "texts come back from their tokens as they were"},
     "pretrain": {
@@ -81,6 +82,12 @@ DECLARED: dict[str, dict[str, str]] = {
     "orpo": {
         **_PAIRS_UNTOUCHED,
         "loss_is_the_papers": "before the first step the loss is the paper's formula, on the answers' tokens alone",
+        **_SAVED,
+    },
+    "grpo": {
+        "prompts_untouched": "the model answers the tokens of the prompts, all of them and no others",
+        "advantages_sum_to_zero": "the advantages of the answers to one prompt sum to 0, in every step",
+        "kl_step0_zero": "before the first step the divergence from the reference is 0: it is the start checkpoint",
         **_SAVED,
     },
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},

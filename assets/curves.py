@@ -1,4 +1,4 @@
-"""A loss curve small enough for a line of metadata."""
+"""Curves of a training small enough for a line of metadata: its loss, and what a stage with rewards was rewarded."""
 
 import json
 from statistics import fmean
@@ -10,17 +10,21 @@ from lineage.store import Artifact
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
+_CURVES = {"loss": "loss_curve", "reward": "reward_curve", "completions/mean_length": "length_curve"}
 
 
 def curve(checkpoint: Artifact) -> dict[str, Any]:
-    """`loss_curve` metadata from the checkpoint's `history.json`, if it has one with losses."""
+    """A curve for each of `_CURVES` that the checkpoint's `history.json` has."""
     history = checkpoint.path / "history.json"
     if not history.is_file():
         return {}
-    losses = [entry["loss"] for entry in json.loads(history.read_text(encoding="utf-8")) if "loss" in entry]
-    if not losses:
-        return {}
-    return {"loss_curve": dg.MetadataValue.md(f"`{sparkline(losses)}` {losses[0]:.3f} → {losses[-1]:.3f}")}
+    entries = json.loads(history.read_text(encoding="utf-8"))
+    series = {shown: [entry[name] for entry in entries if name in entry] for name, shown in _CURVES.items()}
+    return {
+        shown: dg.MetadataValue.md(f"`{sparkline(values)}` {values[0]:.3f} → {values[-1]:.3f}")
+        for shown, values in series.items()
+        if values
+    }
 
 
 def sparkline(values: list[float]) -> str:

@@ -10,6 +10,7 @@ from assets.duplicates import distinct_corpora
 from assets.mixtures import mixture_of
 from assets.pipeline import Pipeline
 from assets.preferences import preferences_of
+from assets.prompts import prompts_of
 from assets.registry import registry
 from assets.reports import reference_report, report_on
 
@@ -25,6 +26,7 @@ def graph(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         base_checkpoint(pipeline),
         *(mixture_of(pipeline, name, mixture) for name, mixture in recipe.mixtures.items()),
         *(preferences_of(pipeline, name, preferences) for name, preferences in recipe.preferences.items()),
+        *(prompts_of(pipeline, name, prompts) for name, prompts in recipe.prompts.items()),
         *(stage_checkpoint(pipeline, name, stage) for name, stage in recipe.stages.items()),
         *(report_on(pipeline, name) for name in dict.fromkeys(recipe.evaluation.reports)),
         reference_report(pipeline),

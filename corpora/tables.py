@@ -21,6 +21,7 @@ QUARANTINE = "quarantine.parquet"
 FILTERED = "filtered.parquet"
 MANIFEST = "manifest.json"
 PAIRS = "pairs.parquet"
+PROMPTS = "prompts.parquet"
 VALIDATION = "validation.parquet"
 HELD_OUT = "held_out.parquet"
 
@@ -192,6 +193,15 @@ def pairs_schema() -> "pa.Schema":
             *((f"{name}_ids", pa.list_(pa.int32())) for name in ("prompt", "chosen", "rejected")),
         ]
     )
+
+
+def prompts_schema() -> "pa.Schema":
+    """Prompts that a model answers by itself; `verifier` is JSON (`corpora.verifiers`), null if the row brings none."""
+    import pyarrow as pa
+
+    names = [(name, pa.string()) for name in ("id", "source", "verifier")]
+    prompt = [("prompt", _messages()), ("prompt_ids", pa.list_(pa.int32()))]
+    return pa.schema([*names, ("sensitive", pa.bool_()), *prompt])
 
 
 def _messages() -> "pa.DataType":

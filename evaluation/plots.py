@@ -84,7 +84,7 @@ def scores(reports: Mapping[str, Report], metrics: Sequence[str]) -> str:
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> str:
-    """Loss by step, with its running mean; in preference training also the margin of chosen over rejected rewards."""
+    """Loss by step, with its running mean; also the margin of preferred answers, or the reward of the model's own."""
     from matplotlib.ticker import MaxNLocator
 
     with _figure(5, 2.7) as (figure, axes, svg):
@@ -96,12 +96,13 @@ def curves(history: Sequence[Mapping[str, Any]]) -> str:
         axes.set_xlabel("step")
         axes.set_ylabel("loss", color=_SERIES[2])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        steps, margins = _series(history, "rewards/margins")
-        if steps:
-            other = axes.twinx()
-            other.plot(steps, margins, color=_SERIES[5], linewidth=1.6)
-            other.set_ylabel("reward margin", color=_SERIES[5])
-            other.spines["right"].set_visible(True)
+        for name, label in (("rewards/margins", "reward margin"), ("reward", "reward")):
+            steps, rewards = _series(history, name)
+            if steps:
+                other = axes.twinx()
+                other.plot(steps, rewards, color=_SERIES[5], linewidth=1.6)
+                other.set_ylabel(label, color=_SERIES[5])
+                other.spines["right"].set_visible(True)
         figure.tight_layout()
     return svg.getvalue()
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corpora.sources import CorpusError
-from evaluation import ifeval, mmlu, refusal, verifier
+from evaluation import ifeval, mmlu, phrases, refusal, verifier
 from evaluation.answered import Answered
 from evaluation.assembly import Done, build_report, record_metrics, track
 from evaluation.generation import LoadedModel, load_model
@@ -95,6 +95,8 @@ def _prepare(name: str, task: Task, place: Place) -> Prepared:
             return verifier.prepare(name, task, place)
         case "refusal":
             return refusal.prepare(name, task, place)
+        case "phrases":
+            return phrases.prepare(name, task, place)
 
 
 def _checkpoint(job: Job) -> Artifact:

@@ -5,16 +5,14 @@ Verifiers of reasoning-gym also give a small score to an answer buried in text; 
 reward rambling, so they are only kept as health (`partial`).
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
+from corpora.verifiers import score
 from evaluation.generation import LoadedModel, generate
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
-from lineage.hashing import canonical_json, fingerprint, text_digest
+from lineage.hashing import fingerprint, text_digest
 from recipes.suite import VerifierTask
 
 
@@ -31,7 +29,7 @@ class Verifier:
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
         prompts = [model.chat_prompt(item["question"]) for item in self.items]
         responses = generate(model, prompts, self.max_new_tokens, tick)
-        graded = [_grade(item, r.text) for item, r in zip(self.items, responses, strict=True)]
+        graded = [score(item, r.text) for item, r in zip(self.items, responses, strict=True)]
         samples: list[Sample] = [
             {
                 "task": self.name,
@@ -66,7 +64,7 @@ def prepare(name: str, task: VerifierTask, place: Place) -> Verifier:
     rows = read_rows(f"{where}.data", task.data, place)
     items = draw(where, rows.rows, task.limit, task.sample_seed)
     for index, item in enumerate(items, start=1):
-        if _grade(item, item["answer"]) != 1.0:
+        if score(item, item["answer"]) != 1.0:
             raise EvaluationError(f"{where}.data: problem {index}: the verifier does not accept the problem's answer")
     facts = {
         "data_digest": rows.digest,
@@ -75,16 +73,3 @@ def prepare(name: str, task: VerifierTask, place: Place) -> Verifier:
         "prompts": "chat template, greedy answer",
     }
     return Verifier(name, items, facts, task.max_new_tokens)
-
-
-def _grade(problem: Mapping[str, Any], answer: str) -> float:
-    """The verifier's score of an answer, from 0 to 1."""
-    verifier = _verifier(problem["task"], canonical_json(problem["arguments"]))
-    return float(verifier.score_answer(answer.strip(), entry=problem["entry"]))
-
-
-@cache
-def _verifier(task: str, arguments: str) -> Any:
-    import reasoning_gym
-
-    return reasoning_gym.create_dataset(task, size=1, seed=0, **json.loads(arguments))

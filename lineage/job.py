@@ -40,7 +40,7 @@ class Job(BaseModel):
     """What to do (`kind`, `config`), from what (`inputs`), into which artefact (`payload`), how (`execution`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo", "evaluate"]
+    kind: Literal["base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo", "evaluate"]
     recipe: str
     node: str
     ref: str

@@ -19,6 +19,7 @@ from recipes.duplicates import Duplicates
 from recipes.mixtures import Mixture
 from recipes.preferences import Preferences
 from recipes.promotion import Promotion
+from recipes.prompts import Prompts
 from recipes.scratch import FromScratch
 from recipes.section import Name, Section
 from recipes.sources import Model, Source
@@ -67,6 +68,7 @@ class Recipe(Section):
     splits: Splits = Splits()
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
+    prompts: dict[Name, Prompts] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
     evaluation: Evaluation
     promotion: Promotion
@@ -80,14 +82,16 @@ class Recipe(Section):
             "mmlu": ("accuracy",),
             "verifier": ("accuracy",),
             "refusal": ("refusal_rate",),
+            "phrases": ("phrase_rate",),
         }
         return {f"{name}/{m}" for name, task in self.evaluation.tasks.items() for m in metrics[task.kind]}
 
     def used_sources(self) -> list[str]:
-        """Sources whose rows reach a mixture or preferences, in the order of the recipe."""
+        """Sources whose rows reach a mixture, preferences or prompts, in the order of the recipe."""
         groups = {group for mixture in self.mixtures.values() for group in mixture.members}
         paired = {rule.source for preferences in self.preferences.values() for rule in preferences.pairs}
-        return [name for name, source in self.sources.items() if source.group in groups or name in paired]
+        asked = {source for prompts in self.prompts.values() for source in prompts.sources}
+        return [name for name, source in self.sources.items() if source.group in groups or name in paired | asked]
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> "Recipe":
@@ -123,6 +127,18 @@ class Recipe(Section):
             if rule.source not in self.sources
         ]
         problems += [
+            f"prompts.{name}.sources.{i}: '{source}' is not a source"
+            for name, prompts in self.prompts.items()
+            for i, source in enumerate(prompts.sources)
+            if source not in self.sources
+        ]
+        problems += [
+            f"sources.{name}: format 'prompts' needs 'answers', a YAML file of answers by category; without it the "
+            "rows serve `prompts` alone"
+            for name in self._answered_sources()
+            if self.sources[name].format == "prompts" and self.sources[name].answers is None
+        ]
+        problems += [
             f"duplicates.source_order.{i}: '{name}' is not a source"
             for i, name in enumerate(self.duplicates.source_order)
             if name not in self.sources
@@ -143,6 +159,13 @@ class Recipe(Section):
                     "on it; let it count words or characters"
                 )
         return problems
+
+    def _answered_sources(self) -> list[str]:
+        """Sources whose rows must hold an answer: those that are mixed or paired, or serve nothing else."""
+        only_asked = {source for prompts in self.prompts.values() for source in prompts.sources}
+        groups = {group for mixture in self.mixtures.values() for group in mixture.members}
+        only_asked -= {rule.source for preferences in self.preferences.values() for rule in preferences.pairs}
+        return [name for name, source in self.sources.items() if source.group in groups or name not in only_asked]
 
     def _open_shares(self, mixture: Mixture) -> bool:
         """Whether some mixed group has several sources whose shares are not written out."""
@@ -166,14 +189,26 @@ class Recipe(Section):
                 for role, node in stage.inputs().items()
                 if (problem := self._input_problem(stage, node))
             ]
+            problems += self._reward_model_problems(name, stage, earlier)
             earlier.append(name)
         return problems
 
     def _makes(self, checkpoint: str) -> Makes:
         return self.stages[checkpoint].makes if checkpoint in self.stages else "language model"
 
+    def _reward_model_problems(self, name: str, stage: Stage, earlier: list[str]) -> list[str]:
+        """What gives rewards must be a reward model, made before."""
+        kinds: dict[str, str] = {earlier_one: self.stages[earlier_one].kind for earlier_one in earlier[1:]}
+        return [
+            f"stages.{name}.rewards: '{node[-1]}' is no earlier stage of kind reward"
+            for role, node in stage.inputs().items()
+            if role == "rewards" and kinds.get(node[-1]) != "reward"
+        ]
+
     def _input_problem(self, stage: Stage, node: tuple[str, ...]) -> str | None:
         """What is wrong with the data that a stage reads, if anything."""
+        if node[0] == "prompts" and node[-1] not in self.prompts:
+            return f"'{node[-1]}' is not a prompts entry"
         if node[0] == "preferences" and node[-1] not in self.preferences:
             return f"'{node[-1]}' is not a preferences entry"
         if node[0] == "mixture":
@@ -218,6 +253,7 @@ _RESERVED = {
     "distinct",
     "mixture",
     "preferences",
+    "prompts",
     "report",
     "decision",
     "registry",

@@ -47,8 +47,6 @@ class Source(Origin):
 
     @model_validator(mode="after")
     def _format_has_what_it_needs(self) -> "Source":
-        if self.format == "prompts" and self.answers is None:
-            raise ValueError("format 'prompts' needs 'answers', a YAML file of answers by category")
         if self.separator is not None and self.columns.text is None:
             raise ValueError("separator needs columns.text, the field that it splits")
         if self.format == "prompt_completion" and self.columns.text is not None and self.separator is None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from recipes.grpo import Grpo
 from recipes.losses import NEEDS_SMOOTHING, SMOOTHED, DpoLoss, KtoLoss
 from recipes.section import Name
 from recipes.stage_base import Makes, StageBase
@@ -122,5 +123,5 @@ def _no_ppo(stage: Any) -> Any:
 
 
 Stage = Annotated[
-    Annotated[Pretrain | Sft | Reward | Dpo | Kto | Orpo, Field(discriminator="kind")], BeforeValidator(_no_ppo)
+    Annotated[Pretrain | Sft | Reward | Dpo | Kto | Orpo | Grpo, Field(discriminator="kind")], BeforeValidator(_no_ppo)
 ]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from recipes.execution import Execution
 from recipes.origins import Columns, Origin
@@ -59,7 +59,17 @@ class RefusalTask(TaskBase):
     max_new_tokens: int = Field(default=64, ge=1)
 
 
-Task = Annotated[IfevalTask | MmluTask | VerifierTask | RefusalTask, Field(discriminator="kind")]
+class PhrasesTask(TaskBase):
+    """Share of answers that say one of `phrases`; rows are `{prompt}`, or lines of text."""
+
+    kind: Literal["phrases"]
+    data: Origin
+    phrases: list[Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]] = Field(min_length=1)
+    wanted: bool = Field(default=True, description="false: a lower share is better")
+    max_new_tokens: int = Field(default=64, ge=1)
+
+
+Task = Annotated[IfevalTask | MmluTask | VerifierTask | RefusalTask | PhrasesTask, Field(discriminator="kind")]
 
 
 class Evaluation(Section):

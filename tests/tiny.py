@@ -6,6 +6,7 @@ converted once (93 MB, some 10 seconds) into a folder that outlives the test ses
 default `.temper/test-cache` in the checkout.
 """
 
+import json
 import os
 import random
 import shutil
@@ -217,3 +218,28 @@ def write_documents(folder: Path, checkpoint: Path, documents: int, length: int 
     flat = np.array([token for document in ids for token in document], np.int32)
     sequences = [*packer.add(flat, np.array([len(document) for document in ids]), names), *packer.rest()]
     pq.write_table(pa.Table.from_pylist(sequences, packed_schema()), folder / "rows.parquet")
+
+
+def write_prompts(folder: Path, checkpoint: Path, prompts: int) -> None:
+    """`prompts.parquet` as a recipe's prompts write it, of sums of reasoning-gym with their verifier."""
+    import reasoning_gym
+
+    from corpora.tables import PROMPTS, prompts_schema, writing
+
+    template = ChatTemplate.load(checkpoint)
+    problems = reasoning_gym.create_dataset("chain_sum", size=prompts, seed=0, max_terms=2, max_digits=1)
+    with writing(folder / PROMPTS, prompts_schema()) as table:
+        for index in range(prompts):
+            entry = problems[index]
+            prompt = [{"role": "user", "content": entry["question"]}]
+            verifier = {"kind": "gym", "task": "chain_sum", "arguments": {}, "answer": entry["answer"], "entry": entry}
+            table.add(
+                {
+                    "id": f"{index:064x}",
+                    "source": "sums",
+                    "verifier": json.dumps(verifier),
+                    "sensitive": False,
+                    "prompt": prompt,
+                    "prompt_ids": template.prompt_ids(prompt),
+                }
+            )

@@ -5,6 +5,7 @@ included, and on a CPU the passes over a vocabulary of 49,152 are what a step of
 The values are the same; TRL's trainers ask for them in the same way and notice no difference.
 """
 
+import functools
 from typing import Any
 
 import torch  # noqa: TID253 - only job processes import this module
@@ -21,12 +22,13 @@ def score_only_supervised(trainer: Any) -> None:
     if trainer.args.device.type == "cuda":
         return
     peft = hasattr(trainer.model, "get_base_model")
-    _replace_head(trainer.model.get_base_model() if peft else trainer.model, with_statistics=True)
+    temperature = getattr(trainer.args, "temperature", 1.0)
+    _replace_head(trainer.model.get_base_model() if peft else trainer.model, temperature, with_statistics=True)
     if getattr(trainer, "ref_model", None) is not None:
-        _replace_head(trainer.ref_model, with_statistics=False)
+        _replace_head(trainer.ref_model, temperature, with_statistics=False)
 
 
-def _replace_head(model: Any, with_statistics: bool) -> None:
+def _replace_head(model: Any, temperature: float, with_statistics: bool) -> None:
     config = model.config.get_text_config()
     if any(getattr(config, name, None) is not None for name in _SCALED) or getattr(
         config, "output_router_logits", False
@@ -34,21 +36,24 @@ def _replace_head(model: Any, with_statistics: bool) -> None:
         return
     before = model.forward
 
+    @functools.wraps(before)  # generation reads from the signature what it may hand over
     def forward(*args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
         if not fused_lm_head:
             return before(*args, **kwargs)
         labels = kwargs.pop("labels")[:, 1:]
         hidden = model.base_model(*args, **{**kwargs, "use_cache": False}).last_hidden_state[:, :-1]
-        return _score(model.get_output_embeddings(), hidden, labels, with_statistics)
+        return _score(model.get_output_embeddings(), hidden, labels, temperature, with_statistics)
 
     model.forward = forward
 
 
-def _score(head: Any, hidden: torch.Tensor, labels: torch.Tensor, with_statistics: bool) -> FusedCausalLMOutput:
+def _score(
+    head: Any, hidden: torch.Tensor, labels: torch.Tensor, temperature: float, with_statistics: bool
+) -> FusedCausalLMOutput:
     """Log-probabilities, and what TRL logs, of labels (rows, length); 0 where a label is not counted."""
     counted = labels != NOT_SUPERVISED
     wanted = labels[counted].long()
-    logits = head(hidden[counted]).float()
+    logits = head(hidden[counted]).float() / temperature
     log_z = logits.logsumexp(-1)
     log_probs = logits.gather(-1, wanted[:, None])[:, 0] - log_z
 

@@ -29,6 +29,7 @@ from training.tracking import RunLog
 CHECKPOINTS = "checkpoints"
 HISTORY = "history.json"
 _NOT_TOLD = "num_tokens"  # TRL's count starts again at 0 after a resume
+_SHOWN = {"loss": "loss", "reward": "reward", "completions/mean_length": "length", "kl": "kl"}
 _ADAM_BYTES = 12  # a trainable weight in float32 and Adam's two moments
 
 
@@ -147,7 +148,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.seconds = time.monotonic() - self._began
         rate = (self._plan.tokens[step] - self._plan.tokens[self._first_step]) / self.seconds
         self._log.metrics({**_told(logs), "tokens_per_s": rate}, step)
-        self._progress.update(step, loss=logs["loss"], tokens_per_s=rate)
+        shown = {name: logs[key] for key, name in _SHOWN.items() if key in logs}
+        self._progress.update(step, **shown, tokens_per_s=rate)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         checkpoints.complete(checkpoints.at_step(self._folder, state.global_step), self._made_by)
@@ -189,7 +191,7 @@ def first_batch(trainer: Any) -> dict[str, Any]:
 
 
 def _told(logs: dict[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in logs.items() if name != _NOT_TOLD}
+    return {name: float(value) for name, value in logs.items() if name != _NOT_TOLD and value is not None}
 
 
 def _metrics(trainer: Any, plan: Plan, history: list[dict[str, float]], first: int, seconds: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _CHECKPOINTS = "checkpoints"
 _HISTORY = "history.json"
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
 
-_KINDS = ("base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo")
+_KINDS = ("base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo")
 """Jobs of this room, each the module of its name."""
 
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]

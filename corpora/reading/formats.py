@@ -106,8 +106,9 @@ def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
             name = "text"
         else:
             return None
-    if name == "prompts" and answers is not None:
-        return _answered(columns.prompt or "prompt", source, answers)
+    if name == "prompts":
+        path = columns.prompt or "prompt"
+        return _unanswered(path) if answers is None else _answered(path, source, answers)
     return _with_columns(FORMATS[name], columns.model_dump(exclude_none=True, exclude={"category"}))
 
 
@@ -140,6 +141,13 @@ def _answered(path: str, source: Source, answers: Answers) -> Format:
     return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, read)
 
 
+def _unanswered(path: str) -> Format:
+    def read(fields: Fields) -> Item:
+        return Conversation(single(text_at(fields, path), _ANY_ANSWER)[:-1])
+
+    return Format("prompts", "conversation", f"{path}, without an answer", lambda _: None, read)
+
+
 def _example(
     name: str, fields: str, fits: Callable[[Fields], str | None], read: Callable[[Fields], Item], needs: Iterable[str]
 ) -> Format:
@@ -153,6 +161,7 @@ def _example(
     return Format(name, "conversation", fields, unjudged, read, frozenset(needs))
 
 
+_ANY_ANSWER = "…"
 _JUDGEMENTS = frozenset(("chosen", *judged.LABELS, *scored.RATINGS))
 _ANSWERS = frozenset(answered for _, answered in examples.EXCHANGES)
 _RANKED = frozenset(("prompt", *scored.LISTS))

@@ -12,6 +12,7 @@ from typing import Any
 from lineage.job import Job, JobInput
 from lineage.store import Artifact, Store
 from recipes.execution import Execution
+from recipes.grpo import Grpo
 from recipes.schema import identity
 from recipes.stage_base import StageBase
 from recipes.stages import Dpo, Kto, Orpo, Pretrain, Reward, Sft
@@ -92,6 +93,27 @@ def kto_job(base: Path, home: Path, answers: int = 17, execution: dict[str, Any]
 def _of_preferences(base: Path, home: Path, stage: StageBase, made: Artifact, execution: dict[str, Any] | None) -> Job:
     inputs = {"start": JobInput.of(Store(home).open(base)), "preferences": JobInput.of(made)}
     return _job(home, stage, inputs, execution)
+
+
+def grpo_job(base: Path, home: Path, prompts: int = 12, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """GRPO of the tiny base on `prompts` sums, in a store of its own.
+
+    A random model is never right and never stops, so what it is rewarded for is to say a letter.
+    """
+    made = tiny.sealed(home, "prompts", lambda work: tiny.write_prompts(work, base, prompts), prompts=prompts)
+    fields = {
+        "kind": "grpo",
+        "prompts": "prompts",
+        "rewards": [{"kind": "format", "pattern": "(?s).*z.*"}],
+        "generations": 4,
+        "max_new_tokens": 8,
+        "execution": EXECUTION,
+        **STAGE,
+        "batch_rows": 8,
+        **changes,
+    }
+    inputs = {"start": JobInput.of(Store(home).open(base)), "prompts": JobInput.of(made)}
+    return _job(home, Grpo.model_validate(fields), inputs, execution)
 
 
 def _job(home: Path, stage: Any, inputs: dict[str, JobInput], execution: dict[str, Any] | None) -> Job:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_jobs import LORA, dpo_job, finish, run_here, sft_job, start, wait_for, weights_of
+from made_jobs import LORA, dpo_job, finish, grpo_job, run_here, sft_job, start, wait_for, weights_of
 
 from lineage.job import INTERRUPTED, SEALED, Job
 
@@ -20,6 +20,7 @@ LONG: dict[str, Any] = {"epochs": 6.0}
 KINDS = {
     "sft": lambda base, home, **more: sft_job(base, home, lora=LORA, **LONG, **more),
     "dpo": lambda base, home, **more: dpo_job(base, home, **LONG, **more),
+    "grpo": lambda base, home, **more: grpo_job(base, home, **LONG, **more),
 }
 
 

@@ -1,0 +1,80 @@
+"""Instructions that a program can check, as IFEval has them (Zhou et al. 2023, arXiv 2311.07911).
+
+The checkers are lm-eval's. Three things make them silently wrong and are settled here: rows without the arguments of
+a checker (it would draw them at random), language detection without a seed, and a missing NLTK punkt_tab, for which
+lm-eval would ask the network when its checkers are imported. Evaluation and training check answers by this module.
+"""
+
+import inspect
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from corpora.raw import CorpusError, RawFile
+
+_PUNKT = ("abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt")
+_ENGLISH = Path("tokenizers", "punkt_tab", "english")
+
+
+def lay_out_punkt(where: str, uri: str, files: Iterable[RawFile], root: Path) -> None:
+    """Copy English punkt_tab into `root`, a data folder of NLTK. Raises CorpusError if a file of it is missing."""
+    found = {Path(file.name).name: file.path for file in files}
+    missing = [name for name in _PUNKT if name not in found]
+    if missing:
+        raise CorpusError(f"{where}: {uri} lacks {missing}; name the files of punkt_tab/english")
+    (root / _ENGLISH).mkdir(parents=True, exist_ok=True)
+    for name in _PUNKT:
+        shutil.copyfile(found[name], root / _ENGLISH / name)
+
+
+def use_punkt(where: str, root: Path) -> None:
+    """Make NLTK find the data folder `root`, and use its punkt_tab once. Raises CorpusError if it is no such thing."""
+    os.environ["NLTK_DATA"] = str(root)
+    import nltk
+
+    nltk.data.path.insert(0, str(root))
+    try:
+        sentences = nltk.tokenize.PunktTokenizer("english").tokenize("This is one. Here is another.")
+    except (LookupError, ValueError, IndexError) as error:
+        raise CorpusError(f"{where}: NLTK cannot read it: {type(error).__name__}") from None
+    if len(sentences) != 2:
+        raise CorpusError(f"{where}: not the English punkt_tab: it splits two sentences into {len(sentences)}")
+
+
+def seed_language_detection() -> None:
+    from langdetect import DetectorFactory
+
+    DetectorFactory.seed = 0
+
+
+def problem_of(row: Mapping[str, Any]) -> str | None:
+    """Why the checkers cannot be trusted with this row's `prompt`, `instruction_id_list` and `kwargs`."""
+    from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
+
+    names, arguments = row.get("instruction_id_list"), row.get("kwargs")
+    if not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
+        return "'prompt' is missing or empty"
+    if not isinstance(names, list) or not names:
+        return "'instruction_id_list' is missing"
+    if not isinstance(arguments, list) or len(arguments) != len(names):
+        return "'kwargs' must hold one object per instruction"
+    for name, given in zip(names, arguments, strict=True):
+        if name not in INSTRUCTION_DICT:
+            return f"instruction '{name}' is not known to lm_eval {version('lm_eval')}"
+        needed = set(inspect.signature(INSTRUCTION_DICT[name].build_description).parameters) - {"self", "kwargs"}
+        lacking = sorted(argument for argument in needed if not given.get(argument))
+        if lacking:
+            return f"instruction '{name}' needs {lacking}, otherwise its checker draws them at random"
+    return None
+
+
+def followed(row: Mapping[str, Any], answer: str) -> list[bool]:
+    """Which of the row's instructions an answer follows, by lm-eval's strict reading. Needs `use_punkt` before."""
+    from lm_eval.tasks.ifeval.utils import InputExample, test_instruction_following_strict
+
+    example = InputExample(0, row["instruction_id_list"], row["prompt"], row["kwargs"])
+    found: list[bool] = test_instruction_following_strict(example, answer).follow_instruction_list
+    return found

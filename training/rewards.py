@@ -1,0 +1,158 @@
+"""Rewards by name, as functions that TRL's GRPO trainer calls with its answers.
+
+A recipe names a reward and its weight; what it computes is here, in reasoning-gym, in lm-eval or in a reward model's
+weights. An answer to which a reward does not apply, because its prompt brings no such verifier, gets None from it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from corpora import instructions, verifiers
+from corpora.prompts import NLTK
+from lineage.hashing import file_digest
+from recipes.grpo import Grpo
+from recipes.rewards import FormatReward, InstructionsReward, LengthReward, ModelReward, Reward, VerifierReward
+from training import TrainingError
+
+Rewarded = list[float | None]
+RewardFunction = Callable[..., Rewarded]
+"""Called with the keywords `completions` (texts), `completion_ids`, `prompts` (token ids) and `row` (of the prompt)."""
+
+_TOKENIZER = "tokenizer.json"
+
+
+def functions(
+    stage: Grpo, brought: Sequence[str | None], prompts: Path, start: Path, model: Path | None, device: Any
+) -> list[RewardFunction]:
+    """A function for each of the stage's rewards, in their order.
+
+    brought: of each prompt its verifier as JSON. prompts: their artefact. model: the checkpoint of a reward model.
+    Raises TrainingError if a reward applies to no prompt, or no reward to some prompt.
+    """
+    parsed = [None if text is None else json.loads(text) for text in brought]
+    _each_applies(stage.rewards, parsed)
+    return [_named(reward, _function(reward, stage, parsed, prompts, start, model, device)) for reward in stage.rewards]
+
+
+def _function(
+    reward: Reward,
+    stage: Grpo,
+    brought: Sequence[dict[str, Any] | None],
+    prompts: Path,
+    start: Path,
+    model: Path | None,
+    device: Any,
+) -> RewardFunction:
+    match reward:
+        case VerifierReward():
+            return _verified(reward, brought)
+        case InstructionsReward():
+            instructions.use_punkt("prompts.punkt", prompts / NLTK)
+            instructions.seed_language_detection()
+            return _followed(brought)
+        case ModelReward():
+            if model is None:
+                raise TrainingError("rewards: a reward model decides the graph's edges; name it in the recipe")
+            return _judged(_RewardModel(model, start, device, stage.generations))
+        case LengthReward():
+            return _short(reward, stage.max_new_tokens)
+        case FormatReward():
+            pattern = re.compile(reward.pattern)
+            return lambda completions, **_: [float(pattern.fullmatch(text.strip()) is not None) for text in completions]
+
+
+def _each_applies(rewards: Sequence[Reward], brought: Sequence[dict[str, Any] | None]) -> None:
+    kinds = [None if verifier is None else verifier["kind"] for verifier in brought]
+    needed = {"verifier": verifiers.GYM, "instructions": verifiers.INSTRUCTIONS}
+    for reward in rewards:
+        if reward.kind in needed and needed[reward.kind] not in kinds:
+            raise TrainingError(f"rewards: {reward.kind} applies to none of the prompts; they bring no such verifier")
+    asked = {needed.get(reward.kind) for reward in rewards}
+    without = sum(kind not in asked for kind in kinds) if None not in asked else 0
+    if without:
+        raise TrainingError(f"rewards: none applies to {without} of {len(kinds)} prompts; take these out")
+
+
+def _verified(reward: VerifierReward, brought: Sequence[dict[str, Any] | None]) -> RewardFunction:
+    def one(problem: dict[str, Any] | None, answer: str) -> float | None:
+        if problem is None or problem["kind"] != verifiers.GYM:
+            return None
+        score = verifiers.score(problem, answer)
+        return score if reward.partial else float(score == 1.0)
+
+    return lambda completions, row, **_: [one(brought[r], text) for r, text in zip(row, completions, strict=True)]
+
+
+def _followed(brought: Sequence[dict[str, Any] | None]) -> RewardFunction:
+    def one(asked: dict[str, Any] | None, answer: str) -> float | None:
+        if asked is None or asked["kind"] != verifiers.INSTRUCTIONS:
+            return None
+        each = instructions.followed(asked, answer)
+        return sum(each) / len(each)
+
+    return lambda completions, row, **_: [one(brought[r], text) for r, text in zip(row, completions, strict=True)]
+
+
+def _short(reward: LengthReward, most: int) -> RewardFunction:
+    span = most - reward.free_tokens
+    return lambda completion_ids, **_: [-max(0, len(ids) - reward.free_tokens) / span for ids in completion_ids]
+
+
+def _judged(model: "_RewardModel") -> RewardFunction:
+    def judged(prompts: Sequence[list[int]], completion_ids: Sequence[list[int]], **_: Any) -> Rewarded:
+        return model.rewards([[*asked, *answer] for asked, answer in zip(prompts, completion_ids, strict=True)])
+
+    return judged
+
+
+class _RewardModel:
+    """A sequence classifier with one score, asked in fp32 with the very tokens of prompt and answer.
+
+    It is read at the last token. transformers would take the last one that is no pad token, and where that token
+    also ends a turn, the one before.
+    """
+
+    def __init__(self, checkpoint: Path, start: Path, device: Any, batch: int) -> None:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        if file_digest(checkpoint / _TOKENIZER) != file_digest(start / _TOKENIZER):
+            raise TrainingError(f"rewards: {checkpoint} has another tokenizer than the model that is trained")
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint,
+            dtype=torch.float32,
+            num_labels=1,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        if missing := sorted([*info["missing_keys"], *info["mismatched_keys"]], key=str):
+            raise TrainingError(f"rewards: {checkpoint} is no reward model: it lacks {missing[0]}")
+        self._model, self._device, self._batch = model.eval().to(device), device, batch
+
+    def rewards(self, rows: Sequence[list[int]]) -> Rewarded:
+        found: Rewarded = []
+        for start in range(0, len(rows), self._batch):
+            found += self._batch_of(rows[start : start + self._batch])
+        return found
+
+    def _batch_of(self, rows: Sequence[list[int]]) -> Rewarded:
+        import torch
+
+        width = max(map(len, rows))
+        ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=self._device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self._device)
+        with torch.inference_mode():
+            hidden = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            scores: list[float] = self._model.score(hidden[range(len(rows)), mask.sum(1) - 1])[:, 0].tolist()
+        return list(scores)
+
+
+def _named(reward: Reward, function: RewardFunction) -> RewardFunction:
+    """TRL logs a reward under its function's name."""
+    function.__name__ = reward.kind
+    return function

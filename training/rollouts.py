@@ -1,0 +1,117 @@
+"""TRL's GRPO trainer on prompts that are token ids already, with its answers counted and its promises watched.
+
+TRL 1.16 renders prompts by its own call of the template; here its tokenisation hands the ids on as they are. In every
+step the advantages of one prompt's answers must sum to 0, and in the first the policy must be its own reference. The
+answers of a step are drawn when it begins and used up when it ends, so a checkpoint between steps holds all there is.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from trl import GRPOTrainer  # noqa: TID253 - only job processes import this module
+
+from recipes.grpo import Grpo
+from training import TrainingError
+from training.rows import Plan
+
+KL, GROUP_SUM, CUT, LENGTH = "kl", "advantages/group_sum", "completions/clipped_ratio", "completions/mean_length"
+"""Names of what is logged of every step; `GROUP_SUM` is ours."""
+
+KL_TOLERANCE = {"fp32": 1e-6, "bf16": 1e-2}
+"""Policy and reference see the same rows in other micro-batches: rounding is all that may tell them apart."""
+
+_SUM_TOLERANCE = 0.05
+"""Rounding of equal rewards of size 10 over the 0.0001 that TRL adds to their deviation; mixed groups differ by 1."""
+
+
+@dataclass(frozen=True)
+class Rollouts(Plan):
+    """The prompts of each step, `batch_rows` of them. How many tokens a step has is known when it was answered."""
+
+    generations: int
+
+    @cached_property
+    def rows(self) -> int:
+        """Answers in all steps."""
+        return self.steps * self.batch_rows * self.generations
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """Tokens of prompts and answers before step i, counted from where this process began."""
+        return [0] * (self.steps + 1)
+
+    def answered(self, step: int, tokens: int) -> None:
+        for later in range(step + 1, self.steps + 1):
+            self.tokens[later] += tokens
+
+    def prompt_tokens(self, step: int) -> int:
+        """Tokens of the prompts of a step, each as often as it is answered."""
+        return self.generations * sum(self.lengths[row] for row in self._step(step))
+
+
+def plan(lengths: Sequence[int], stage: Grpo) -> Rollouts:
+    """Steps over prompts of these lengths (tokens); those at the end that fill no step are left out."""
+    prompts = stage.batch_rows // stage.generations
+    whole = len(lengths) // prompts * prompts
+    if not whole:
+        raise TrainingError(
+            f"there are {len(lengths)} prompts, a step of batch_rows {stage.batch_rows} with {stage.generations} "
+            f"generations needs {prompts}"
+        )
+    steps = math.ceil(stage.epochs * whole / prompts)
+    steps = min(steps, stage.max_steps or steps)
+    return Rollouts(list(range(whole)), list(lengths), prompts, steps, stage.generations)
+
+
+class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
+    """`GRPOTrainer` on rows of `prompt` (token ids) and `row`."""
+
+    def __init__(self, *, plan: Rollouts, precision: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._plan, self._kl_tolerance = plan, KL_TOLERANCE[precision]
+
+    def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return prompts, None, {}
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        made: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        must_be_untouched(made, [row["prompt"] for row in inputs])
+        largest = group_sum(made["advantages"], self._plan.generations)
+        self._metrics["train"][GROUP_SUM].append(largest)
+        self._plan.answered(self.state.global_step, int(made["prompt_mask"].sum() + made["completion_mask"].sum()))
+        return made
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        loss = super()._compute_loss(model, inputs)
+        if self.beta and self.state.global_step == 0:
+            must_be_reference(self._metrics["train"][KL][-1], self._kl_tolerance)
+        return loss
+
+
+def must_be_untouched(made: dict[str, Any], prompts: list[list[int]]) -> None:
+    """Raise TrainingError unless the model answered these very ids."""
+    for ids, mask, prompt in zip(made["prompt_ids"].tolist(), made["prompt_mask"].tolist(), prompts, strict=True):
+        if [token for token, counts in zip(ids, mask, strict=True) if counts] != prompt:
+            raise TrainingError("the prompts that the trainer answers are not those given; this trl cannot be used")
+
+
+def group_sum(advantages: Any, generations: int) -> float:
+    """The largest sum of one prompt's advantages. Raises TrainingError unless all are 0."""
+    largest = float(advantages.view(-1, generations).sum(dim=1).abs().max())
+    if not largest <= _SUM_TOLERANCE:
+        raise TrainingError(
+            f"the advantages of one prompt's answers sum to {largest:.4f}, not to 0: they are not of one group"
+        )
+    return largest
+
+
+def must_be_reference(kl: float, tolerance: float) -> None:
+    """Raise TrainingError if model and reference differ before the first step."""
+    if not kl <= tolerance:
+        raise TrainingError(
+            f"the divergence from the reference is {kl:.3g} before the first step, not 0: "
+            "the reference model is not the start checkpoint"
+        )
