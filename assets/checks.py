@@ -56,6 +56,13 @@ DECLARED: dict[str, dict[str, str]] = {
         "end_of_turn": "every answer ends with the end-of-turn token",
         "length_bias": "chosen and rejected answers are not told apart by their length",
     },
+    "unpaired": {
+        "template_parity": "prompts and answers are tokenised as the template's library does it",
+        "end_of_turn": "every answer ends with the end-of-turn token",
+        "both_labels": "there are good answers and bad ones",
+        "labels_agree": "no answer is called good in one row and bad in another",
+        "length_bias": "good and bad answers are not told apart by their length",
+    },
     "prompts": {"template_parity": "prompts are tokenised as the template's library does it"},
     "base": _STARTS,
     "scratch": {**_STARTS, "tokenizer_round_trip": "texts come back from their tokens as they were"},
@@ -93,7 +100,7 @@ DECLARED: dict[str, dict[str, str]] = {
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 
-_WARNING_ONLY = {"length_bias", "near_duplicate_share", "share_bound"}
+_WARNING_ONLY = {"labels_agree", "length_bias", "near_duplicate_share", "share_bound"}
 _DOES_NOT_APPLY = {"merged_equals_adapter": "all weights were trained: there is no adapter to merge"}
 
 

@@ -1,4 +1,4 @@
-"""Preference pairs: rules of a recipe over clean corpora."""
+"""Preferences, pairs or single answers: rules of a recipe over clean corpora."""
 
 import dagster as dg
 
@@ -17,21 +17,26 @@ from recipes.schema import identity
 
 
 def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> dg.AssetsDefinition:
-    """One set of pairs, tokenised with the base model's tokenizer and template."""
-    named = list(dict.fromkeys(rule.source for rule in preferences.pairs))
-    rules = ", ".join(f"{rule.source} ({rule.rule})" for rule in preferences.pairs)
+    """One set of them, tokenised with the base model's tokenizer and template."""
+    named = list(dict.fromkeys(rule.source for rule in preferences.rules))
+    rules = ", ".join(f"{rule.source} ({rule.rule})" for rule in preferences.rules)
+    checks, what = {
+        "pairs": ("preferences", "Chosen and rejected answers"),
+        "unpaired": ("unpaired", "Good and bad answers"),
+    }[preferences.holds]
+    splits = pipeline.recipe.splits.model_dump(mode="json")
 
     @pipeline.asset(
         "preferences",
         name,
-        description=f"Chosen and rejected answers from {rules}.",
+        description=f"{what} from {rules}.",
         kinds={"parquet"},
-        code_version=code_version(preferences, pairing.VERSION),
+        code_version=code_version(preferences, pairing.VERSION, splits=splits, versions=pairing.versions()),
         ins=pipeline.handles([("base",), (NODE,), *(("clean", source) for source in named)]),
         dagster_type=ARTEFACT,
-        checks="preferences",
+        checks=checks,
     )
-    def pairs(
+    def judged(
         context: dg.AssetExecutionContext,
         config: Rebuild,
         store: dg.ResourceParam[Store],
@@ -47,12 +52,12 @@ def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> d
             digests, removed = removed_rows(distinct, corpora)
             inputs = {"base": base.digest, **{f"clean/{n}": artifact.digest for n, artifact in corpora.items()}}
             inputs |= digests
-            for rule in preferences.pairs:
+            for rule in preferences.rules:
                 inputs |= answers_digest(pipeline, rule.answers)
             payload = {
                 "node": "preferences",
-                "version": pairing.VERSION,
-                "config": identity(preferences),
+                "version": pairing.versions(),
+                "config": {**identity(preferences), "splits": splits},
                 "inputs": inputs,
             }
             overridden = any(artifact.overridden for artifact in (base, distinct, *corpora.values()))
@@ -61,14 +66,21 @@ def preferences_of(pipeline: Pipeline, name: str, preferences: Preferences) -> d
                 store,
                 tracker,
                 Request(pipeline.name, f"preferences/{name}", payload, overridden),
-                lambda work, _run: pairing.build_pairs(
-                    preferences, folders, sources, base.path, pipeline.folder, work, removed=removed
+                lambda work, _run: pairing.build_preferences(
+                    preferences,
+                    folders,
+                    sources,
+                    base.path,
+                    pipeline.folder,
+                    work,
+                    removed=removed,
+                    splits=pipeline.recipe.splits,
                 ),
                 config=preferences.model_dump(mode="json"),
                 inputs=inputs,
                 ref=f"preferences/{name}",
                 force=config.force,
             )
-        return delivered("preferences", artifact, links=links(tracker, artifact))
+        return delivered(checks, artifact, links=links(tracker, artifact))
 
-    return pairs
+    return judged

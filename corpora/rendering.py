@@ -127,9 +127,11 @@ class ChatTemplate:
         """Ids of a conversation that waits for the assistant: they end with the generation prompt."""
         return self.tokenise(self.render(messages, generation_prompt=True, tools=tools))
 
-    def answer_ids(self, prompt: Sequence[Message], answer: Message, prompt_ids: Sequence[int]) -> list[int]:
+    def answer_ids(
+        self, prompt: Sequence[Message], answer: Message, prompt_ids: Sequence[int], tools: str | None = None
+    ) -> list[int]:
         """Ids of one answer up to and with its end-of-turn token, to follow `prompt_ids`. Raises CorpusError."""
-        ids = self.tokenise(self.render([*prompt, answer]))
+        ids = self.tokenise(self.render([*prompt, answer], tools=tools))
         answered = ids[len(prompt_ids) :]
         if ids[: len(prompt_ids)] != list(prompt_ids) or self.end_of_turn_id not in answered:
             raise CorpusError(

@@ -22,6 +22,7 @@ FILTERED = "filtered.parquet"
 MANIFEST = "manifest.json"
 PAIRS = "pairs.parquet"
 PROMPTS = "prompts.parquet"
+UNPAIRED = "unpaired.parquet"
 VALIDATION = "validation.parquet"
 HELD_OUT = "held_out.parquet"
 
@@ -117,13 +118,14 @@ def clean_schema(kind: str) -> "pa.Schema":
     """Rows of a clean corpus, by kind: conversation, document, preference, unpaired or ranking (`reading.items`)."""
     import pyarrow as pa
 
-    prompt = ("prompt", _messages())
+    prompt, tools = ("prompt", _messages()), ("tools", pa.string())
+    answers = pa.list_(pa.struct([("messages", _messages()), ("score", pa.float64())]))
     content = {
-        "conversation": [("messages", _messages()), ("tools", pa.string()), ("category", pa.string())],
+        "conversation": [("messages", _messages()), tools, ("category", pa.string())],
         "document": [("text", pa.string())],
-        "preference": [prompt, ("chosen", _messages()), ("rejected", _messages())],
-        "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_())],
-        "ranking": [prompt, ("answers", pa.list_(pa.struct([("messages", _messages()), ("score", pa.float64())])))],
+        "preference": [prompt, ("chosen", _messages()), ("rejected", _messages()), tools],
+        "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_()), tools],
+        "ranking": [prompt, ("answers", answers), tools],
     }
     origin = pa.struct([("file", pa.string()), ("line", pa.int64())])
     return pa.schema(
@@ -180,17 +182,31 @@ def mixture_schema() -> "pa.Schema":
 
 
 def pairs_schema() -> "pa.Schema":
+    """A prompt with a better and a worse answer; `margin` is by how much, where the source says so."""
+    import pyarrow as pa
+
+    return _judged_schema([("margin", pa.float64())], ("prompt", "chosen", "rejected"))
+
+
+def unpaired_schema() -> "pa.Schema":
+    """A prompt with one answer; `label` says whether it is good."""
+    import pyarrow as pa
+
+    return _judged_schema([("label", pa.bool_())], ("prompt", "completion"))
+
+
+def _judged_schema(judgement: "list[tuple[str, pa.DataType]]", texts: Sequence[str]) -> "pa.Schema":
+    """Rows to learn a preference from: the texts as messages, and each as token ids in `<text>_ids`."""
     import pyarrow as pa
 
     return pa.schema(
         [
-            ("id", pa.string()),
-            ("source", pa.string()),
-            ("signal", pa.string()),
-            ("margin", pa.float64()),
+            *((name, pa.string()) for name in ("id", "source", "signal")),
+            *judgement,
             ("sensitive", pa.bool_()),
-            *((name, _messages()) for name in ("prompt", "chosen", "rejected")),
-            *((f"{name}_ids", pa.list_(pa.int32())) for name in ("prompt", "chosen", "rejected")),
+            ("tools", pa.string()),
+            *((name, _messages()) for name in texts),
+            *((f"{name}_ids", pa.list_(pa.int32())) for name in texts),
         ]
     )
 

@@ -1,6 +1,6 @@
-"""Preference pairs: rules over clean corpora."""
+"""Preferences: pairs of answers, or answers that are good or bad, by rules over clean corpora."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -36,9 +36,36 @@ class PairRule(Section):
         return self
 
 
-class Preferences(Section):
-    """Preference pairs: rules over clean corpora; `max_length` in tokens of prompt and longer answer together."""
+class UnpairedRule(Section):
+    """A clean corpus whose answers are labelled good or bad; of recorded pairs the chosen is good, the rejected bad."""
 
-    pairs: list[PairRule] = Field(min_length=1)
+    source: Name
+    rule: ClassVar[Literal["unpaired"]] = "unpaired"
+    answers: ClassVar[None] = None
+    limit: int | None = Field(default=None, ge=1, description="number of answers, drawn by seed")
+
+
+class Preferences(Section):
+    """Either `pairs` or `unpaired` answers; `max_length` in tokens of prompt and longer answer together.
+
+    Rows that the recipe's `splits` keep from training are written apart.
+    """
+
+    pairs: list[PairRule] = []
+    unpaired: list[UnpairedRule] = []
     max_length: int = Field(ge=16)
     seed: int = Field(ge=0)
+
+    @property
+    def holds(self) -> Literal["pairs", "unpaired"]:
+        return "pairs" if self.pairs else "unpaired"
+
+    @property
+    def rules(self) -> list[PairRule | UnpairedRule]:
+        return [*self.pairs, *self.unpaired]
+
+    @model_validator(mode="after")
+    def _holds_one_kind(self) -> "Preferences":
+        if bool(self.pairs) == bool(self.unpaired):
+            raise ValueError("preferences need either pairs or unpaired, a list of rules; for both make two entries")
+        return self

@@ -89,7 +89,7 @@ class Recipe(Section):
     def used_sources(self) -> list[str]:
         """Sources whose rows reach a mixture, preferences or prompts, in the order of the recipe."""
         groups = {group for mixture in self.mixtures.values() for group in mixture.members}
-        paired = {rule.source for preferences in self.preferences.values() for rule in preferences.pairs}
+        paired = {rule.source for preferences in self.preferences.values() for rule in preferences.rules}
         asked = {source for prompts in self.prompts.values() for source in prompts.sources}
         return [name for name, source in self.sources.items() if source.group in groups or name in paired | asked]
 
@@ -121,9 +121,9 @@ class Recipe(Section):
             if mixture.temperature != 1 and mixture.shares and not self._open_shares(mixture)
         ]
         problems += [
-            f"preferences.{name}.pairs.{i}.source: '{rule.source}' is not a source"
+            f"preferences.{name}.{preferences.holds}.{i}.source: '{rule.source}' is not a source"
             for name, preferences in self.preferences.items()
-            for i, rule in enumerate(preferences.pairs)
+            for i, rule in enumerate(preferences.rules)
             if rule.source not in self.sources
         ]
         problems += [
@@ -209,8 +209,11 @@ class Recipe(Section):
         """What is wrong with the data that a stage reads, if anything."""
         if node[0] == "prompts" and node[-1] not in self.prompts:
             return f"'{node[-1]}' is not a prompts entry"
-        if node[0] == "preferences" and node[-1] not in self.preferences:
-            return f"'{node[-1]}' is not a preferences entry"
+        if node[0] == "preferences":
+            if node[-1] not in self.preferences:
+                return f"'{node[-1]}' is not a preferences entry"
+            if (holds := self.preferences[node[-1]].holds) != stage.prefers:
+                return f"'{node[-1]}' holds {holds}; {stage.kind} takes {stage.prefers}"
         if node[0] == "mixture":
             if node[-1] not in self.mixtures:
                 return f"'{node[-1]}' is not a mixture"

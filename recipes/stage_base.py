@@ -21,7 +21,10 @@ Makes = Literal["language model", "reward model"]
 
 
 class StageBase(Section):
-    """What every training stage has. A step is `batch_rows` rows; `learning_rate` is the peak."""
+    """What every training stage has. A step is `batch_rows` rows; `learning_rate` is the peak.
+
+    `trains_on`: the kind of mixture that it takes, if it takes one; `prefers`: what its preferences hold.
+    """
 
     trains_on: ClassVar[Literal["conversations", "documents"]] = "conversations"
     prefers: ClassVar[Literal["pairs", "unpaired"]] = "pairs"

@@ -31,7 +31,7 @@ from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.sources import Source
 
-VERSION = 2
+VERSION = 3
 
 _SAMPLE, _SAMPLE_BYTES = 200, 64 << 20
 """Rows read to tell a format; fewer if they are long."""

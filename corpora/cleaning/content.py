@@ -24,7 +24,8 @@ def content_id(item: Item) -> str:
         return text_digest(_fold(item.text))
     if isinstance(item, Conversation) and not item.tools and not any(map(_calls, item.messages)):
         return text_digest("\x1e".join(f"{m['role']}\x1f{_fold(m['content'])}" for m in item.messages))
-    return text_digest(_CANONICAL([_folded(value) for value in vars(item).values()]))
+    fields = vars(item).items()
+    return text_digest(_CANONICAL([_folded(value) for name, value in fields if name != "tools" or value is not None]))
 
 
 def words(item: Item, part: Part) -> str:

@@ -43,9 +43,9 @@ class Kind:
 KINDS = {
     "document": Kind(("text",), 1, 0, numbers=False),
     "conversation": Kind(("messages", "tools"), 2, 1),
-    "preference": Kind(("prompt", "chosen", "rejected"), 3, 1),
-    "unpaired": Kind(("prompt", "completion", "label"), 2, 1),
-    "ranking": Kind(("prompt", "answers"), 2, 1),
+    "preference": Kind(("prompt", "chosen", "rejected", "tools"), 3, 1),
+    "unpaired": Kind(("prompt", "completion", "label", "tools"), 2, 1),
+    "ranking": Kind(("prompt", "answers", "tools"), 2, 1),
 }
 
 
@@ -83,14 +83,14 @@ def texts(kind: str, batch: "pa.RecordBatch") -> Texts:
     if kind == "document":
         every = np.arange(batch.num_rows + 1)
         return Texts(batch.column("text"), np.zeros(batch.num_rows, np.uint32), every[:-1], every, fixed)
+    fixed ^= _constant(batch, "tools")
     if kind == "conversation":
         columns = [_messages(batch.column("messages"))]
-        fixed ^= _constant(batch, "tools")
     elif kind == "ranking":
         columns = [_messages(batch.column("prompt"), 0), _answers(batch.column("answers"))]
         fixed ^= _scores(batch.column("answers"))
     else:
-        names = [name for name in KINDS[kind].columns if name != "label"]
+        names = [name for name in KINDS[kind].columns if name not in ("label", "tools")]
         columns = [_messages(batch.column(name), part) for part, name in enumerate(names)]
         fixed ^= _constant(batch, "label")
     return _merged(columns, batch.num_rows, KINDS[kind].parts, fixed)

@@ -6,6 +6,7 @@ a model trained on such pairs learns to be long (Singhal et al. 2023, arXiv 2310
 """
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def check_pairs(path: Path, template: ChatTemplate) -> dict[str, Any]:
     same = unfinished = 0
     lengths: dict[str, list[int]] = {"prompt": [], "chosen": [], "rejected": []}
     for row in rows_of(path):
-        problem = _parity(row, template)
+        problem = parity(row, ("chosen", "rejected"), template)
         if problem:
             differing.append(problem)
         same += row["chosen_ids"] == row["rejected_ids"]
@@ -35,19 +36,23 @@ def check_pairs(path: Path, template: ChatTemplate) -> dict[str, Any]:
         "mean_tokens": {name: statistics.fmean(values) for name, values in lengths.items()},
         "length_bias": bias,
         "checks": {
-            "template_parity": _check(len(differing), f"pairs not tokenised as the template's library does{first}"),
-            "answers_differ": _check(same, "pairs whose chosen and rejected answers are the same"),
-            "end_of_turn": _check(unfinished, "pairs with an answer that does not end with the end-of-turn token"),
-            "length_bias": {
-                "passed": abs(bias) < LENGTH_BIAS,
-                "blocking": False,
-                "value": bias,
-                "description": (
-                    "Cohen's d of the lengths in tokens, chosen against rejected; "
-                    f"from ±{LENGTH_BIAS} on a model may learn length instead of quality"
-                ),
-            },
+            "template_parity": none(len(differing), f"pairs not tokenised as the template's library does{first}"),
+            "answers_differ": none(same, "pairs whose chosen and rejected answers are the same"),
+            "end_of_turn": none(unfinished, "pairs with an answer that does not end with the end-of-turn token"),
+            "length_bias": length_bias(bias, "chosen against rejected"),
         },
+    }
+
+
+def length_bias(bias: float, compared: str) -> dict[str, Any]:
+    return {
+        "passed": abs(bias) < LENGTH_BIAS,
+        "blocking": False,
+        "value": bias,
+        "description": (
+            f"Cohen's d of the lengths in tokens, {compared}; "
+            f"from ±{LENGTH_BIAS} on a model may learn length instead of quality"
+        ),
     }
 
 
@@ -59,17 +64,19 @@ def cohens_d(first: list[int], second: list[int]) -> float:
     return (statistics.fmean(first) - statistics.fmean(second)) / pooled if pooled else 0.0
 
 
-def _parity(row: dict[str, Any], template: ChatTemplate) -> str | None:
+def parity(row: dict[str, Any], answers: Sequence[str], template: ChatTemplate) -> str | None:
     """What differs between the stored ids and those of the template's library; None if nothing does."""
-    if template.encode_by_library(row["prompt"], generation_prompt=True) != row["prompt_ids"]:
+    tools = row["tools"]
+    if template.encode_by_library(row["prompt"], generation_prompt=True, tools=tools) != row["prompt_ids"]:
         return "prompt"
-    for name in ("chosen", "rejected"):
-        whole = template.encode_by_library([*row["prompt"], *row[name]])
+    for name in answers:
+        whole = template.encode_by_library([*row["prompt"], *row[name]], tools=tools)
         stored = row["prompt_ids"] + row[f"{name}_ids"]
         if whole[: len(stored)] != stored:
             return name
     return None
 
 
-def _check(failures: int, description: str) -> dict[str, Any]:
+def none(failures: int, description: str) -> dict[str, Any]:
+    """A blocking check that passes if there are no failures."""
     return {"passed": failures == 0, "blocking": True, "value": failures, "description": description}

@@ -1,9 +1,8 @@
-"""Preference pairs by stated rules over clean corpora: a prompt, a better and a worse answer, tokenised.
+"""Preferences, tokenised: pairs of a better and a worse answer, or single answers that are good or bad.
 
-Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is
-the worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round
-(`comply`), so that a model which learns to refuse does not learn to refuse everything. Pairs from ranked, rated and
-voted answers are made by `ranked`. The checks are in `pair_checks`; how a trainer uses the pairs is left to it.
+What the rows are is said by the recipe's rules (`rules`); here they are tokenised, put on the side of the split where
+they belong, drawn by the seed, and written. The checks are in `pair_checks` and `unpaired_checks`; how a trainer uses
+the rows is left to it.
 """
 
 import heapq
@@ -13,35 +12,44 @@ from pathlib import Path
 from typing import Any
 
 from corpora.cleaning.content import content_id
+from corpora.mixing import splits as splitting
+from corpora.mixing.splits import SIDES, Side, side_of
 from corpora.pairs.kept import KeptRows
 from corpora.pairs.pair_checks import check_pairs
-from corpora.pairs.ranked import ranked_pairs
+from corpora.pairs.rules import Found, Row, Rule, judged_by
+from corpora.pairs.unpaired_checks import check_unpaired
 from corpora.raw import CorpusError
-from corpora.reading.answers import Answers, load_answers
-from corpora.reading.items import Preference, plain_messages
+from corpora.reading.answers import load_answers
+from corpora.reading.items import Message, Preference, Unpaired
 from corpora.rendering import ChatTemplate
-from corpora.tables import PAIRS, pairs_schema, writing
+from corpora.tables import HELD_OUT, PAIRS, UNPAIRED, VALIDATION, pairs_schema, unpaired_schema, writing
 from lineage.hashing import text_digest
-from recipes.preferences import PairRule, Preferences
+from recipes.preferences import Preferences
 from recipes.sources import Source
+from recipes.splits import Splits
 
-VERSION = 2
+VERSION = 3
 
-_KIND = {"recorded": "preference", "refuse": "conversation", "comply": "conversation", "ranked": "ranking"}
-_REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap", "near_duplicate")
-Row = dict[str, Any]
+_REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap", "repeated", "near_duplicate")
+_TRAINED_ON = {"pairs": PAIRS, "unpaired": UNPAIRED}
+_KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 
 
 @dataclass
 class _Drawn:
-    """The pairs of one rule, and what was left out of them."""
+    """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit."""
 
-    pairs: list[Row] = field(default_factory=list)
-    available: int = 0
+    rows: dict[Side, list[Row]]
     left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
+    available: int = 0
 
 
-def build_pairs(
+def versions() -> dict[str, int]:
+    """The algorithms that decide the bytes: part of their identity."""
+    return {"preferences": VERSION, "splits": splitting.VERSION}
+
+
+def build_preferences(
     preferences: Preferences,
     clean: dict[str, Path],
     sources: dict[str, Source],
@@ -50,124 +58,137 @@ def build_pairs(
     work: Path,
     *,
     removed: Mapping[str, Path] | None = None,
+    splits: Splits | None = None,
 ) -> dict[str, Any]:
-    """Write pairs.parquet, in an order drawn by the seed, into `work` and return the metrics.
+    """Write the rows to train on, in an order drawn by the seed, into `work` and return the metrics.
 
-    clean: clean folder by source. checkpoint: whose tokenizer and template are used. folder: of the recipe, for
-    its files of answers. removed: by source, a table of the ids of rows to leave out. Raises CorpusError if a source
-    has the wrong kind of rows, or a rule gives no pair.
+    They are in pairs.parquet or unpaired.parquet; what `splits` keeps from training lies in validation.parquet and
+    held_out.parquet. clean: clean folder by source. checkpoint: whose tokenizer and template are used. folder: of
+    the recipe, for its files of answers. removed: by source, a table of the ids of rows to leave out. Raises
+    CorpusError if a source has the wrong kind of rows, or a rule gives none.
     """
-    template = ChatTemplate.load(checkpoint)
+    template, splits = ChatTemplate.load(checkpoint), splits or Splits()
     kept = {name: KeptRows(path, (removed or {}).get(name)) for name, path in clean.items()}
     drawn = [
-        _draw(number, rule, preferences, kept[rule.source], sources[rule.source], template, folder)
-        for number, rule in enumerate(preferences.pairs)
+        _draw(number, rule, preferences, kept[rule.source], sources[rule.source], template, folder, splits)
+        for number, rule in enumerate(preferences.rules)
     ]
-    pairs = [pair for of_rule in drawn for pair in of_rule.pairs]
-    pairs.sort(key=lambda pair: _rank(preferences.seed, "order", pair["signal"], pair["id"]))
-    with writing(work / PAIRS, pairs_schema(), {"template_digest": template.digest}) as table:
-        for pair in pairs:
-            table.add(pair)
+    holds = preferences.holds
+    files: dict[Side, str] = {"train": _TRAINED_ON[holds], **_apart(splits)}
+    written = {side: _write(work / file, side, preferences, drawn, template) for side, file in files.items()}
+    check = check_pairs if holds == "pairs" else check_unpaired
     return {
-        "pairs": len(pairs),
+        holds: written["train"],
         "rules": [
             {
                 "source": rule.source,
                 "rule": rule.rule,
-                "pairs": len(of_rule.pairs),
+                holds: len(of_rule.rows["train"]),
                 "available": of_rule.available,
                 "left_out": of_rule.left_out,
             }
-            for rule, of_rule in zip(preferences.pairs, drawn, strict=True)
+            for rule, of_rule in zip(preferences.rules, drawn, strict=True)
         ],
+        "splits": {side: written[side] for side in _apart(splits)},
         "template_digest": template.digest,
-        **check_pairs(work / PAIRS, template),
+        **check(work / files["train"], template),
     }
+
+
+def _apart(splits: Splits) -> dict[Side, str]:
+    """Files of the sides that are not trained on, as far as the recipe has them."""
+    shares: dict[Side, float] = {"validation": splits.validation, "held_out": splits.held_out}
+    return {side: file for side, file in _KEPT_APART.items() if shares[side]}
+
+
+def _write(path: Path, side: Side, preferences: Preferences, drawn: list[_Drawn], template: ChatTemplate) -> int:
+    """Write the rows of one side, of all rules mixed; returns how many they are."""
+    rows = [row for of_rule in drawn for row in of_rule.rows[side]]
+    rows.sort(key=lambda row: _rank(preferences.seed, "order", row["signal"], row["id"]))
+    schema = pairs_schema() if preferences.holds == "pairs" else unpaired_schema()
+    with writing(path, schema, {"template_digest": template.digest}) as table:
+        for row in rows:
+            table.add(row)
+    return len(rows)
 
 
 def _draw(
     number: int,
-    rule: PairRule,
+    rule: Rule,
     preferences: Preferences,
     corpus: KeptRows,
     source: Source,
     template: ChatTemplate,
     folder: Path,
+    splits: Splits,
 ) -> _Drawn:
-    """The rule's pairs that fit `max_length`; with a limit, that many of them by the seed."""
-    if corpus.kind != _KIND[rule.rule]:
-        needed = f"needs {_KIND[rule.rule]} rows, source '{rule.source}' has {corpus.kind} rows"
-        raise CorpusError(f"preferences: rule '{rule.rule}' {needed}")
+    """The rule's rows that fit `max_length`; with a limit, that many of those to train on, by the seed."""
     answers = None if rule.answers is None else load_answers(folder / rule.answers)
-    drawn = _Drawn()
+    drawn = _Drawn({side: [] for side in SIDES})
     drawn.left_out["near_duplicate"] = corpus.duplicates
-    usable = list(_usable(rule, preferences.max_length, corpus, source, template, answers, drawn))
-    drawn.available = len(usable)
-    if not usable:
+    found = judged_by(rule, corpus, answers, drawn.left_out)
+    for item, row in _usable(found, preferences.max_length, template, drawn.left_out):
+        about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
+        drawn.rows[side_of({"messages": item.prompt}, splits)].append({**row, **about})
+    drawn.available = len(drawn.rows["train"])
+    if not drawn.available:
+        apart = sum(len(drawn.rows[side]) for side in _KEPT_APART)
+        kept_apart = f"; {apart} are in validation and held_out" if apart else ""
         raise CorpusError(
-            f"preferences: rule '{rule.rule}' of source '{rule.source}' gives no pairs (left out: {drawn.left_out}; "
-            f"max_length is {preferences.max_length})"
+            f"preferences: rule '{rule.rule}' of source '{rule.source}' gives no {_NAMES[preferences.holds]} "
+            f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length})"
         )
-    key = f"draw/{number}"
-    drawn.pairs = heapq.nsmallest(
-        rule.limit or len(usable), usable, key=lambda pair: _rank(preferences.seed, key, rule.source, pair["id"])
+    drawn.rows["train"] = heapq.nsmallest(
+        rule.limit or drawn.available,
+        drawn.rows["train"],
+        key=lambda row: _rank(preferences.seed, f"draw/{number}", rule.source, row["id"]),
     )
     return drawn
 
 
+_NAMES = {"pairs": "pairs", "unpaired": "answers"}
+
+
 def _usable(
-    rule: PairRule,
-    max_length: int,
-    corpus: KeptRows,
-    source: Source,
-    template: ChatTemplate,
-    answers: Answers | None,
-    drawn: _Drawn,
-) -> Iterator[Row]:
-    for pair, margin in _pairs(rule, corpus, answers, drawn.left_out):
-        parts = (pair.prompt, pair.chosen, pair.rejected)
-        reason = next((found for part in parts if (found := template.left_out(part)) is not None), None)
-        if reason is None and pair.chosen == pair.rejected:
+    found: Iterator[Found], max_length: int, template: ChatTemplate, left_out: dict[str, int]
+) -> Iterator[tuple[Preference | Unpaired, Row]]:
+    seen: set[str] = set()
+    for one in found:
+        item, id_ = one.item, content_id(one.item)
+        if id_ in seen:
+            left_out["repeated"] += 1
+            continue
+        seen.add(id_)
+        answers = _answers(item)
+        whole = [[*item.prompt, *answer] for answer in answers.values()]
+        reason = next((why for turns in whole if (why := template.left_out(turns, item.tools)) is not None), None)
+        if reason is None and isinstance(item, Preference) and item.chosen == item.rejected:
             reason = "same_answer"
-        ids = {} if reason is not None else _tokenised(pair, template)
-        if ids and len(ids["prompt_ids"]) + max(len(ids["chosen_ids"]), len(ids["rejected_ids"])) > max_length:
+        ids = {} if reason is not None else _tokenised(item, answers, template)
+        if ids and len(ids["prompt_ids"]) + max(len(ids[f"{name}_ids"]) for name in answers) > max_length:
             reason = "overlong"
         if reason is not None:
-            drawn.left_out[reason] += 1
+            left_out[reason] += 1
             continue
-        about = {"source": rule.source, "signal": rule.rule, "margin": margin, "sensitive": source.sensitive}
-        yield {"id": content_id(pair), **about, **vars(pair), **ids}
+        yield item, {"id": id_, **vars(item), **one.judgement, **ids}
 
 
-def _pairs(
-    rule: PairRule, rows: KeptRows, answers: Answers | None, left_out: dict[str, int]
-) -> Iterator[tuple[Preference, float | None]]:
-    """Every pair of a rule, with the margin by which its answers differ, where the rows say so."""
-    if rule.rule == "ranked":
-        yield from ranked_pairs(rows, rule, left_out)
-        return
-    for row in rows:
-        yield _pair(rule, row, answers), None
+def _answers(item: Preference | Unpaired) -> dict[str, list[Message]]:
+    if isinstance(item, Preference):
+        return {"chosen": item.chosen, "rejected": item.rejected}
+    return {"completion": item.completion}
 
 
-def _pair(rule: PairRule, row: Row, answers: Answers | None) -> Preference:
-    if answers is None:
-        return Preference(*(plain_messages(row[name]) for name in ("prompt", "chosen", "rejected")))
-    messages = plain_messages(row["messages"])
-    refusal = [{"role": "assistant", "content": answers.choose(messages[-2]["content"], row["category"])}]
-    own = messages[-1:]
-    chosen, rejected = (refusal, own) if rule.rule == "refuse" else (own, refusal)
-    return Preference(messages[:-1], chosen, rejected)
-
-
-def _tokenised(pair: Preference, template: ChatTemplate) -> dict[str, list[int]]:
+def _tokenised(
+    item: Preference | Unpaired, answers: Mapping[str, list[Message]], template: ChatTemplate
+) -> dict[str, list[int]]:
     """Ids of the prompt up to where the answer begins, and of each answer up to its end-of-turn token."""
-    prompt = template.prompt_ids(pair.prompt)
-    return {
-        "prompt_ids": prompt,
-        "chosen_ids": template.answer_ids(pair.prompt, pair.chosen[0], prompt),
-        "rejected_ids": template.answer_ids(pair.prompt, pair.rejected[0], prompt),
+    prompt = template.prompt_ids(item.prompt, item.tools)
+    ids = {
+        f"{name}_ids": template.answer_ids(item.prompt, answer[0], prompt, item.tools)
+        for name, answer in answers.items()
     }
+    return {"prompt_ids": prompt, **ids}
 
 
 def _rank(seed: int, *key: str) -> str:

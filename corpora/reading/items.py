@@ -36,11 +36,12 @@ class Document:
 
 @dataclass(frozen=True)
 class Preference:
-    """A prompt, and two answers of one assistant message each."""
+    """A prompt, and two answers of one assistant message each. tools: as a conversation's, of this and what follows."""
 
     prompt: list[Message]
     chosen: list[Message]
     rejected: list[Message]
+    tools: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Unpaired:
     prompt: list[Message]
     completion: list[Message]
     label: bool
+    tools: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Ranking:
 
     prompt: list[Message]
     answers: list[Answer]
+    tools: str | None = None
 
 
 Item = Conversation | Document | Preference | Unpaired | Ranking

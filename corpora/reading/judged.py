@@ -11,6 +11,7 @@ from corpora.reading.examples import exchange
 from corpora.reading.items import Item, Preference, Unpaired
 from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prompt_of, turns_field
 from corpora.reading.row import RowError
+from corpora.reading.tool_calls import tools_of
 
 RESPONSES = ("completion", "response", "answer", "output")
 LABELS = ("label", "kto_tag")
@@ -37,7 +38,7 @@ def read_unpaired(fields: Fields) -> Item:
     if name is None:
         raise RowError(f"no field '{LABELS[0]}' that is true or false")
     messages = conversation(_whole(fields))
-    return Unpaired(messages[:-1], messages[-1:], _SAID[str(fields[name]).lower()])
+    return Unpaired(messages[:-1], messages[-1:], _SAID[str(fields[name]).lower()], tools_of(fields))
 
 
 def preference_fields(fields: Fields) -> str | None:
@@ -53,7 +54,7 @@ def read_preference(fields: Fields) -> Item:
         raise RowError("chosen and rejected answer different prompts")
     if chosen[-1] == rejected[-1]:
         raise RowError("chosen and rejected are the same")
-    return Preference(chosen[:-1], chosen[-1:], rejected[-1:])
+    return Preference(chosen[:-1], chosen[-1:], rejected[-1:], tools_of(fields))
 
 
 def _whole(fields: Fields) -> list[Message]:

@@ -15,6 +15,7 @@ from corpora.reading.items import Answer, Item, Ranking
 from corpora.reading.judged import RESPONSES
 from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prompt_of
 from corpora.reading.row import RowError
+from corpora.reading.tool_calls import tools_of
 
 RATINGS = ("rating", "stars", "overall_rating", "overall_score", "helpfulness")
 SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
@@ -118,7 +119,7 @@ def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> 
     if any(messages[:-1] != whole[0][:-1] for messages in whole):
         raise RowError("the answers are to different prompts")
     found = [Answer(messages=m[-1:], score=score) for m, score in zip(whole, scores, strict=True) if score is not None]
-    return Ranking(whole[0][:-1], sorted(found, key=lambda answer: -answer["score"]))
+    return Ranking(whole[0][:-1], sorted(found, key=lambda answer: -answer["score"]), tools_of(fields))
 
 
 def _is_record(answer: Any) -> bool:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpora.pairs.pair_checks import check_pairs, cohens_d
-from corpora.pairs.preferences import build_pairs
+from corpora.pairs.preferences import build_preferences
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
 from corpora.tables import pairs_schema
@@ -48,7 +48,7 @@ def run(
     sources: dict[str, Source] = {name: source(f"{name}.jsonl", sensitive=name == "requests") for name in names}
     clean = {name: folder / f"clean_{name}" for name in names}
     work.mkdir()
-    metrics = build_pairs(preferences, clean, sources, base, folder, work, removed=removed)
+    metrics = build_preferences(preferences, clean, sources, base, folder, work, removed=removed)
     return metrics, pq.read_table(work / "pairs.parquet").to_pylist()
 
 
@@ -129,7 +129,14 @@ def test_a_rule_that_gives_no_pair_is_named(tiny_base: Path, tmp_path: Path) -> 
 def test_wrong_pairs_are_found(tiny_base: Path, tmp_path: Path, changed: dict[str, Any], failing: set[str]) -> None:
     template = ChatTemplate.load(tiny_base)
     prompt = talk("why", "-")["messages"][:1]
-    row: dict[str, Any] = {"id": "1", "source": "a", "signal": "recorded", "sensitive": False, "prompt": prompt}
+    row: dict[str, Any] = {
+        "id": "1",
+        "source": "a",
+        "signal": "recorded",
+        "sensitive": False,
+        "prompt": prompt,
+        "tools": None,
+    }
     row |= {"prompt_ids": template.prompt_ids(prompt)}
     for name, words in (("chosen", "so it is"), ("rejected", "no idea")):
         row[name] = [{"role": "assistant", "content": words}]
