@@ -19,11 +19,11 @@ from recipes.preferences import PairRule
 
 def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float]]:
     """Each pair with the difference of its scores. Those that differ less than the rule asks are counted."""
-    for prompt, answers in _by_prompt(rows):
+    for prompt, tools, answers in _by_prompt(rows):
         for better, worse in _held(_merged(answers), rule.against):
             margin = better["score"] - worse["score"]
             if margin > 0 and margin >= rule.min_gap:
-                yield Preference(prompt, better["messages"], worse["messages"]), margin
+                yield Preference(prompt, better["messages"], worse["messages"], tools), margin
             else:
                 left_out["small_gap"] += 1
 
@@ -35,28 +35,28 @@ def _held(answers: list[Answer], against: str) -> Iterator[tuple[Answer, Answer]
     return ((answers[0], other) for other in others)
 
 
-def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], list[Answer]]]:
-    """Prompts with their answers: of one row, or of all rows with one answer each."""
+def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], str | None, list[Answer]]]:
+    """Prompts with their functions and their answers: of one row, or of all rows with one answer each."""
     expected = Counter(_key(row) for row in _read(rows) if len(row["answers"]) == 1)
     waiting: dict[str, list[Answer]] = {}
     for row in _read(rows):
         if len(row["answers"]) > 1:
-            yield row["prompt"], row["answers"]
+            yield row["prompt"], row["tools"], row["answers"]
             continue
         key = _key(row)
         waiting.setdefault(key, []).extend(row["answers"])
         if len(waiting[key]) == expected[key]:
-            yield row["prompt"], waiting.pop(key)
+            yield row["prompt"], row["tools"], waiting.pop(key)
 
 
 def _read(rows: KeptRows) -> Iterator[dict[str, Any]]:
     for row in rows:
         answers = [Answer(messages=plain_messages(a["messages"]), score=a["score"]) for a in row["answers"]]
-        yield {"prompt": plain_messages(row["prompt"]), "answers": answers}
+        yield {"prompt": plain_messages(row["prompt"]), "tools": row["tools"], "answers": answers}
 
 
 def _key(row: dict[str, Any]) -> str:
-    return fingerprint(row["prompt"])
+    return fingerprint([row["prompt"], row["tools"]])
 
 
 def _merged(answers: list[Answer]) -> list[Answer]:

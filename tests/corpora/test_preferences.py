@@ -1,5 +1,6 @@
 """Preference pairs: rules, drawing by seed, tokens that end where an answer ends, and checks that can fail."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from corpora.mixing.splits import side_of
 from corpora.pairs.pair_checks import check_pairs, cohens_d
 from corpora.pairs.preferences import build_preferences
 from corpora.raw import CorpusError
@@ -14,7 +16,9 @@ from corpora.rendering import ChatTemplate
 from corpora.tables import pairs_schema
 from recipes.preferences import Preferences
 from recipes.sources import Source
+from recipes.splits import Splits
 from tests.corpora.made import cleaned, source, talk
+from tests.corpora.test_rendering import WITH_TOOLS, with_template
 
 ANSWERS = "kinds:\n  harm: {match: harm, answers: [I will not help with that.]}\ndefault: [I would rather not.]\n"
 
@@ -42,13 +46,14 @@ def run(
     *rules: dict[str, Any],
     seed: int = 1,
     removed: dict[str, Path] | None = None,
+    splits: Splits | None = None,
 ) -> tuple[dict[str, Any], Any]:
     preferences = Preferences.model_validate({"pairs": list(rules), "max_length": 96, "seed": seed})
     names = {rule["source"] for rule in rules}
     sources: dict[str, Source] = {name: source(f"{name}.jsonl", sensitive=name == "requests") for name in names}
     clean = {name: folder / f"clean_{name}" for name in names}
     work.mkdir()
-    metrics = build_preferences(preferences, clean, sources, base, folder, work, removed=removed)
+    metrics = build_preferences(preferences, clean, sources, base, folder, work, removed=removed, splits=splits)
     return metrics, pq.read_table(work / "pairs.parquet").to_pylist()
 
 
@@ -225,3 +230,99 @@ def test_a_search_that_removes_nothing_changes_no_pair(corpora: Path, tiny_base:
     run(corpora, tiny_base, tmp_path / "plain", RECORDED)
     run(corpora, tiny_base, tmp_path / "searched", RECORDED, removed={"recorded": removed})
     assert (tmp_path / "searched/pairs.parquet").read_bytes() == (tmp_path / "plain/pairs.parquet").read_bytes()
+
+
+SPLITS = Splits(validation=0.2, held_out=0.2)
+SIDES = {"train": "pairs.parquet", "validation": "validation.parquet", "held_out": "held_out.parquet"}
+
+
+def sides(work: Path) -> dict[str, str]:
+    """The file that each question is in."""
+    found: dict[str, str] = {}
+    for side, file in SIDES.items():
+        for row in pq.read_table(work / file).to_pylist():
+            assert found.setdefault(row["prompt"][-1]["content"], side) == side
+    return found
+
+
+def test_rows_kept_from_training_are_written_apart_and_stay_there_as_data_grows(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"question {i}", "chosen": f"good {i}", "rejected": "bad"} for i in range(60)]
+    found = []
+    for count in (40, 60):
+        folder = tmp_path / str(count)
+        cleaned(folder, "recorded", rows[:count])
+        rule = {**RECORDED, "limit": 12}
+        metrics, pairs = run(folder, tiny_base, folder / "work", rule, splits=SPLITS)
+        found.append(sides(folder / "work"))
+        assert len(pairs) == metrics["pairs"] == 12
+        apart = {side: list(found[-1].values()).count(side) for side in ("validation", "held_out")}
+        assert metrics["splits"] == apart and min(apart.values()) > 0
+        assert metrics["rules"][0]["available"] == count - sum(apart.values())
+    kept_apart = {question: side for question, side in found[0].items() if side != "train"}
+    assert kept_apart.items() <= found[1].items()
+    trained = {question for each in found for question, side in each.items() if side == "train"}
+    assert trained.isdisjoint(kept_apart)
+
+
+def test_a_question_is_on_the_same_side_in_preferences_and_in_mixtures(
+    corpora: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    splits = Splits(validation=0.3, held_out=0.4)
+    run(corpora, tiny_base, tmp_path / "work", REFUSE, COMPLY, splits=splits)
+    found = sides(tmp_path / "work")
+    for row in pq.read_table(corpora / "clean_requests" / "rows.parquet").to_pylist():
+        question = row["messages"][0]["content"]
+        assert found.get(question, side_of(row, splits)) == side_of(row, splits)
+    assert set(found.values()) == set(SIDES)
+
+
+def test_without_splits_nothing_is_written_apart(corpora: Path, tiny_base: Path, tmp_path: Path) -> None:
+    metrics, _ = run(corpora, tiny_base, tmp_path / "work", RECORDED)
+    assert {file.name for file in (tmp_path / "work").iterdir()} == {"pairs.parquet"} and metrics["splits"] == {}
+
+
+def test_rows_that_are_all_kept_apart_are_told(tiny_base: Path, tmp_path: Path) -> None:
+    cleaned(tmp_path, "recorded", [{"prompt": "q", "chosen": "a", "rejected": "b"}])
+    salt = next(s for s in map(str, range(99)) if side_of(talk("q", "a"), Splits(held_out=0.5, salt=s)) == "held_out")
+    with pytest.raises(CorpusError, match=r"gives no pairs .*; 1 are in validation and held_out"):
+        run(tmp_path, tiny_base, tmp_path / "work", RECORDED, splits=Splits(held_out=0.5, salt=salt))
+
+
+FUNCTION = {"name": "add", "description": "adds", "parameters": {"type": "object", "properties": {}}}
+CALL = {"role": "assistant", "content": "", "tool_calls": [{"name": "add", "arguments": {"a": 1}}]}
+WITH_FUNCTIONS: dict[str, dict[str, Any]] = {
+    "recorded": {"prompt": "q", "chosen": CALL, "rejected": "I cannot."},
+    "ranked": {"prompt": "q", "answers": [[CALL], "I cannot."], "ranks": [1, 2]},
+    "unpaired": {"prompt": "q", "completion": [CALL], "label": True},
+}
+
+
+@pytest.mark.parametrize("rule", WITH_FUNCTIONS)
+def test_functions_are_part_of_the_prompt_as_the_template_writes_them(
+    tiny_base: Path, tmp_path: Path, rule: str
+) -> None:
+    row = {**WITH_FUNCTIONS[rule], "tools": [{"type": "function", "function": FUNCTION}]}
+    cleaned(tmp_path / "in", "own", [row, {**row, "tools": None}])
+    template = with_template(tiny_base, tmp_path / "tools", WITH_TOOLS)
+    rules = {"unpaired": [{"source": "own"}]} if rule == "unpaired" else {"pairs": [{"source": "own", "rule": rule}]}
+    asked = Preferences.model_validate({**rules, "max_length": 200, "seed": 1})
+    work = tmp_path / "work"
+    work.mkdir()
+    clean = {"own": tmp_path / "in" / "clean_own"}
+    metrics = build_preferences(asked, clean, {"own": source("own.jsonl")}, tmp_path / "tools", tmp_path, work)
+    assert metrics["checks"]["template_parity"]["passed"], metrics["checks"]["template_parity"]
+    rows = pq.read_table(work / f"{asked.holds}.parquet").to_pylist()
+    prompts = {row["tools"]: template.tokenizer.decode(row["prompt_ids"]) for row in rows}
+    assert set(prompts) == {json.dumps([FUNCTION]), None}
+    assert "adds" in prompts[json.dumps([FUNCTION])] and "adds" not in prompts[None]
+    answer = "completion" if rule == "unpaired" else "chosen"
+    assert "<call>" in template.tokenizer.decode(rows[0][f"{answer}_ids"])
+
+
+def test_functions_that_the_template_cannot_write_leave_the_row_out(tiny_base: Path, tmp_path: Path) -> None:
+    plain = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    cleaned(tmp_path, "recorded", [plain, {**plain, "tools": [FUNCTION]}])
+    metrics, rows = run(tmp_path, tiny_base, tmp_path / "work", RECORDED)
+    assert len(rows) == 1 and metrics["rules"][0]["left_out"]["tools"] == 1
