@@ -20,6 +20,9 @@ Format = Literal[
     "ranked",
     "rated",
     "votes",
+    "threads",
+    "glaive",
+    "hermes",
     "prompts",
 ]
 

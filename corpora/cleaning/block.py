@@ -108,26 +108,43 @@ class _Cleaning:
 
     def run(self, job: Job) -> Tally:
         for row in read_block(job.block):
-            counts = not (isinstance(row, BadRow) and row.part)
-            self._tally.read += counts
-            if job.take is not None and self._tally.read > job.take:
-                self._tally.beyond += counts
-            elif isinstance(row, BadRow):
-                self._set_aside(row)
+            if isinstance(row, BadRow):
+                counts = row.part == 0
+                self._tally.read += counts
+                if self._beyond(job):
+                    self._tally.beyond += counts
+                else:
+                    self._set_aside(row)
+            elif job.take is not None and self._tally.read >= job.take:
+                self._tally.read += 1
+                self._tally.beyond += 1
             else:
-                self._take(row)
+                self._take(row, job)
         return self._tally
 
-    def _take(self, row: Row) -> None:
+    def _beyond(self, job: Job) -> bool:
+        return job.take is not None and self._tally.read > job.take
+
+    def _take(self, row: Row, job: Job) -> None:
+        """A row that holds several counts as so many rows read; none of them is used if one is bad."""
         source = self._with.plan.source
         if source.format == "auto":
             fitting(source.uri, row)
         try:
-            item = self._with.format.read(row.value)
+            items = self._with.format.read(row.value)
             category = category_of(source, row.value)
         except RowError as error:
+            self._tally.read += 1
             self._set_aside(BadRow(row.file, row.line, row.byte_offset, str(error), row.raw))
             return
+        for item in items:
+            self._tally.read += 1
+            if self._beyond(job):
+                self._tally.beyond += 1
+            else:
+                self._keep(item, row, category)
+
+    def _keep(self, item: Item, row: Row, category: str | None) -> None:
         for (kind, apply), counts in zip(self._with.steps, self._tally.steps, strict=True):
             counts.before += 1
             applied = apply(item, counts.masked)

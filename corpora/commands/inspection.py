@@ -112,15 +112,17 @@ class _Looking:
         try:
             if self._source.format == "auto":
                 fitting(self._source.uri, row)
-            item = self._format.read(row.value)
+            items = self._format.read(row.value)
         except RowError as error:
             self._found.set_aside(row.file, row.line, str(error))
             return
         except CorpusError:
             self._found.set_aside(row.file, row.line, "fits two formats")
             return
-        self._found.good += 1
-        self._count(item)
+        self._found.read += len(items) - 1
+        for item in items:
+            self._found.good += 1
+            self._count(item)
 
     def _count(self, item: Item) -> None:
         found, text = self._found, words(item, "row")

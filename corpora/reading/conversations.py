@@ -8,13 +8,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from corpora.reading.items import Message
+from corpora.reading.parts import parts_of, thinking
 from corpora.reading.row import RowError
 from corpora.reading.tool_calls import call_ids, calls_of
 
-__all__ = ["Message", "conversation", "is_turns", "reply", "single", "system_of", "text_at", "turns", "value_at"]
+__all__ = [
+    "Message",
+    "conversation",
+    "is_turns",
+    "known_role",
+    "reply",
+    "single",
+    "system_of",
+    "text_at",
+    "turns",
+    "value_at",
+]
 
 _CALL = "function_call"
-_ROLES = {
+ROLES = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -103,7 +115,9 @@ def conversation(messages: list[Message]) -> list[Message]:
     Between a call and what the assistant makes of it stand the tools' answers; a conversation may also end with a
     call. An empty system prompt is left out. Raises RowError if the order is another one, or words are missing.
     """
-    named = [{**m, "role": _role(m["role"], i), "content": m["content"].strip()} for i, m in enumerate(messages, 1)]
+    named = [
+        {**m, "role": known_role(m["role"], i), "content": m["content"].strip()} for i, m in enumerate(messages, 1)
+    ]
     if len(named) > 1 and named[0]["role"] == "system" and not named[0]["content"]:
         named = named[1:]
     offset = 0 if named and named[0]["role"] == "system" else 1
@@ -142,33 +156,25 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
     if spelling is None:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
     role, content = turn[spelling[0]], turn.get(spelling[1])
-    assistant = _ROLES.get(role.lower()) == "assistant"
+    assistant = ROLES.get(role.lower()) == "assistant"
     if assistant and 0 in (turn.get("weight"), turn.get("loss_weight")):
         raise RowError(f"a turn of weight 0, which is not to be learned: turn {index}")
     if role.lower() in _WRITTEN_CALLS:
         return {"role": role, "content": "", "tool_calls": calls_of(content, index)}
-    calls = (turn.get("tool_calls") or turn.get(_CALL)) if assistant else None
-    message = {"role": role, "content": _words("" if content is None and calls else content, index)}
+    said = parts_of(content, index)
+    if not assistant and (said.reasoning or said.calls):
+        raise RowError(f"reasoning or calls that are not of the assistant: turn {index}")
+    calls = (turn.get("tool_calls") or turn.get(_CALL) or said.calls) if assistant else None
+    if said.words is None and not calls:
+        raise RowError(f"not text: the words of turn {index}")
+    thought = said.reasoning or (turn.get("reasoning_content") if assistant else None)
+    message = {"role": role, "content": thinking(thought, said.words or "")}
     if calls:
         return {**message, "tool_calls": calls_of(calls, index)}
     name = turn.get("name") or called.get(str(turn.get("tool_call_id")))
-    if _ROLES.get(role.lower()) == "tool" and isinstance(name, str):
+    if ROLES.get(role.lower()) == "tool" and isinstance(name, str):
         return {**message, "name": name}
     return message
-
-
-def _words(content: Any, index: int) -> str:
-    """The words of a turn, also if they come as a list of parts that are all text."""
-    if isinstance(content, list):
-        parts = [part.get("text", part.get("value")) if _is_text(part) else None for part in content]
-        content = "".join(part for part in parts if isinstance(part, str)) if None not in parts else None
-    if not isinstance(content, str):
-        raise RowError(f"not text: the words of turn {index}")
-    return content
-
-
-def _is_text(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") in ("text", "input_text", "output_text")
 
 
 def _spelling(turn: Any) -> tuple[str, str] | None:
@@ -180,8 +186,9 @@ def _spelling(turn: Any) -> tuple[str, str] | None:
     return None
 
 
-def _role(role: str, index: int) -> str:
-    known = _ROLES.get(role.lower())
+def known_role(role: str, index: int) -> str:
+    """The role that a turn's own word for it means. Raises RowError."""
+    known = ROLES.get(role.lower())
     if known is None:
         shown = f" '{role}'" if len(role) <= 24 and role.replace("_", "").isalnum() else ""
         raise RowError(f"unknown role{shown}: turn {index}")

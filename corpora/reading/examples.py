@@ -7,9 +7,11 @@ FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are re
 """
 
 from corpora.reading.conversations import conversation, is_turns, reply, single, system_of, text_at, turns
+from corpora.reading.hermes import is_hermes
 from corpora.reading.items import Conversation, Document, Item
 from corpora.reading.prompts import Fields, earlier, first, instruction, question, turns_field
 from corpora.reading.tool_calls import tools_of
+from corpora.reading.trees import is_message
 
 _ALPACA_OUTPUTS = ("output", "response")
 EXCHANGES = (
@@ -38,7 +40,7 @@ def read_alpaca(fields: Fields) -> Item:
 
 def sharegpt_fields(fields: Fields) -> str | None:
     name = turns_field(fields)
-    return f"{name}, a list of turns{_and_tools(fields)}" if name else None
+    return f"{name}, a list of turns{_and_tools(fields)}" if name and not is_hermes(fields) else None
 
 
 def read_sharegpt(fields: Fields) -> Item:
@@ -47,7 +49,8 @@ def read_sharegpt(fields: Fields) -> Item:
 
 
 def chatml_fields(fields: Fields) -> str | None:
-    return f"messages, a list of turns{_and_tools(fields)}" if is_turns(fields.get("messages")) else None
+    found = is_turns(fields.get("messages")) and not is_hermes(fields)
+    return f"messages, a list of turns{_and_tools(fields)}" if found else None
 
 
 def read_chatml(fields: Fields) -> Item:
@@ -79,7 +82,7 @@ def read_exchange(fields: Fields) -> Item:
 
 
 def text_fields(fields: Fields) -> str | None:
-    return first(fields, TEXTS)
+    return None if is_message(fields) else first(fields, TEXTS)
 
 
 def read_text(fields: Fields) -> Item:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpora.raw import CorpusError
-from corpora.reading import examples, judged, prompts, scored
+from corpora.reading import examples, glaive, hermes, judged, prompts, scored, trees
 from corpora.reading.answers import Answers
 from corpora.reading.conversations import single, text_at, value_at
 from corpora.reading.items import Answer, Conversation, Document, Item, Message, Preference, Ranking, Unpaired
@@ -42,14 +42,15 @@ Fields = dict[str, Any]
 class Format:
     """`fits` tells from a row's fields alone, by naming those that decide; `read` converts, or raises RowError.
 
-    A row without any of the fields `needs` is of another format, which is quicker to see.
+    A row is one item, but for trees, which may hold several rankings. A row without any of the fields `needs` is of
+    another format, which is quicker to see.
     """
 
     name: str
     kind: str
     fields: str
     fits: Callable[[Fields], str | None]
-    read: Callable[[Fields], Item]
+    read: Callable[[Fields], list[Item]]
     needs: frozenset[str] = frozenset()
 
 
@@ -68,6 +69,11 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         if format_ is not None:
             shown.setdefault(format_.name, []).append(row)
             deciding[format_.fits(row.value) or ""] += 1
+    if sample and not shown and trees.is_message(sample[0].value):
+        raise CorpusError(
+            f"{source.uri}: its rows are single messages of conversation trees (message_id, parent_id); "
+            "read the same release's trees, one a row, as in *.trees.jsonl.gz"
+        )
     if not shown:
         first = f"; {sample[0].file}:{sample[0].line} has {', '.join(sorted(sample[0].value)[:12])}" if sample else ""
         raise CorpusError(f"{source.uri}: its rows fit no known format{first}. Name `format`, with `columns` if needed")
@@ -117,7 +123,7 @@ def _with_columns(format_: Format, columns: dict[str, str]) -> Format:
     if not columns:
         return format_
 
-    def read(fields: Fields) -> Item:
+    def read(fields: Fields) -> list[Item]:
         return format_.read({**fields, **{name: value_at(fields, path) for name, path in columns.items()}})
 
     return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
@@ -130,7 +136,7 @@ def _separated(path: str, separator: str) -> Format:
             raise RowError(f"no separator in field '{path}'")
         return Conversation(single(asked, answered))
 
-    return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, read)
+    return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, _each(read))
 
 
 def _answered(path: str, source: Source, answers: Answers) -> Format:
@@ -138,7 +144,7 @@ def _answered(path: str, source: Source, answers: Answers) -> Format:
         asked = text_at(fields, path).strip()
         return Conversation(single(asked, answers.choose(asked, category_of(source, fields))))
 
-    return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, read)
+    return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, _each(read))
 
 
 def _unanswered(path: str) -> Format:
@@ -158,7 +164,16 @@ def _example(
             return None
         return fits(fields)
 
-    return Format(name, "conversation", fields, unjudged, read, frozenset(needs))
+    return Format(name, "conversation", fields, unjudged, _each(read), frozenset(needs))
+
+
+def _each(read: Callable[[Fields], Item]) -> Callable[[Fields], list[Item]]:
+    """Of a format whose rows are one item each."""
+    return lambda fields: [read(fields)]
+
+
+def _read_ranked(fields: Fields) -> list[Item]:
+    return [scored.read_ranked(ranking) for ranking in trees.rankings_of(fields)]
 
 
 _ANY_ANSWER = "…"
@@ -179,13 +194,22 @@ FORMATS: dict[str, Format] = {
         ),
         _example("chatml", "messages, a list of turns", examples.chatml_fields, examples.read_chatml, ["messages"]),
         _example("prompt_completion", "prompt, completion", examples.exchange_fields, examples.read_exchange, _ANSWERS),
-        Format("text", "document", "text", examples.text_fields, examples.read_text, frozenset(examples.TEXTS)),
+        _example("glaive", "system, chat", glaive.glaive_fields, glaive.read_glaive, ["chat"]),
+        _example(
+            "hermes",
+            "turns with <tool_call>, <tool_response> or <tools> in their words",
+            hermes.hermes_fields,
+            hermes.read_hermes,
+            hermes.TURNS,
+        ),
+        Format("text", "document", "text", examples.text_fields, _each(examples.read_text), frozenset(examples.TEXTS)),
+        _example("threads", "prompt, a tree of replies", trees.thread_fields, trees.read_thread, ["prompt"]),
         Format(
             "preference",
             "preference",
             "chosen, rejected",
             judged.preference_fields,
-            judged.read_preference,
+            _each(judged.read_preference),
             frozenset(("chosen",)),
         ),
         Format(
@@ -193,16 +217,16 @@ FORMATS: dict[str, Format] = {
             "unpaired",
             "an answer and its label",
             judged.unpaired_fields,
-            judged.read_unpaired,
+            _each(judged.read_unpaired),
             frozenset(judged.LABELS),
         ),
-        Format("ranked", "ranking", "prompt, answers in order", scored.ranked_fields, scored.read_ranked, _RANKED),
+        Format("ranked", "ranking", "prompt, answers in order", scored.ranked_fields, _read_ranked, _RANKED),
         Format(
             "rated",
             "ranking",
             "prompt, answers with ratings",
             scored.rated_fields,
-            scored.read_rated,
+            _each(scored.read_rated),
             frozenset((*scored.LISTS, *scored.SCORES)),
         ),
         Format(
@@ -210,7 +234,7 @@ FORMATS: dict[str, Format] = {
             "ranking",
             "prompt, two answers, winner",
             scored.votes_fields,
-            scored.read_votes,
+            _each(scored.read_votes),
             frozenset(first for first, _ in scored.SIDES),
         ),
     )

@@ -1,7 +1,7 @@
 """Formats of answers with scores: ranked lists, ratings in stars or points, votes between two.
 
 Field names are those of UltraFeedback (`completions`, `overall_score`), Nectar (`answers` with a `rank`), OASST's
-trees (`prompt.replies`), HelpSteer (`helpfulness`, `overall_preference`), Chatbot Arena (`conversation_a`, `winner`,
+trees (by `trees`), HelpSteer (`helpfulness`, `overall_preference`), Chatbot Arena (`conversation_a`, `winner`,
 `winner_model_a`), SHP (`human_ref_A`, `labels`), AlpacaEval (`output_1`, `preference`), PKU-SafeRLHF (`response_0`,
 `better_response_id`), WebGPT's kind of `answer_0`. Which of the answers make a pair is left to `corpora.pairs`.
 """
@@ -16,6 +16,7 @@ from corpora.reading.judged import RESPONSES
 from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prompt_of
 from corpora.reading.row import RowError
 from corpora.reading.tool_calls import tools_of
+from corpora.reading.trees import is_tree, rankings_fields
 
 RATINGS = ("rating", "stars", "overall_rating", "overall_score", "helpfulness")
 SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
@@ -46,6 +47,8 @@ def is_rated(fields: Fields) -> bool:
 
 
 def ranked_fields(fields: Fields) -> str | None:
+    if is_tree(fields):
+        return rankings_fields(fields)
     name, answers = _listed(fields)
     asked = prompt_field(fields)
     if not asked or not answers:
@@ -129,9 +132,6 @@ def _is_record(answer: Any) -> bool:
 
 def _listed(fields: Fields) -> tuple[str, list[Any]]:
     """The name and the list of several answers, if the row has one."""
-    prompt = fields.get("prompt")
-    if isinstance(prompt, dict) and isinstance(prompt.get("replies"), list):
-        return "prompt.replies", prompt["replies"]
     name = first(fields, LISTS, list)
     return name or LISTS[0], fields[name] if name else []
 

@@ -25,7 +25,7 @@ def tools_of(fields: Mapping[str, Any]) -> str | None:
     schemas = [tool.get("function", tool) if isinstance(tool, dict) else None for tool in found]
     if not all(isinstance(schema, dict) and isinstance(schema.get("name"), str) for schema in schemas):
         raise RowError(f"field '{name}' holds a function without a name")
-    return json.dumps(schemas, ensure_ascii=False) if schemas else None
+    return _written(schemas, f"field '{name}'") if schemas else None
 
 
 def calls_of(value: Any, index: int) -> str:
@@ -35,10 +35,10 @@ def calls_of(value: Any, index: int) -> str:
     """
     where = f"the tool calls of turn {index}"
     found = _loaded(value, where)
-    calls = [_call(call, where) for call in (found if isinstance(found, list) else [found])]
+    calls = [_call(_loaded(call, where), where) for call in (found if isinstance(found, list) else [found])]
     if not calls:
         raise RowError(f"empty turn: turn {index}")
-    return json.dumps(calls, ensure_ascii=False)
+    return _written(calls, where)
 
 
 def call_ids(value: Any) -> dict[str, str]:
@@ -67,5 +67,15 @@ def _loaded(value: Any, where: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RowError(f"not JSON: {where}") from None
+
+
+def _written(value: Any, where: str) -> str:
+    """JSON text that a table can hold. NaN is no JSON, and half of a surrogate pair is no text."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        raise RowError(f"not JSON: {where}") from None
+    return text

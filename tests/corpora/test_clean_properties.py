@@ -27,6 +27,14 @@ MAKERS: dict[str, Callable[[str, str], dict[str, Any]]] = {
         "conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": answered}]
     },
     "chatml": talk,
+    "glaive": lambda asked, answered: {"chat": f"USER: {asked}\n\n\nASSISTANT: {answered} <|endoftext|>"},
+    "hermes": lambda asked, answered: {
+        "conversations": [
+            {"from": "human", "value": asked},
+            {"from": "gpt", "value": f'{answered} <tool_call>{{"name": "f"}}</tool_call>'},
+        ]
+    },
+    "threads": lambda asked, answered: {"prompt": {"text": asked, "replies": [{"text": answered, "replies": []}]}},
     "preference": lambda asked, answered: {"prompt": asked, "chosen": answered, "rejected": f"not {answered}"},
     "prompt_completion": lambda asked, answered: {"prompt": asked, "completion": answered},
     "text": lambda asked, answered: {"text": f"{asked} {answered}"},
@@ -72,6 +80,12 @@ BROKEN = (
     b'{"prompt": "q"}',
     b'{"text": "   "}',
     b'{"question": null, "answer": "a"}',
+    b'{"prompt": {"text": "q", "replies": []}}',
+    b'{"prompt": {"text": "q", "replies": [{"text": 1}]}}',
+    b'{"chat": "USER: q"}',
+    b'{"chat": "USER: q\\nASSISTANT: <functioncall> {"}',
+    b'{"conversations": [{"from": "human", "value": "q"}, {"from": "tool", "value": "<tool_response>1"}]}',
+    b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": [{"type": "audio"}]}]}',
 )
 """No format takes any of these."""
 

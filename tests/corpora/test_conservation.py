@@ -20,6 +20,11 @@ from tests.corpora.made import source, talk
 
 TURN, ANSWER = {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}
 CALL, RESULT = {"from": "function_call", "value": '{"name": "f"}'}, {"from": "observation", "value": "3"}
+DIALOGUE = {"chat": 'USER: q\nASSISTANT: <functioncall> {"name": "f", "arguments": \'{}\'} <|endoftext|>'}
+TAGGED = {"from": "gpt", "value": "<tool_call>{'name': 'f'}</tool_call>"}
+TAGGED_RESULT = {"from": "tool", "value": "<tool_response>3</tool_response>"}
+TREE = {"prompt": {"text": "q", "replies": [{"text": "x", "rank": 1}, {"text": "ä", "rank": 0}]}}
+THOUGHT = {"role": "assistant", "content": [{"type": "reasoning", "value": "so"}, {"type": "text", "value": "a"}]}
 SIDES = {"prompt": "q", "response_a": "x", "response_b": "y"}
 FORMATS: dict[str, list[dict[str, Any]]] = {
     "alpaca": [{"instruction": "q", "input": "i", "output": "a"}, {"instruction": "q", "output": "ä\n"}],
@@ -27,7 +32,14 @@ FORMATS: dict[str, list[dict[str, Any]]] = {
         {"conversations": [TURN, ANSWER]},
         {"conversations": [TURN, CALL, RESULT, ANSWER]},
     ],
-    "chatml": [talk("q", "a"), {**talk("q", "a"), "tools": [{"type": "function", "function": {"name": "f"}}]}],
+    "chatml": [
+        talk("q", "a"),
+        {"messages": [*talk("q", "-")["messages"][:1], THOUGHT]},
+        {**talk("q", "a"), "tools": [{"type": "function", "function": {"name": "f"}}]},
+    ],
+    "glaive": [{"system": 'SYSTEM: f\n{"name": "f"}', "chat": "USER: q\n\nASSISTANT: a <|endoftext|>"}, DIALOGUE],
+    "hermes": [{"conversations": [TURN, TAGGED]}, {"conversations": [TURN, TAGGED, TAGGED_RESULT, ANSWER]}],
+    "threads": [TREE, {"prompt": {"text": "q", "replies": [{"text": "a", "replies": []}]}}],
     "prompt_completion": [{"prompt": "q", "completion": 'a "b": c'}, {"question": "q", "answer": "a"}],
     "text": [{"text": "words"}, {"text": "\U0001f600"}],
     "preference": [
@@ -35,7 +47,7 @@ FORMATS: dict[str, list[dict[str, Any]]] = {
         {"conversations": [TURN], "chosen": ANSWER, "rejected": CALL},
     ],
     "unpaired": [{"prompt": "q", "completion": "a", "label": True}, {**talk("q", "a"), "label": False}],
-    "ranked": [{"prompt": "q", "answers": ["x", "y"]}],
+    "ranked": [{"prompt": "q", "answers": ["x", "y"]}, TREE],
     "rated": [
         {"prompt": "q", "response": "x", "stars": 3},
         {"prompt": "q", "responses": ["x", "y"], "ratings": [1, 2.5]},
@@ -71,6 +83,20 @@ NOT_CONVERSATIONS: tuple[dict[str, Any], ...] = (
     {"messages": [*talk("q", "a")["messages"], {"role": "narrator", "content": "x"}]},
     {"messages": ["q", 1]},
     {"prompt": 1, "completion": None},
+    {
+        "messages": [
+            *talk("q", "a")["messages"][:1],
+            {"role": "assistant", "content": [{"type": "audio", "value": "x"}]},
+        ]
+    },
+    {"conversations": [TURN, TAGGED_RESULT, ANSWER]},
+    {"conversations": [TURN, {"from": "gpt", "value": "<tool_call>f</tool_call>"}, TURN]},
+    {"chat": "USER: q"},
+    {"chat": "USER: q\nASSISTANT: <functioncall> f()"},
+    {"chat": "USER: q\nASSISTANT: a", "system": "SYSTEM: f\n{"},
+    {"prompt": {"text": "q", "replies": []}},
+    {"prompt": {"text": "q", "replies": [{"text": "", "rank": 1}, {"text": " ", "rank": 0}]}},
+    {"prompt": {"text": "q", "role": "assistant", "replies": [{"text": "x"}, {"replies": 1}]}},
 )
 OUTER: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 

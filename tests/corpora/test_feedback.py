@@ -19,7 +19,8 @@ def a(text: str) -> list[dict[str, str]]:
 
 def convert(value: dict[str, Any], **fields: Any) -> Any:
     format_, _ = choose_format(source("a.jsonl", **fields), None, [Row("a.jsonl", 1, 0, value, b"")])
-    return format_.name, format_.read(value)
+    [item] = format_.read(value)
+    return format_.name, item
 
 
 def scores(item: Any) -> dict[str, float]:
@@ -86,16 +87,6 @@ def test_a_pair_keeps_the_system_prompt_beside_it() -> None:
         ({"prompt": "q", "completions": ["x", "y", "z"], "ranking": [1, 1, 3]}, {"x": 1, "y": 1, "z": 0}),
         (
             {"prompt": "q", "answers": [{"answer": "x", "model": "m", "rank": 7.0}, {"answer": "y", "rank": 1.0}]},
-            {"y": 1, "x": 0},
-        ),
-        (
-            {
-                "prompt": {
-                    "text": "q",
-                    "role": "prompter",
-                    "replies": [{"text": "x", "rank": 1}, {"text": "y", "rank": 0}],
-                }
-            },
             {"y": 1, "x": 0},
         ),
         ({"prompt": Q, "ranked_responses": [a("x"), a("y")], "ranks": ["1", "2"]}, {"x": 1, "y": 0}),

@@ -21,7 +21,8 @@ def row(value: dict[str, Any], line: int = 1) -> Row:
 def convert(value: dict[str, Any], **fields: Any) -> Any:
     answers = ANSWERS if fields.get("format") == "prompts" else None
     format_, _ = choose_format(source("a.jsonl", **fields), answers, [row(value)])
-    return format_.name, format_.read(value)
+    [item] = format_.read(value)
+    return format_.name, item
 
 
 def exchange(asked: str, answered: str) -> Conversation:

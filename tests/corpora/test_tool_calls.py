@@ -22,7 +22,7 @@ EXPECTED = [
 
 def convert(value: dict[str, Any], **fields: Any) -> Conversation:
     format_, _ = choose_format(source("a.jsonl", **fields), None, [Row("a.jsonl", 1, 0, value, b"")])
-    item = format_.read(value)
+    [item] = format_.read(value)
     assert isinstance(item, Conversation)
     return item
 
