@@ -151,7 +151,7 @@ def _unanswered(path: str) -> Format:
     def read(fields: Fields) -> Item:
         return Conversation(single(text_at(fields, path), _ANY_ANSWER)[:-1])
 
-    return Format("prompts", "conversation", f"{path}, without an answer", lambda _: None, read)
+    return Format("prompts", "conversation", f"{path}, without an answer", lambda _: None, _each(read))
 
 
 def _example(
@@ -177,7 +177,8 @@ def _read_ranked(fields: Fields) -> list[Item]:
 
 
 _ANY_ANSWER = "…"
-_JUDGEMENTS = frozenset(("chosen", *judged.LABELS, *scored.RATINGS))
+_BETTER = frozenset(better for better, _ in judged.PAIRS)
+_JUDGEMENTS = frozenset((*_BETTER, *judged.LABELS, *scored.RATINGS))
 _ANSWERS = frozenset(answered for _, answered in examples.EXCHANGES)
 _RANKED = frozenset(("prompt", *scored.LISTS))
 
@@ -210,7 +211,7 @@ FORMATS: dict[str, Format] = {
             "chosen, rejected",
             judged.preference_fields,
             _each(judged.read_preference),
-            frozenset(("chosen",)),
+            _BETTER,
         ),
         Format(
             "unpaired",

@@ -1,6 +1,6 @@
 """Formats of answers that were judged: one that is good or bad (KTO), or two of which one is better.
 
-Field names are TRL's, LLaMA-Factory's (`kto_tag`; ShareGPT turns with `chosen` and `rejected`) and HH-RLHF's (whole
+Field names are TRL's, LLaMA-Factory's (`kto_tag`, `chosen_messages`, ShareGPT turns with `chosen`) and HH-RLHF's (whole
 dialogues as text). Ranked, rated and voted answers are `scored`'s.
 """
 
@@ -15,13 +15,14 @@ from corpora.reading.tool_calls import tools_of
 
 RESPONSES = ("completion", "response", "answer", "output")
 LABELS = ("label", "kto_tag")
+PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
 _DIALOGUE = re.compile(r"\n\n(Human|Assistant):")
 _SAID = {"true": True, "false": False}
 
 
 def is_judged(fields: Fields) -> bool:
     """Rows that say which answer is better, or whether this one is good: they are not to be imitated as such."""
-    return ("chosen" in fields and "rejected" in fields) or _label(fields) is not None
+    return any(set(pair) <= fields.keys() for pair in PAIRS) or _label(fields) is not None
 
 
 def unpaired_fields(fields: Fields) -> str | None:
@@ -42,19 +43,25 @@ def read_unpaired(fields: Fields) -> Item:
 
 
 def preference_fields(fields: Fields) -> str | None:
-    found = all(isinstance(fields.get(name), str | dict | list) for name in ("chosen", "rejected"))
-    return "chosen, rejected" if found else None
+    pair = _pair(fields)
+    return ", ".join(pair) if pair else None
 
 
 def read_preference(fields: Fields) -> Item:
     """Answers as text, one turn, or whole conversations; the prompt from these or from a field of its own."""
     before = prompt_of(fields)
-    chosen, rejected = (conversation(_answered(fields, name, before)) for name in ("chosen", "rejected"))
+    chosen, rejected = (conversation(_answered(fields, name, before)) for name in _pair(fields) or PAIRS[0])
     if chosen[:-1] != rejected[:-1]:
         raise RowError("chosen and rejected answer different prompts")
     if chosen[-1] == rejected[-1]:
         raise RowError("chosen and rejected are the same")
     return Preference(chosen[:-1], chosen[-1:], rejected[-1:], tools_of(fields))
+
+
+def _pair(fields: Fields) -> tuple[str, str] | None:
+    """The names of a better and a worse answer."""
+    shapes = str | dict | list
+    return next((pair for pair in PAIRS if all(isinstance(fields.get(name), shapes) for name in pair)), None)
 
 
 def _whole(fields: Fields) -> list[Message]:

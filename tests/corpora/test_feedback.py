@@ -59,6 +59,7 @@ def test_a_class_number_is_no_label() -> None:
         {"messages": Q, "chosen": a("a")[0], "rejected": a("b")[0]},
         {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
         {"prompt": Q, "chosen": a("a"), "rejected": a("b"), "label": True},
+        {"chosen_messages": [*Q, *a("a")], "rejected_messages": [*Q, *a("b")]},
         {
             "prompt": "q",
             "prompt_id": "1",
