@@ -9,7 +9,7 @@ from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
 from assets.launch import Rebuild
 from assets.making import links, make_here
-from assets.pipeline import Pipeline, code_version
+from assets.pipeline import GPU, Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.steps import needs_tokenizer
@@ -60,9 +60,9 @@ def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
 def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefinition:
     """One source, read into the common schema: bad rows, poor ones, repeats and copies of evaluation items out.
 
-    It fetches what it needs. The base model is an input only if a step counts the model's tokens.
+    It fetches what it needs. The base model is an input only if a step counts the model's tokens, or scores with it.
     """
-    upstream = [(NODE,), *([("base",)] if needs_tokenizer(source.steps) else [])]
+    upstream = [(NODE,), *([("base",)] if needs_tokenizer(source) else [])]
 
     @pipeline.asset(
         "clean",
@@ -79,6 +79,7 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
         deps=[pipeline.key("raw", name)],
         dagster_type=ARTEFACT,
         checks="clean",
+        pool=GPU if source.difficulty is not None else None,
     )
     def clean(
         context: dg.AssetExecutionContext,
@@ -96,6 +97,7 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
                 **answers_digest(pipeline, source.answers),
                 **_phrases_digests(pipeline, source),
                 **({"tokenizer": file_digest(base.path / "tokenizer.json")} if base is not None else {}),
+                **({"base": base.digest} if base is not None and source.difficulty is not None else {}),
             }
             artifact = make_here(
                 context,

@@ -115,4 +115,31 @@ class Phrases(Section):
         return self
 
 
-Step = Annotated[Length | Language | Repetition | Symbols | Pii | Phrases, Field(discriminator="kind")]
+class Difficulty(Section):
+    """Rows by instruction-following difficulty (Li et al. 2023, arXiv 2308.12032), scored with the recipe's base model.
+
+    The score is the mean loss of the answer's tokens after their prompt over their mean loss without it: near 1 the
+    prompt hardly helps, above 1 it misleads, near 0 it gives the answer away. Of a preference the chosen answer counts.
+    """
+
+    kind: Literal["difficulty"]
+    min: float | None = Field(default=None, ge=0)
+    max: float | None = Field(default=None, gt=0, description="both included")
+    keep_share: Share | None = Field(
+        default=None, description="of the scored rows within min and max, the share with the highest scores"
+    )
+    max_length: int = Field(default=2048, ge=16, description="tokens; a longer row is not scored, and kept")
+
+    @model_validator(mode="after")
+    def _removes_something(self) -> "Difficulty":
+        if self.min is None and self.max is None and self.keep_share is None:
+            raise ValueError("a difficulty step needs min, max or keep_share")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+RowStep = Length | Language | Repetition | Symbols | Pii | Phrases
+"""Steps that judge a row by itself."""
+
+Step = Annotated[RowStep | Difficulty, Field(discriminator="kind")]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from recipes.cleaning import Step
+from recipes.cleaning import Difficulty, RowStep, Step
 from recipes.origins import Columns, Origin
 from recipes.section import Name
 
@@ -47,6 +47,22 @@ class Source(Origin):
         default=0.05, ge=0, le=1, description="share of bad rows above which the asset blocks"
     )
     sensitive: bool = Field(default=False, description="harmful text: never shown in logs, reports or UI metadata")
+
+    @property
+    def row_steps(self) -> list[RowStep]:
+        """The steps that judge each row by itself."""
+        return [step for step in self.steps if not isinstance(step, Difficulty)]
+
+    @property
+    def difficulty(self) -> Difficulty | None:
+        """The step that holds rows against each other, if there is one."""
+        return next((step for step in self.steps if isinstance(step, Difficulty)), None)
+
+    @model_validator(mode="after")
+    def _difficulty_comes_last(self) -> "Source":
+        if any(isinstance(step, Difficulty) for step in self.steps[:-1]):
+            raise ValueError("steps: difficulty is the last step, and there is one: it scores what the others leave")
+        return self
 
     @model_validator(mode="after")
     def _format_has_what_it_needs(self) -> "Source":

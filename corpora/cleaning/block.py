@@ -79,7 +79,7 @@ class _Cleaner:
         self.plan = plan
         named = plan.source.model_copy(update={"format": plan.format})
         self.format, _ = choose_format(named, plan.answers, [])
-        self.steps = [(step.kind, load(step, plan.folder, plan.checkpoint)) for step in plan.source.steps]
+        self.steps = [(step.kind, load(step, plan.folder, plan.checkpoint)) for step in plan.source.row_steps]
         self.screen = Screen.load(plan.items, plan.contamination) if plan.items is not None else None
         self.schema = clean_schema(self.format.kind)
 

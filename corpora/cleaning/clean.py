@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora.cleaning.block import Job, Plan, clean_block
+from corpora.cleaning.difficulty import SCORES, Asked, by_difficulty
 from corpora.cleaning.merge import Merge
 from corpora.cleaning.tally import Tally
 from corpora.contamination.evidence import EVIDENCE, evidence_schema
@@ -22,7 +23,7 @@ from corpora.progress import progress
 from corpora.raw import CorpusError
 from corpora.reading.answers import load_answers
 from corpora.reading.blocks import Block, blocks, read_block
-from corpora.reading.formats import choose_format
+from corpora.reading.formats import Format, choose_format
 from corpora.reading.lines import BadRow, Row
 from corpora.sources import fetch
 from corpora.tables import FILTERED, QUARANTINE, ROWS, clean_schema, filtered_schema, quarantine_schema, writing
@@ -61,9 +62,9 @@ def clean(
     """Write rows, quarantine, filtered and evidence (parquet) into `work` and return the metrics.
 
     name: of the source in its recipe, whose folder is `folder`. items: of the recipe's evaluation, as parquet, and
-    `contamination`, when a row is a copy of one. checkpoint: of the base model, if a step counts tokens. Raises
-    CorpusError if the source cannot be fetched, is empty, has no clear format, or more bad rows than
-    `max_quarantined`.
+    `contamination`, when a row is a copy of one. checkpoint: of the base model, if a step counts or scores tokens
+    (its scores are written beside them). Raises CorpusError if the source cannot be fetched, is empty, has no clear
+    format, or more bad rows than `max_quarantined`.
     """
     answers = load_answers(folder / source.answers) if source.answers is not None else None
     files = fetch(source, folder, cache).files
@@ -76,6 +77,8 @@ def clean(
     if not good:
         raise CorpusError(_too_bad(name, source, _tally_of(sample)))
     format_, evidence = choose_format(source, answers, good)
+    if source.difficulty is not None:
+        _must_be_scorable(name, source, format_, checkpoint)
     plan = Plan(name, source, format_.name, answers, folder, checkpoint, items, contamination or Contamination())
     merged = _written(plan, format_.kind, cut, work, execution or CorporaExecution())
     tally = merged.tally
@@ -107,6 +110,15 @@ def _sample(cut: list[Block]) -> list[Row | BadRow]:
     return found
 
 
+def _must_be_scorable(name: str, source: Source, format_: Format, checkpoint: Path | None) -> None:
+    if format_.kind == "document":
+        raise CorpusError(
+            f"{source.uri}: source '{name}': a document has no answer; steps.difficulty is for rows that have one"
+        )
+    if checkpoint is None:
+        raise CorpusError(f"{source.uri}: source '{name}': steps.difficulty scores with the base model: make it first")
+
+
 def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: CorporaExecution) -> Merge:
     facts = {
         "kind": kind,
@@ -119,22 +131,31 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
         execution = execution.model_copy(update={"workers": 1})
     shutil.rmtree(work / _SPENT, ignore_errors=True)
     (work / _BLOCKS).mkdir(exist_ok=True)
+    schema, step = clean_schema(kind), plan.source.difficulty
+    merged = work / ROWS if step is None else work / _BLOCKS / ROWS
     with (
-        writing(work / ROWS, clean_schema(kind), facts) as rows,
         writing(work / QUARANTINE, quarantine_schema()) as quarantine,
         writing(work / FILTERED, filtered_schema()) as filtered,
-        writing(work / EVIDENCE, evidence_schema()) as evidence,
-        progress(f"{plan.name}: tables", len(cut), "blocks") as advance,
     ):
-        merge = Merge(plan, rows, quarantine, filtered, evidence)
-        for first, jobs in _rounds(plan, cut, merge, work / _BLOCKS):
-            tallies = run_tasks(f"clean {plan.name} {first}", clean_block, jobs, execution, work / _BLOCKS)
-            for job, tally in zip(jobs, map(Tally.from_json, tallies), strict=True):
-                _add(merge, job, tally)
-                advance(1)
+        with writing(merged, schema, facts) as rows, writing(work / EVIDENCE, evidence_schema()) as evidence:
+            merge = Merge(plan, rows, quarantine, filtered, evidence)
+            _merge(merge, plan, cut, work / _BLOCKS, execution)
+        if step is not None and plan.checkpoint is not None:
+            with writing(work / ROWS, schema, facts) as rows:
+                asked = Asked(step, merged, plan.checkpoint, execution, work / _BLOCKS)
+                merge.tally.take(by_difficulty(asked, work / SCORES, rows, filtered))
     os.rename(work / _BLOCKS, work / _SPENT)  # at once: what is half deleted must not look finished
     shutil.rmtree(work / _SPENT)
     return merge
+
+
+def _merge(merge: Merge, plan: Plan, cut: list[Block], scratch: Path, execution: CorporaExecution) -> None:
+    with progress(f"{plan.name}: tables", len(cut), "blocks") as advance:
+        for first, jobs in _rounds(plan, cut, merge, scratch):
+            tallies = run_tasks(f"clean {plan.name} {first}", clean_block, jobs, execution, scratch)
+            for job, tally in zip(jobs, map(Tally.from_json, tallies), strict=True):
+                _add(merge, job, tally)
+                advance(1)
 
 
 def _rounds(plan: Plan, cut: list[Block], merge: Merge, folder: Path) -> Iterator[tuple[int, list[Job]]]:

@@ -21,7 +21,7 @@ class Merge:
     """Takes block after block. Of repeats the first in the source is kept; a repeat of a copy counts as a repeat."""
 
     def __init__(self, plan: Plan, rows: Table, quarantine: Table, filtered: Table, evidence: Table) -> None:
-        self.tally = Tally(steps=[StepTally(step.kind) for step in plan.source.steps])
+        self.tally = Tally(steps=[StepTally(step.kind) for step in plan.source.row_steps])
         self.found = Found(plan.contamination)
         self._limit = plan.source.limit
         self._seen = Seen()

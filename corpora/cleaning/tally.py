@@ -18,6 +18,8 @@ class StepTally:
     before: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
+    spread: dict[str, Any] = field(default_factory=dict)
+    """Of a step that scores: how the scores are spread."""
 
     @property
     def removed(self) -> int:
@@ -31,7 +33,13 @@ class StepTally:
     def metrics(self) -> dict[str, Any]:
         counted = {"kind": self.kind, "before": self.before, "after": self.before - self.removed}
         masked = {"masked": dict(sorted(self.masked.items()))} if self.kind == "pii" else {}
-        return {**counted, "removed": self.removed, "reasons": dict(sorted(self.reasons.items())), **masked}
+        return {
+            **counted,
+            "removed": self.removed,
+            "reasons": dict(sorted(self.reasons.items())),
+            **masked,
+            **self.spread,
+        }
 
 
 @dataclass
@@ -77,6 +85,11 @@ class Tally:
         self.first = [*self.first, *block.first][:_REASONS_SHOWN]
         for mine, theirs in zip(self.steps, block.steps, strict=True):
             mine.add(theirs)
+
+    def take(self, step: StepTally) -> None:
+        """Add a step that worked on all rows that were kept until then."""
+        self.steps.append(step)
+        self.kept -= step.removed
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "steps": [vars(step) for step in self.steps]}

@@ -36,11 +36,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Previewed:
-    """One source: the metrics of its clean corpus and its first rows, or what is wrong with it."""
+    """One source: the metrics of its clean corpus and its first rows, or what is wrong with it. left_out: a note."""
 
     metrics: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
     problem: str | None = None
+    left_out: str | None = None
 
 
 @contextmanager
@@ -60,7 +61,11 @@ def evaluation_items(recipe: Recipe, folder: Path, store: Store) -> Iterator[Pat
 def preview(name: str, recipe: Recipe, place: Place, most: int | None, shown: int) -> Previewed:
     """Clean a source, of its rows the first `most` (None: all), and keep `shown` of what is left."""
     source = recipe.sources[name]
-    if place.tokenizer is None and needs_tokenizer(source.steps):
+    left_out = None
+    if source.difficulty is not None and not _has_weights(place.tokenizer):
+        source = source.model_copy(update={"steps": source.row_steps})
+        left_out = "filter difficulty is left out: materialise base first, whose weights score the rows"
+    if place.tokenizer is None and needs_tokenizer(source):
         return Previewed({}, [], "a step counts tokens; materialise base first, for its tokenizer")
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -77,7 +82,7 @@ def preview(name: str, recipe: Recipe, place: Place, most: int | None, shown: in
             )
         except CorpusError as error:
             return Previewed({}, [], str(error))
-        return Previewed(metrics, list(islice(rows_of(Path(scratch) / ROWS), shown)))
+        return Previewed(metrics, list(islice(rows_of(Path(scratch) / ROWS), shown)), left_out=left_out)
 
 
 def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> Sample:
@@ -85,6 +90,10 @@ def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> Sample:
     messages = row.get("messages") or [*row["prompt"], *row["chosen"]]
     ids, supervised = template.encode(messages, row.get("tools"))
     return rendered({"source": row["source"], "input_ids": ids, "supervised": supervised}, template.tokenizer)
+
+
+def _has_weights(checkpoint: Path | None) -> bool:
+    return checkpoint is not None and any(checkpoint.glob("*.safetensors"))
 
 
 def _limited(source: Source, most: int | None) -> Source:

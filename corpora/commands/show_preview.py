@@ -33,6 +33,8 @@ def show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console"
             shown.print(
                 f"{name}: filter {step['kind']}: {step['before']:,} → {step['after']:,}{' · ' + why if why else ''}"
             )
+        if one.left_out is not None:
+            shown.print(f"{name}: {one.left_out}")
         for reason, count in one.metrics.get("quarantine_reasons", {}).items():
             shown.print(f"{name}: quarantine: {count:,} × {reason}")
         matched = one.metrics.get("contamination", {}).get("matched", {})

@@ -1,6 +1,7 @@
 """What `python -m corpora` says of files and recipes, and that a mistake is told in one line."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from corpora.__main__ import main
+from lineage.store import Request, Store
 from tests.assets.made_pipeline import FIELDS, write_recipe
 from tests.corpora.made import talk, write_jsonl
 
@@ -137,6 +139,29 @@ def test_preview_shows_the_rest_when_the_tokenizer_is_not_there(recipe: Path, ru
     assert status == 0
     assert "materialise base first" in out and counts(out)["chat"][1] == "40"
     assert "Said 0." in out and "⟦" not in out
+
+
+def test_preview_scores_with_the_weights_or_says_that_it_does_not(recipe: Path, run: Any, tiny_base: Path) -> None:
+    import yaml
+
+    fields = yaml.safe_load(recipe.read_text())
+    fields["sources"]["chat"]["steps"] = [{"kind": "difficulty", "keep_share": 0.5}]
+    recipe.write_text(yaml.safe_dump(fields, sort_keys=False))
+    _, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
+    assert "chat: filter difficulty is left out: materialise base first" in out
+    assert counts(out)["chat"] == ["43", "40", "1", "1", "1", "0"]
+    store = Store(recipe.parent / "home")
+    made = store.build(
+        Request("tiny", "base", {}),
+        lambda work: {"n": len(shutil.copytree(tiny_base, work, dirs_exist_ok=True).name)},
+        config={},
+        inputs={},
+        ref="base",
+    )
+    assert made.path.is_dir()
+    _, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
+    assert "chat: filter difficulty: 40 → 20 · not among the hardest 20" in out
+    assert counts(out)["chat"] == ["43", "20", "1", "1", "1", "20"]
 
 
 def test_a_source_that_cannot_be_cleaned_does_not_hide_the_others(recipe: Path, run: Any) -> None:

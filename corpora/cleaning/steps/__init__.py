@@ -13,13 +13,14 @@ from corpora.cleaning.steps.length import length
 from corpora.cleaning.steps.phrases import phrases
 from corpora.cleaning.steps.pii import pii
 from corpora.reading.formats import Item
-from recipes.cleaning import Language, Length, Phrases, Pii, Repetition, Step, Symbols
+from recipes.cleaning import Language, Length, Phrases, Pii, Repetition, RowStep, Symbols
+from recipes.sources import Source
 
 Apply = Callable[[Item, Counter[str]], Item | str]
 """A step at work: the row that goes on, or the reason why it does not; what was masked is added to the counter."""
 
 
-def load(step: Step, folder: Path, checkpoint: Path | None) -> Apply:
+def load(step: RowStep, folder: Path, checkpoint: Path | None) -> Apply:
     """A declared step, ready to work. folder: of the recipe; checkpoint: the base model's, for tokens.
 
     Raises CorpusError or RecipeError if a file that it needs is missing or wrong.
@@ -39,8 +40,10 @@ def load(step: Step, folder: Path, checkpoint: Path | None) -> Apply:
             return pii(step)
 
 
-def needs_tokenizer(steps: list[Step]) -> bool:
-    return any(isinstance(step, Length) and step.unit == "tokens" for step in steps)
+def needs_tokenizer(source: Source) -> bool:
+    """Whether some step counts or scores tokens."""
+    counted = any(isinstance(step, Length) and step.unit == "tokens" for step in source.row_steps)
+    return counted or source.difficulty is not None
 
 
 def _removing(judge: Callable[[Item], str | None]) -> Apply:
