@@ -86,7 +86,8 @@ def losses_schema() -> "pa.Schema":
 def uses_gpu() -> bool:
     import torch
 
-    return torch.cuda.is_available()
+    found: bool = torch.cuda.is_available()
+    return found
 
 
 def score(task: Scoring) -> int:

@@ -60,8 +60,7 @@ def read_preference(fields: Fields) -> Item:
 
 def _pair(fields: Fields) -> tuple[str, str] | None:
     """The names of a better and a worse answer."""
-    shapes = str | dict | list
-    return next((pair for pair in PAIRS if all(isinstance(fields.get(name), shapes) for name in pair)), None)
+    return next((pair for pair in PAIRS if all(first(fields, (name,), str | dict | list) for name in pair)), None)
 
 
 def _whole(fields: Fields) -> list[Message]:
