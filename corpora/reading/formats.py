@@ -69,7 +69,7 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         if format_ is not None:
             shown.setdefault(format_.name, []).append(row)
             deciding[format_.fits(row.value) or ""] += 1
-    if sample and not shown and trees.is_message(sample[0].value):
+    if not shown and any(trees.is_message(row.value) for row in sample):
         raise CorpusError(
             f"{source.uri}: its rows are single messages of conversation trees (message_id, parent_id); "
             "read the same release's trees, one a row, as in *.trees.jsonl.gz"

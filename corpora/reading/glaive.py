@@ -1,8 +1,9 @@
 """glaive-function-calling-v2 as it was published: a whole dialogue in one text, its functions in the system prompt.
 
 `system` begins with `SYSTEM:` and may end in the functions' schemas, JSON objects one after the other; `chat` has
-`USER:`, `ASSISTANT:` and `FUNCTION RESPONSE:` at the beginning of lines, `<functioncall>` before a call. The sentence
-that leads in to the functions is left out, because a template writes its own; so is the end-of-text token.
+`USER:`, `ASSISTANT:` and `FUNCTION RESPONSE:` at the beginning of lines (or between blanks, where a copy lost its line
+breaks), `<functioncall>` before a call. The sentence that leads in to the functions is left out, because a template
+writes its own; so is the end-of-text token.
 """
 
 import re
@@ -17,6 +18,7 @@ from corpora.reading.tool_text import call_in, values_at
 Fields = dict[str, Any]
 
 _SPEAKER = re.compile(r"^[ \t]*(USER|ASSISTANT|FUNCTION RESPONSE):", re.MULTILINE)
+_IN_LINE = re.compile(r"(?:^|(?<=\s))(USER|ASSISTANT|FUNCTION RESPONSE):")
 _ROLES = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 _CALL = "<functioncall>"
 _END = "<|endoftext|>"
@@ -25,18 +27,24 @@ _FUNCTIONS = re.compile(r"^\s*[\[{]", re.MULTILINE)
 
 def glaive_fields(fields: Fields) -> str | None:
     chat = fields.get("chat")
-    found = isinstance(chat, str) and {"USER", "ASSISTANT"} <= set(_SPEAKER.findall(chat))
+    found = isinstance(chat, str) and any(_speak(pattern, chat) for pattern in (_SPEAKER, _IN_LINE))
     return "chat with USER: and ASSISTANT:" if found else None
 
 
 def read_glaive(fields: Fields) -> Item:
     system, tools = _system(fields)
-    before, *pieces = _SPEAKER.split(text_at(fields, "chat"))
+    chat = text_at(fields, "chat")
+    before, *pieces = (_SPEAKER if _speak(_SPEAKER, chat) else _IN_LINE).split(chat)
     if before.strip():
         raise RowError("words before the first turn of field 'chat'")
     said = zip(pieces[::2], pieces[1::2], strict=True)
     turns = [_turn(speaker, words, index) for index, (speaker, words) in enumerate(said, start=1)]
     return Conversation(conversation([*system, *turns]), tools)
+
+
+def _speak(pattern: re.Pattern[str], chat: str) -> bool:
+    """Whether both sides are found to speak."""
+    return {"USER", "ASSISTANT"} <= set(pattern.findall(chat))
 
 
 def _system(fields: Fields) -> tuple[list[Message], str | None]:

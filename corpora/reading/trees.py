@@ -24,7 +24,7 @@ def is_tree(fields: Fields) -> bool:
 
 def is_message(fields: Fields) -> bool:
     """Rows that are one message of a tree each."""
-    return {"message_id", "parent_id", "text"} <= fields.keys()
+    return {"message_id", "text"} <= fields.keys() and not {"parent_id", "message_tree_id"}.isdisjoint(fields)
 
 
 def thread_fields(fields: Fields) -> str | None:

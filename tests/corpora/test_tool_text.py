@@ -62,6 +62,13 @@ def test_the_arguments_of_a_glaive_call_are_quoted_in_every_way(call: str) -> No
     assert item.messages[1:] == [turn("assistant", "I add.", tool_calls=CALLS)]
 
 
+def test_a_glaive_dialogue_that_lost_its_line_breaks() -> None:
+    row = glaive(*CALLED)
+    assert convert({**row, "chat": row["chat"].replace("\n\n\n", " ")}) == convert(row)
+    quoted = glaive(("USER", "what is an ASSISTANT: line?"), ("ASSISTANT", "one like USER: this"))
+    assert [message["role"] for message in convert(quoted)[1].messages] == ["user", "assistant"]
+
+
 def test_a_glaive_system_prompt_keeps_what_it_says_beside_functions() -> None:
     turns = [("USER", "q"), ("ASSISTANT", f"a {END}"), ("USER", "more"), ("ASSISTANT", "b")]
     _, item = convert(glaive(*turns, functions=None))

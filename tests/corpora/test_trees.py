@@ -88,8 +88,9 @@ def test_a_tree_with_ranks_could_be_two_things_and_one_without_them_is_a_thread(
     assert (format_.name, evidence) == ("threads", "1 of the first 1 rows have prompt, a tree of replies")
 
 
-def test_single_messages_of_trees_are_told_from_plain_text() -> None:
-    row = {"message_id": "2", "parent_id": "1", "text": "words", "role": "assistant", "message_tree_id": "1"}
+@pytest.mark.parametrize("tree", [{"parent_id": "1"}, {"message_tree_id": "2"}])
+def test_single_messages_of_trees_are_told_from_plain_text(tree: dict[str, str]) -> None:
+    row = {"message_id": "2", "text": "words", "role": "assistant", **tree}
     with pytest.raises(CorpusError, match=r"single messages of conversation trees .*trees\.jsonl\.gz"):
         choose_format(source("a.jsonl"), None, [Row("a.jsonl", 1, 0, row, b"")])
 
