@@ -127,8 +127,7 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
         "licence": plan.source.licence,
         "sensitive": plan.source.sensitive,
     }
-    if execution.runner == "local" and sum(map(_bytes, cut)) < _SMALL:
-        execution = execution.model_copy(update={"workers": 1})
+    small = execution.runner == "local" and sum(map(_bytes, cut)) < _SMALL
     shutil.rmtree(work / _SPENT, ignore_errors=True)
     (work / _BLOCKS).mkdir(exist_ok=True)
     schema, step = clean_schema(kind), plan.source.difficulty
@@ -139,7 +138,8 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
     ):
         with writing(merged, schema, facts) as rows, writing(work / EVIDENCE, evidence_schema()) as evidence:
             merge = Merge(plan, rows, quarantine, filtered, evidence)
-            _merge(merge, plan, cut, work / _BLOCKS, execution)
+            here = execution.model_copy(update={"workers": 1}) if small else execution
+            _merge(merge, plan, cut, work / _BLOCKS, here)
         if step is not None and plan.checkpoint is not None:
             with writing(work / ROWS, schema, facts) as rows:
                 asked = Asked(step, merged, plan.checkpoint, execution, work / _BLOCKS)

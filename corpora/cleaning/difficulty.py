@@ -3,7 +3,7 @@
 It comes when everything else is done, on the distinct rows of a source that are copies of nothing: it is by far the
 dearest step, and a share of the hardest rows means nothing of less than all of them. It is a part of cleaning, and not
 a node of its own, because what it removes is accounted for like what any other step removes. Rows are scored in tasks
-of 200, in the processes of `corpora.tasks`, one of them where there is a GPU; what a killed attempt scored is used
+of 64, in the processes of `corpora.tasks`, one of them where there is a GPU; what a killed attempt scored is used
 again. difficulty.parquet has the losses of every row that was looked at, so that a person can judge the bounds. In
 memory are 9 bytes a row.
 """
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 SCORES = "difficulty.parquet"
 
 _KIND = "difficulty"
-_ROWS_A_TASK = 200
+_ROWS_A_TASK = 64
+"""A minute of work for a small model on one core: what a kill costs, and how often progress is told."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _STAYS = 0
 _REASONS = ("", "too easy", "too hard", "not among the hardest")

@@ -121,7 +121,9 @@ class Scorer:
         """Raises CorpusError if the folder has no weights that can be read."""
         import torch
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         template = ChatTemplate.load(checkpoint)
         try:
             model = AutoModelForCausalLM.from_pretrained(

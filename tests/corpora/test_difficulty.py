@@ -161,7 +161,6 @@ def test_nothing_is_lost_whatever_becomes_of_a_row(tiny_base: Path, tmp_path: Pa
 
 def test_the_bytes_are_those_of_one_worker(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(difficulty, "_ROWS_A_TASK", 7)
-    monkeypatch.setattr(cleaning, "_SMALL", 0)
     one, two = (
         run(tmp_path, tiny_base, name, execution=CorporaExecution(workers=workers), keep_share=0.6)
         for name, workers in (("one", 1), ("two", 2))
