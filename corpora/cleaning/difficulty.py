@@ -145,7 +145,8 @@ def _write_scores(losses: list[Path], ratios: "Array", fates: "Array", scores: P
             columns = {name: batch.column(name) for name in batch.schema.names}
             columns["ratio"] = pa.array(ratios[rows], from_pandas=True)  # NaN is null
             columns["removed"] = pa.array([_REASONS[fate] or None for fate in fates[rows].tolist()], pa.string())
-            written.extend(pa.RecordBatch.from_arrays([columns[n] for n in scores_schema().names], scores_schema()))
+            schema = scores_schema()
+            written.extend(pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema))
 
 
 def _batches(files: list[Path]) -> "Iterator[pa.RecordBatch]":
