@@ -1,7 +1,8 @@
 """Which part of every source is kept from training, decided by content.
 
 A row's side is a pure function of `salt` and the row's first question (of a document: its text), so it is the same
-in every mixture of the recipe, whatever other rows there are. How that is computed is said in `corpora`.
+in every mixture and in all preferences of the recipe, whatever other rows there are. How that is computed is said in
+`corpora`.
 """
 
 from pydantic import Field, model_validator
@@ -10,7 +11,7 @@ from recipes.section import Section
 
 
 class Splits(Section):
-    """Shares of the rows: `held_out` reaches no mixture at all, `validation` is written beside the training rows.
+    """Shares of the rows: both are written beside the training rows of mixtures and preferences, never among them.
 
     A larger share takes rows from training and moves none between the other two.
     """

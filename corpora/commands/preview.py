@@ -86,8 +86,8 @@ def preview(name: str, recipe: Recipe, place: Place, most: int | None, shown: in
 
 
 def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> Sample:
-    """A conversation, or the chosen side of a preference, in tokens with the loss mask. Raises CorpusError."""
-    messages = row.get("messages") or [*row["prompt"], *row["chosen"]]
+    """A conversation, or a prompt with its only or chosen answer, in tokens with the loss mask. Raises CorpusError."""
+    messages = row.get("messages") or [*row["prompt"], *(row.get("chosen") or row["completion"])]
     ids, supervised = template.encode(messages, row.get("tools"))
     return rendered({"source": row["source"], "input_ids": ids, "supervised": supervised}, template.tokenizer)
 

@@ -73,7 +73,7 @@ def show_rows(
 
 
 def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Console") -> None:
-    if template is None or not (row.get("messages") or row.get("chosen")):
+    if template is None or not (row.get("messages") or row.get("chosen") or row.get("completion")):
         text = "\n".join(parts_of(row))
         shown.print(shortened(text), soft_wrap=True)
         return
@@ -85,4 +85,6 @@ def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Con
     shown.print(as_read(sample, coloured=shown.is_terminal), soft_wrap=True)
     if row.get("rejected"):
         shown.print("rejected: " + shortened("\n".join(parts_of({"rejected": row["rejected"]}))), soft_wrap=True)
+    if row.get("label") is not None:
+        shown.print("a good answer" if row["label"] else "a bad answer")
     shown.print(f"{sample.tokens:,} tokens, {sample.supervised:,} of them learnt", style="dim")

@@ -157,6 +157,17 @@ def test_preview_scores_with_the_weights_or_says_that_it_does_not(recipe: Path, 
     assert counts(out)["chat"] == ["43", "20", "1", "1", "1", "20"]
 
 
+def test_preview_shows_what_a_labelled_answer_would_teach(recipe: Path, run: Any) -> None:
+    import yaml
+
+    write_jsonl(recipe.parent / "thumbs.jsonl", [{"prompt": "Say <1>.", "completion": "No.", "label": False}])
+    fields = yaml.safe_load(recipe.read_text())
+    fields["sources"]["thumbs"] = {"uri": "thumbs.jsonl", "group": "preference", "licence": "none"}
+    recipe.write_text(yaml.safe_dump(fields, sort_keys=False))
+    _, out, _ = run("preview", recipe, "--source", "thumbs", "--show", "1")
+    assert "user\nSay <1>.<|im_end|>\n<|im_start|>assistant\n⟦No.<|im_end|>⟧" in out and "a bad answer" in out
+
+
 def _copied(checkpoint: Path, work: Path) -> dict[str, Any]:
     shutil.copytree(checkpoint, work, dirs_exist_ok=True)
     return {}
