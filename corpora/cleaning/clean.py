@@ -82,10 +82,6 @@ def clean(
     plan = Plan(name, source, format_.name, answers, folder, checkpoint, items, contamination or Contamination())
     merged = _written(plan, format_.kind, cut, work, execution or CorporaExecution())
     tally = merged.tally
-    if tally.bad_share > source.max_quarantined:
-        raise CorpusError(_too_bad(name, source, tally))
-    if not tally.kept:
-        raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left")
     metrics = tally.metrics(source)
     if items is not None:
         metrics["contamination"] = merged.found.metrics()
@@ -140,10 +136,12 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
             merge = Merge(plan, rows, quarantine, filtered, evidence)
             here = execution.model_copy(update={"workers": 1}) if small else execution
             _merge(merge, plan, cut, work / _BLOCKS, here)
+        _must_be_usable(plan.name, plan.source, merge.tally)
         if step is not None and plan.checkpoint is not None:
             with writing(work / ROWS, schema, facts) as rows:
                 asked = Asked(step, merged, plan.checkpoint, execution, work / _BLOCKS)
                 merge.tally.take(by_difficulty(asked, work / SCORES, rows, filtered))
+            _must_be_usable(plan.name, plan.source, merge.tally)
     os.rename(work / _BLOCKS, work / _SPENT)  # at once: what is half deleted must not look finished
     shutil.rmtree(work / _SPENT)
     return merge
@@ -156,6 +154,13 @@ def _merge(merge: Merge, plan: Plan, cut: list[Block], scratch: Path, execution:
             for job, tally in zip(jobs, map(Tally.from_json, tallies), strict=True):
                 _add(merge, job, tally)
                 advance(1)
+
+
+def _must_be_usable(name: str, source: Source, tally: Tally) -> None:
+    if tally.bad_share > source.max_quarantined:
+        raise CorpusError(_too_bad(name, source, tally))
+    if not tally.kept:
+        raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left")
 
 
 def _rounds(plan: Plan, cut: list[Block], merge: Merge, folder: Path) -> Iterator[tuple[int, list[Job]]]:

@@ -102,12 +102,6 @@ def score(task: Scoring) -> int:
     return len(rows)
 
 
-@lru_cache(maxsize=1)
-def scorer_of(checkpoint: Path) -> "Scorer":
-    """`Scorer.load`, once for a checkpoint."""
-    return Scorer.load(checkpoint)
-
-
 @dataclass(frozen=True)
 class Scorer:
     """A model with its template."""
@@ -149,11 +143,9 @@ class Scorer:
             ids, counted = ([], []) if reason is not None else self.template.encode(messages, tools)
             if reason is not None or len(ids) > fitting:
                 reasons[number] = reason or "overlong"
-            else:
-                texts[number] = [
-                    _Text(ids, counted.index(True), counted[counted.index(True) :]),
-                    *self._alone(ids, counted),
-                ]
+                continue
+            first = counted.index(True)
+            texts[number] = [_Text(ids, first, counted[first:]), *self._alone(ids, counted)]
         sums = self._sums([text for of_row in texts.values() for text in of_row])
         found = []
         for number, row in enumerate(rows):
@@ -238,6 +230,12 @@ def _conversation(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         return list(row["messages"])
     answer = row.get("chosen") or row.get("completion") or row["answers"][0]["messages"]
     return [*row["prompt"], *answer]
+
+
+@lru_cache(maxsize=1)
+def scorer_of(checkpoint: Path) -> Scorer:
+    """`Scorer.load`, once for a checkpoint."""
+    return Scorer.load(checkpoint)
 
 
 @contextmanager
