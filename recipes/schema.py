@@ -143,13 +143,18 @@ class Recipe(Section):
             for i, name in enumerate(self.duplicates.source_order)
             if name not in self.sources
         ]
-        return [*problems, *self._tokenizer_problems()]
+        return [*problems, *self._untrained_problems()]
 
-    def _tokenizer_problems(self) -> list[str]:
-        """What a tokenizer cannot be trained on: no source, or one that is cleaned with that very tokenizer."""
+    def _untrained_problems(self) -> list[str]:
+        """What an untrained model cannot score, and its tokenizer cannot be trained on: no source, or one that is
+        cleaned with that very tokenizer."""
         if not isinstance(self.model, FromScratch):
             return []
-        problems = []
+        problems = [
+            f"sources.{name}.steps: difficulty is scored with the base model, and this recipe's is untrained"
+            for name, source in self.sources.items()
+            if source.difficulty is not None
+        ]
         for i, name in enumerate(self.model.tokenizer.sources):
             if name not in self.sources:
                 problems.append(f"model.tokenizer.sources.{i}: '{name}' is not a source")

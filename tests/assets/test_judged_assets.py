@@ -10,7 +10,7 @@ from assets.checks import DECLARED
 from assets.corpora import clean_corpus
 from assets.pipeline import GPU, Pipeline
 from assets.preferences import preferences_of
-from recipes.load import RecipeError, load_recipe
+from recipes.load import SHIPPED, RecipeError, load_recipe, read_yaml, validate
 from recipes.splits import Splits
 from tests.assets.made_pipeline import FIELDS, pipeline, write_recipe
 
@@ -49,6 +49,14 @@ def test_a_source_that_is_scored_reads_the_base_model_and_takes_its_turn_on_the_
         asset = clean_corpus(made, "chat", made.recipe.sources["chat"])
         found[name] = (made.key("base") in asset.keys_by_input_name.values(), asset.op.pool)
     assert found == {"plain": (False, None), "scored": (True, GPU)}
+
+
+def test_an_untrained_model_scores_no_source() -> None:
+    fields = read_yaml(SHIPPED / "pretrain-tiny.yaml")
+    name = next(iter(fields["sources"]))
+    fields["sources"][name]["steps"] = [{"kind": "difficulty", "max": 1.0}]
+    with pytest.raises(RecipeError, match=rf"sources\.{name}\.steps: difficulty .* this recipe's is untrained"):
+        validate({"name": "tiny", **fields}, "tiny.yaml")
 
 
 def _only(values: Any) -> Any:
