@@ -127,6 +127,11 @@ class ChatTemplate:
         """Ids of a conversation that waits for the assistant: they end with the generation prompt."""
         return self.tokenise(self.render(messages, generation_prompt=True, tools=tools))
 
+    @cached_property
+    def header_ids(self) -> list[int]:
+        """Ids of what invites the assistant to speak."""
+        return self.tokenise(self._assistant_header)
+
     def answer_ids(
         self, prompt: Sequence[Message], answer: Message, prompt_ids: Sequence[int], tools: str | None = None
     ) -> list[int]:
@@ -240,7 +245,7 @@ class ChatTemplate:
         """The rendered text and, for each assistant turn, the span of its words and their end-of-turn token."""
         if has_tools(messages, tools):
             text = self.render(messages, tools=tools)
-            return text, spans_by_headers(text, messages, self.assistant_header, self.end_of_turn, self.name)
+            return text, spans_by_headers(text, messages, self._assistant_header, self.end_of_turn, self.name)
         pieces = self._pieces(messages)
         text, spans = pieces[0], []
         for message, piece in zip(messages, pieces[1:], strict=True):
@@ -259,7 +264,7 @@ class ChatTemplate:
         return text, spans
 
     @cached_property
-    def assistant_header(self) -> str:
+    def _assistant_header(self) -> str:
         """What invites the assistant to speak."""
         asked = [{"role": "user", "content": "a"}]
         header = self.render(asked, generation_prompt=True).removeprefix(self.render(asked))

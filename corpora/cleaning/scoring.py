@@ -159,7 +159,7 @@ class Scorer:
 
     def _alone(self, ids: list[int], counted: list[bool]) -> Iterator[_Text]:
         """Each answer behind its header."""
-        header = self.template.tokenise(self.template.assistant_header)
+        header = self.template.header_ids
         places = zip(ids, counted, strict=True)
         for answers, run in groupby(places, key=lambda place: place[1]):
             if answers:
