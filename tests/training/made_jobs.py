@@ -1,5 +1,6 @@
 """Training jobs on the tiny model, and the processes that run them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lineage.job import Job, JobInput
@@ -166,6 +168,13 @@ def weights_of(job: Job) -> bytes:
     found = job.store.find(job.request)
     assert found is not None, "nothing was sealed"
     return (found.path / "model.safetensors").read_bytes()
+
+
+def falls(found: Artifact) -> bool:
+    """Whether the loss of a training's second half is lower on average than that of the first."""
+    losses = [entry["loss"] for entry in json.loads((found.path / "history.json").read_text(encoding="utf-8"))]
+    half = len(losses) // 2
+    return fmean(losses[half:]) < fmean(losses[:half])
 
 
 def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]", seconds: float = 120) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_jobs import LORA, kto_job, orpo_job, run_here
+from made_jobs import LORA, falls, kto_job, orpo_job, run_here
 
 from lineage.job import REFUSED, SEALED, Job
 from lineage.store import Artifact
@@ -21,12 +21,14 @@ def sealed(job: Job) -> Artifact:
     return found
 
 
-@pytest.mark.parametrize("changes", [{"lora": LORA}, {"loss": "apo_zero_unpaired", "desirable_weight": 0.5}])
+@pytest.mark.parametrize(
+    "changes", [{"lora": LORA}, {"lora": LORA, "loss": "apo_zero_unpaired", "desirable_weight": 0.5}]
+)
 def test_kto_learns_from_single_answers(changes: dict[str, Any], tiny_base: Path, tmp_path: Path) -> None:
-    found = sealed(kto_job(tiny_base, tmp_path, epochs=2.0, learning_rate=0.003, **changes))
+    found = sealed(kto_job(tiny_base, tmp_path, answers=9, epochs=4.0, **changes))
     assert {"answers_untouched", "reference_is_start", "reload_equal"} <= set(found.metrics["checks"])
-    assert found.metrics["loss_last"] < found.metrics["loss_first"]
-    assert found.metrics["good_answers"] == 11
+    assert falls(found)
+    assert found.metrics["good_answers"] == 6
 
 
 def test_rows_of_a_forward_pass_lend_each_other_their_answers() -> None:
@@ -67,7 +69,7 @@ def test_orpo_raises_the_odds(lora: dict[str, Any] | None, tiny_base: Path, tmp_
     found = sealed(orpo_job(tiny_base, tmp_path, lora=lora, epochs=2.0))
     assert {"pairs_untouched", "loss_is_the_papers", "reload_equal"} <= set(found.metrics["checks"])
     assert found.metrics["log_odds"]["last"] > found.metrics["log_odds"]["first"]
-    assert found.metrics["loss_last"] < found.metrics["loss_first"]
+    assert falls(found)
 
 
 @pytest.mark.invariants

@@ -11,12 +11,11 @@ from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job
 from lineage.job import INTERRUPTED, SEALED, Job
 
 KINDS: dict[str, Callable[[Path, Path], Job]] = {
-    "pretrain": lambda base, home: pretrain_job(base, home, lora=LORA, epochs=2.0),
-    "reward": lambda base, home: reward_job(base, home, epochs=2.0),
-    "reward lora": lambda base, home: reward_job(base, home, lora=LORA, epochs=2.0),
-    "dpo ipo": lambda base, home: dpo_job(base, home, loss="ipo", epochs=2.0),
-    "kto": lambda base, home: kto_job(base, home, lora=LORA, epochs=2.0),
-    "orpo": lambda base, home: orpo_job(base, home, lora=LORA, epochs=2.0),
+    "pretrain": lambda base, home: pretrain_job(base, home, lora=LORA),
+    "reward": lambda base, home: reward_job(base, home, lora=LORA),
+    "dpo ipo": lambda base, home: dpo_job(base, home, loss="ipo", lora=LORA),
+    "kto": lambda base, home: kto_job(base, home, lora=LORA),
+    "orpo": lambda base, home: orpo_job(base, home, lora=LORA),
 }
 
 
