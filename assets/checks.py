@@ -10,9 +10,15 @@ from typing import Any
 
 import dagster as dg
 
-_SAVED = {
-    "reload_equal": "the checkpoint, loaded again, gives the same logits",
+_ADAPTER = {
+    "frozen_unmoved": "what the adapter was trained on is still the start checkpoint, bit for bit",
+    "adapter_whole": "the saved adapter holds every tensor that was trained",
     "merged_equals_adapter": "the merged weights give the logits of base and adapter",
+}
+_SAVED = {
+    **_ADAPTER,
+    "reload_equal": "the checkpoint, loaded again, gives the same logits",
+    "served_as_trained": "rendered from its own files, as a server does, a conversation is what training saw",
 }
 
 _STARTS = {
@@ -73,6 +79,9 @@ DECLARED: dict[str, dict[str, str]] = {
     },
     "sft": {
         "labels_equal_mask": "the loss counts exactly the tokens that the mixture marks as supervised",
+        "pads_by_length": "every row is attended to over its length, also where pad and end of turn are one token",
+        "end_of_turn_learned": "every row has an end of turn among what the loss counts",
+        "one_bos": "no row begins twice",
         **_SAVED,
     },
     "reward": {
@@ -101,7 +110,11 @@ DECLARED: dict[str, dict[str, str]] = {
 }
 
 _WARNING_ONLY = {"labels_agree", "length_bias", "near_duplicate_share", "share_bound"}
-_DOES_NOT_APPLY = {"merged_equals_adapter": "all weights were trained: there is no adapter to merge"}
+_DOES_NOT_APPLY = {
+    "frozen_unmoved": "all weights were trained, or they were held in fewer bits",
+    "adapter_whole": "all weights were trained: there is no adapter",
+    "merged_equals_adapter": "all weights were trained: there is no adapter to merge",
+}
 
 
 def specs(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:

@@ -90,6 +90,13 @@ class ChatTemplate:
             raise CorpusError(f"{self.name}: its chat template puts no special token after an assistant turn: {tail!r}")
         return max(special, key=len)
 
+    @property
+    def begins_turns(self) -> bool:
+        """Whether the token that begins a text is one that the template writes at every turn."""
+        asked = {"role": "user", "content": "a"}
+        token = self.tokenizer.bos_token
+        return bool(token) and self.render([asked, {"role": "assistant", "content": "b"}, asked]).count(token) > 1
+
     def controls(self, messages: Sequence[Message], tools: str | None = None) -> bool:
         """Whether some message's own text spells a control token, which would forge the turns' structure."""
         texts = [message["content"] for message in messages]

@@ -179,12 +179,12 @@ class Store:
             "files": files,
         }
         write_json(work / RECORD, record)
-        for name in drop:  # only now: a kill before this line can still resume from them
-            shutil.rmtree(work / name, ignore_errors=True)
         if final.exists():
             shutil.rmtree(final)
         os.rename(work, final)
         _fsync(final.parent)
+        for name in drop:  # only now: a kill before the rename can still resume from them
+            shutil.rmtree(final / name, ignore_errors=True)
         return self.open(final, reused=False)
 
     def discard(self, request: Request) -> None:

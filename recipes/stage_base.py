@@ -1,20 +1,38 @@
 """What every training stage has, whatever its kind: where it starts, how it steps, what it needs."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from recipes.arguments import checked
 from recipes.execution import Execution
 from recipes.section import Name, Section
 
+Quantization = Literal["nf4", "int8"]
+
+
+def _not_given(value: object) -> bool:
+    """What a recipe leaves out stays out of its identity: a field that is added makes no older artefact stale."""
+    return not value
+
 
 class Lora(Section):
-    """Low-rank adapters (Hu et al. 2021) on `targets`; the artefact keeps the adapter and the merged weights."""
+    """Low-rank adapters (Hu et al. 2021) on `targets`; the artefact keeps the adapter and the merged weights.
+
+    With `quantization` (QLoRA, Dettmers et al. 2023) the frozen weights are held in 4 or 8 bits while it trains.
+    """
 
     rank: int = Field(ge=1)
     alpha: float = Field(gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: str | list[str] = "all-linear"
+    quantization: Quantization | None = Field(default=None, exclude_if=_not_given)
+    args: dict[str, Any] = Field(default={}, exclude_if=_not_given, description="further settings of PEFT's LoraConfig")
+
+    @field_validator("args")
+    @classmethod
+    def _args_are_passed_on(cls, args: dict[str, Any]) -> dict[str, Any]:
+        return checked("lora", args)
 
 
 Makes = Literal["language model", "reward model"]
@@ -43,7 +61,14 @@ class StageBase(Section):
     lora: Lora | None = None
     seed: int = Field(ge=0)
     checkpoint_steps: int = Field(default=50, ge=1, description="steps between resumable checkpoints")
+    args: dict[str, Any] = Field(default={}, exclude_if=_not_given, description="further settings of TRL's config")
     execution: Execution = Execution()
+
+    @field_validator("args")
+    @classmethod
+    def _args_are_passed_on(cls, args: dict[str, Any]) -> dict[str, Any]:
+        (kind,) = get_args(cls.model_fields["kind"].annotation)
+        return checked(kind, args)
 
     def inputs(self) -> dict[str, tuple[str, ...]]:
         """The nodes that this stage reads, by the field that names them."""

@@ -53,13 +53,14 @@ def tokenizer_folder() -> Path:
     return folder
 
 
-def write_checkpoint(folder: Path, seed: int = 0, dtype: str = "float32") -> None:
-    """A random Llama (1.6 M parameters) with the real tokenizer, as a checkpoint folder."""
+def write_checkpoint(folder: Path, seed: int = 0, dtype: str = "float32", family: str = "llama") -> None:
+    """A random Llama or `qwen2` (1.6 M parameters) with the real tokenizer, as a checkpoint folder."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder())
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        family,
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
@@ -74,7 +75,7 @@ def write_checkpoint(folder: Path, seed: int = 0, dtype: str = "float32") -> Non
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
+        AutoModelForCausalLM.from_config(config).to(getattr(torch, dtype)).save_pretrained(folder)
     for file in tokenizer_folder().iterdir():
         shutil.copyfile(file, folder / file.name)
 

@@ -14,5 +14,9 @@ class TrainingError(Exception):
     """A job that cannot be done; the message says what, where and what to do."""
 
 
+class OutOfSpace(TrainingError):
+    """The disk has no room for a job that is in order; running it again, with room, goes on where it stopped."""
+
+
 class Interrupted(Exception):
     """The job was told to stop and did; running it again goes on where it stopped."""

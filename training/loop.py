@@ -20,13 +20,13 @@ from transformers import PrinterCallback, TrainerCallback  # noqa: TID253
 
 from lineage.job import Job
 from lineage.store import write_json
+from recipes.arguments import ON_GPU
 from recipes.stage_base import StageBase
-from training import Interrupted, TrainingError, checkpoints
+from training import Interrupted, TrainingError, checkpoints, weights
 from training.progress import Progress, say
 from training.rows import Plan
 from training.tracking import RunLog
 
-CHECKPOINTS = "checkpoints"
 HISTORY = "history.json"
 _NOT_TOLD = "num_tokens"  # TRL's count starts again at 0 after a resume
 _SHOWN = {"loss": "loss", "reward": "reward", "completions/mean_length": "length", "kl": "kl"}
@@ -34,11 +34,13 @@ _ADAM_BYTES = 12  # a trainable weight in float32 and Adam's two moments
 
 
 def arguments(stage: StageBase, plan: Plan, work: Path) -> dict[str, Any]:
-    """Arguments common to TRL's configs, each default that bites set."""
+    """Arguments common to TRL's configs, each default that bites set, and what the recipe passes on as `args`."""
     execution = stage.execution
+    if stage.args.get("optim") in ON_GPU and not torch.cuda.is_available():
+        raise TrainingError(f"args.optim {stage.args['optim']} needs a GPU, and there is none; leave it out")
     with_warmup = stage.schedule == "constant" and stage.warmup_share > 0
     return {
-        "output_dir": str(work / CHECKPOINTS),
+        "output_dir": str(work / checkpoints.FOLDER),
         "per_device_train_batch_size": execution.micro_batch,
         "gradient_accumulation_steps": stage.batch_rows // execution.micro_batch,
         "gradient_checkpointing": execution.gradient_checkpointing,
@@ -62,6 +64,7 @@ def arguments(stage: StageBase, plan: Plan, work: Path) -> dict[str, Any]:
         "save_steps": stage.checkpoint_steps,
         "report_to": "none",
         "disable_tqdm": True,
+        **stage.args,
     }
 
 
@@ -75,18 +78,27 @@ class Trained:
 
 def train(trainer: Any, plan: Plan, job: Job, work: Path, log: RunLog, stop: threading.Event) -> Trained:
     """Train to the last step, from the newest checkpoint that can be trusted. Raises Interrupted after a stop."""
-    folder = work / CHECKPOINTS
+    folder = work / checkpoints.FOLDER
     folder.mkdir(exist_ok=True)
     made_by = {"fingerprint": job.request.fingerprint, "device": trainer.args.device.type}
     resumed = checkpoints.newest_verified(folder, made_by)
     if stop.is_set():
         raise Interrupted(f"{job.ref}: stopped before training")
-    watch = Watch(job.ref, plan, log, stop, folder, made_by)
+    made_on = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "micro_batch": trainer.args.per_device_train_batch_size,
+    }
+    watch = Watch(job.ref, plan, log, stop, folder, made_by, made_on)
+    _explain_failed_saves(trainer, folder)
+    weights.adapters_in_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     first_step = checkpoints.step_of(resumed) if resumed else 0
     if resumed:
         say(f"{job.ref}: resumes after step {first_step} of {plan.steps}")
+        if changed := checkpoints.changed(resumed, made_on):
+            say(f"{job.ref}: equal but for rounding to a run in one go, since it began with {', '.join(changed)}")
     if first_step < plan.steps:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     else:
@@ -96,6 +108,16 @@ def train(trainer: Any, plan: Plan, job: Job, work: Path, log: RunLog, stop: thr
     history = [_told(entry) for entry in trainer.state.log_history if "loss" in entry]
     write_json(work / HISTORY, history)
     return Trained(_metrics(trainer, plan, history, first_step, watch.seconds), history)
+
+
+def _explain_failed_saves(trainer: Any, folder: Path) -> None:
+    save = trainer._save_checkpoint
+
+    def explained(*args: Any, **kwargs: Any) -> None:
+        with checkpoints.saving(checkpoints.at_step(folder, trainer.state.global_step)):
+            save(*args, **kwargs)
+
+    trainer._save_checkpoint = explained
 
 
 def _take_up(trainer: Any, finished: Path | None) -> None:
@@ -110,9 +132,17 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     """Watches a training step by step: tells people, refuses nonsense, saves with care, stops when told."""
 
     def __init__(
-        self, label: str, plan: Plan, log: RunLog, stop: threading.Event, folder: Path, made_by: dict[str, Any]
+        self,
+        label: str,
+        plan: Plan,
+        log: RunLog,
+        stop: threading.Event,
+        folder: Path,
+        made_by: dict[str, Any],
+        made_on: dict[str, Any],
     ) -> None:
-        self._plan, self._log, self._stop, self._folder, self._made_by = plan, log, stop, folder, made_by
+        self._plan, self._log, self._stop = plan, log, stop
+        self._folder, self._made_by, self._made_on = folder, made_by, made_on
         self._progress = Progress(label, plan.steps, "steps")
         self._random: tuple[Any, ...] | None = None
         self._began, self._first_step = time.monotonic(), 0
@@ -152,14 +182,18 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._progress.update(step, **shown, tokens_per_s=rate)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        checkpoints.complete(checkpoints.at_step(self._folder, state.global_step), self._made_by)
-        checkpoints.retain(self._folder)
+        saved = checkpoints.at_step(self._folder, state.global_step)
+        with checkpoints.saving(saved):
+            checkpoints.complete(saved, self._made_by, self._made_on)
+        checkpoints.retain(saved, self._made_by)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
         """Room for the checkpoint that may follow, while nothing of it is written."""
-        if (state.global_step + 1) % args.save_steps == 0 or self._stop.is_set():
+        step = state.global_step + 1
+        if step % args.save_steps == 0 or step >= state.max_steps or self._stop.is_set():
             trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            checkpoints.need_space(self._folder, trainable * _ADAM_BYTES)
+            needed = max(trainable * _ADAM_BYTES, checkpoints.size_of_newest(self._folder))
+            checkpoints.need_space(self._folder, needed)
 
 
 @contextmanager

@@ -19,11 +19,10 @@ from corpora.raw import CorpusError
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import StoreError
 from recipes.execution import Execution
-from training import Interrupted, TrainingError
+from training import Interrupted, OutOfSpace, TrainingError, checkpoints
 from training.progress import reporting, say
 from training.tracking import RunLog, run_log
 
-_CHECKPOINTS = "checkpoints"
 _HISTORY = "history.json"
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
 
@@ -41,12 +40,12 @@ def main(job_file: Path, stop: threading.Event) -> int:
         except Interrupted as interrupted:
             say(f"{interrupted}; the same job goes on from there")
             return INTERRUPTED
+        except (OutOfSpace, StoreError) as error:
+            say(f"error: {error}")
+            return FAILED
         except (TrainingError, CorpusError) as error:
             say(f"error: {error}")
             return REFUSED
-        except StoreError as error:
-            say(f"error: {error}")
-            return FAILED
     return SEALED
 
 
@@ -82,7 +81,7 @@ def _do(job: Job, stop: threading.Event) -> None:
             metrics=metrics,
             inputs={name: given.digest for name, given in job.inputs.items()},
             informative=(_HISTORY,),
-            drop=(_CHECKPOINTS,),
+            drop=(checkpoints.FOLDER,),
         )
         job.store.point(job.ref, artifact)
     say(f"{job.ref}: sealed {artifact.path}")
@@ -108,7 +107,7 @@ def _settle(execution: Execution) -> None:
 def _clear(work: Path) -> None:
     """Only checkpoints outlive an attempt: half-written results must not be sealed with whole ones."""
     for child in work.iterdir():
-        if child.name == _CHECKPOINTS:
+        if child.name == checkpoints.FOLDER:
             continue
         if child.is_dir():
             shutil.rmtree(child)

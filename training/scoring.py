@@ -29,7 +29,7 @@ def loader(seed: int, pad_id: int) -> Loader:
     return partial(_load, seed=seed, pad_id=pad_id)
 
 
-def _load(checkpoint: Path, dtype: "torch.dtype", seed: int, pad_id: int) -> Any:
+def _load(checkpoint: Path, dtype: "torch.dtype", *, seed: int, pad_id: int, **held: Any) -> Any:
     import torch
     from transformers import AutoModelForSequenceClassification
     from trl.trainer.reward_trainer import suppress_seqcls_warning
@@ -44,6 +44,7 @@ def _load(checkpoint: Path, dtype: "torch.dtype", seed: int, pad_id: int) -> Any
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            **held,
         )
 
 

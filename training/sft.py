@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpora.rendering import ChatTemplate
 from lineage.job import Job
 from recipes.stages import Sft
 from training import TrainingError, rows
+from training.invariants import labels, required
 from training.tracking import RunLog
 
 if TYPE_CHECKING:
@@ -52,14 +54,14 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         )
         head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
-        labels_check = _labels_check(loop.first_batch(trainer), table, plan.order)
+        checks = _first_batch_checks(loop.first_batch(trainer), table, plan.order, start)
         trained = loop.train(trainer, plan, job, work, log, stop)
         probe = table["input_ids"][plan.order[0]].as_py()
-        saved_checks = weights.save(trainer.model, start, work, probe)
+        checks |= weights.save(trainer.model, start, work, probe)
     return {
         **trained.metrics,
         "wall_s": time.monotonic() - began,
-        "checks": {"labels_equal_mask": labels_check, **saved_checks},
+        "checks": checks,
     }
 
 
@@ -73,28 +75,21 @@ def _dataset(table: "pa.Table") -> Any:
     if not ids.offsets.equals(supervised.offsets):
         raise TrainingError("rows.parquet: input_ids and supervised differ in length; make the mixture again")
     flat = ids.values.to_numpy(zero_copy_only=False)
-    labels = np.where(supervised.values.to_numpy(zero_copy_only=False), flat, rows.NOT_SUPERVISED)
-    columns = {"input_ids": ids, "labels": pa.ListArray.from_arrays(ids.offsets, pa.array(labels, pa.int32()))}
+    wanted = np.where(supervised.values.to_numpy(zero_copy_only=False), flat, rows.NOT_SUPERVISED)
+    columns = {"input_ids": ids, "labels": pa.ListArray.from_arrays(ids.offsets, pa.array(wanted, pa.int32()))}
     return Dataset(pa.table(columns))
 
 
-def _labels_check(batch: dict[str, Any], table: "pa.Table", order: list[int]) -> dict[str, Any]:
-    """Compare the first batch, as the loss will see it, with the mixture's own mask, token by token."""
-    wrong = 0
-    for place in range(len(batch["labels"])):
-        row = order[place]
-        ids, mask = table["input_ids"][row].as_py(), table["supervised"][row].as_py()
-        pad = batch["labels"].shape[1] - len(ids)
-        expected = [i if counts else rows.NOT_SUPERVISED for i, counts in zip(ids, mask, strict=True)]
-        attended = [1] * len(ids) + [0] * pad
-        wrong += batch["labels"][place].tolist() != expected + [rows.NOT_SUPERVISED] * pad
-        wrong += batch["input_ids"][place].tolist()[: len(ids)] != ids
-        wrong += batch["attention_mask"][place].tolist() != attended
-    if wrong:
-        raise TrainingError("the labels that the trainer uses are not the mixture's mask; this trl cannot be used")
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": len(batch["labels"]),
-        "description": "labels of the first batch (its rows counted here) equal the mixture's mask, pads are left out",
+def _first_batch_checks(batch: dict[str, Any], table: "pa.Table", order: list[int], start: Path) -> dict[str, Any]:
+    """What must hold of the first batch, as the loss will see it, before a step is taken. Raises TrainingError."""
+    template = ChatTemplate.load(start)
+    first = [
+        (table["input_ids"][row].as_py(), table["supervised"][row].as_py()) for row in order[: len(batch["labels"])]
+    ]
+    found = {
+        "labels_equal_mask": labels.labels_equal_mask(batch, first),
+        "pads_by_length": labels.pads_by_length(batch, first),
+        "end_of_turn_learned": labels.end_of_turn_learned(batch, template.end_of_turn_id),
+        "one_bos": labels.one_bos([ids for ids, _ in first], template.tokenizer.bos_token_id, template.begins_turns),
     }
+    return {name: required(check) for name, check in found.items()}

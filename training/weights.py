@@ -7,34 +7,37 @@ computes what start and adapter compute together, and the saved folder reloads t
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.store import RECORD
-from recipes.stage_base import Lora, StageBase
-from training import TrainingError
+from recipes.stage_base import Lora, Quantization, StageBase
+from training import TrainingError, checkpoints
+from training.invariants import saved
+from training.invariants.rendering import served_as_trained
 from training.progress import say
 
 if TYPE_CHECKING:
     import torch
 
-Loader = Callable[[Path, "torch.dtype"], Any]
-"""Loads the model of a checkpoint folder in a type: with its language head, or with another."""
+Loader = Callable[..., Any]
+"""Loads the model of a checkpoint folder as `load` does: with its language head, or with another."""
 
 ADAPTER = "adapter"
-_MERGE_TOLERANCE = 1e-3
-"""Largest difference of fp32 logits, relative to their largest size, that merging may cause by rounding."""
 
 
-def load(start: Path, dtype: "torch.dtype") -> Any:
-    """The model of a checkpoint folder; only safetensors, no code of the checkpoint's own."""
+def load(start: Path, dtype: "torch.dtype", **held: Any) -> Any:
+    """The model of a checkpoint folder; only safetensors, no code of the checkpoint's own.
+
+    held: how its linear layers are held, where not in `dtype` as all else.
+    """
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        start, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+    return AutoModelForCausalLM.from_pretrained(
+        start, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True, **held
     )
-    return model
 
 
 def load_for_training(start: Path, stage: StageBase, loaded: Loader = load) -> Any:
@@ -42,14 +45,43 @@ def load_for_training(start: Path, stage: StageBase, loaded: Loader = load) -> A
 
     fp32: everything in float32. bf16 with LoRA: frozen weights in bfloat16, adapters (made by the trainer) in
     float32. bf16 without: float32 master weights, since steps smaller than 1/256 of a weight vanish in
-    bfloat16. In both, matrix products are taken in bfloat16 by autocast.
+    bfloat16. In both, matrix products are taken in bfloat16 by autocast. With `lora.quantization` the frozen linear
+    layers are held in 4 or 8 bits.
     """
     import torch
 
     if stage.precision == "bf16" and not torch.cuda.is_available():
         _warn_of_emulation()
     frozen_in_bf16 = stage.precision == "bf16" and stage.lora is not None
-    return loaded(start, torch.bfloat16 if frozen_in_bf16 else torch.float32)
+    dtype = torch.bfloat16 if frozen_in_bf16 else torch.float32
+    return loaded(start, dtype, **(_held(stage.lora.quantization, dtype) if stage.lora else {}))
+
+
+def _held(quantization: Quantization | None, dtype: "torch.dtype") -> dict[str, Any]:
+    """What transformers is told of weights in few bits; products with them are taken in `dtype`."""
+    from transformers import BitsAndBytesConfig
+
+    if quantization is None:
+        return {}
+    if quantization == "int8":
+        warnings.filterwarnings("ignore", message="MatMul8bitLt")  # of every product: its inputs are cast to float16
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    return {"quantization_config": nf4}
+
+
+def adapters_in_float32(model: Any) -> None:
+    """TRL rounds the adapters of quantised models to bfloat16, in which small steps vanish; here they stay exact."""
+    if is_quantized(model):
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+
+
+def is_quantized(model: Any) -> bool:
+    return bool(getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False))
 
 
 def lora_config(lora: Lora | None, task_type: str = "CAUSAL_LM") -> Any:
@@ -64,6 +96,7 @@ def lora_config(lora: Lora | None, task_type: str = "CAUSAL_LM") -> Any:
         lora_dropout=lora.dropout,
         target_modules=lora.targets,
         task_type=task_type,
+        **lora.args,
     )
 
 
@@ -72,26 +105,32 @@ def save(
 ) -> dict[str, Any]:
     """Write the trained weights to `work` in the start checkpoint's type and prove them; returns the checks.
 
-    trained: the trainer's model. With LoRA the adapter goes to `adapter/` and is merged in float32 into the
-    start checkpoint's own weights. probe: token ids of a row, what the proofs are computed on. loaded: how the
-    model that is trained is loaded. own: files that are the trained model's own and not those of the start.
+    trained: the trainer's model. With LoRA the adapter goes to `adapter/` and is merged in float32 into the start
+    checkpoint's own weights, never into quantised ones. probe: token ids of a row, what the proofs are computed on.
+    loaded: how the model that is trained is loaded. own: files that are the trained model's own, not the start's.
     """
     import torch
     from peft import PeftModel
 
     checks = {}
     dtype = _dtype(start)
+    checkpoints.need_space(work, sum(file.stat().st_size for file in start.iterdir() if _is_weights(file)))
     device = trained.device
     if isinstance(trained, PeftModel):
+        if not is_quantized(trained):
+            frozen = next(weight.dtype for weight in trained.parameters() if not weight.requires_grad)
+            checks["frozen_unmoved"] = saved.frozen_unmoved(trained, loaded(start, frozen))
         _save_adapter(trained, work / ADAPTER)
-        model, checks["merged_equals_adapter"] = _merge(loaded(start, torch.float32).to(device), work / ADAPTER, probe)
+        model, merging = _merge(trained, loaded(start, torch.float32).to(device), work / ADAPTER, probe)
+        checks |= merging
     else:
         model = loaded(start, torch.float32).to(device)
         model.load_state_dict(trained.state_dict())
     for weight in model.parameters():  # not `model.to`: it would round buffers too, such as rotary frequencies
         weight.data = weight.data.to(dtype)
     _save_weights(model, start, work, own)
-    checks["reload_equal"] = _reloads(model, loaded(work, model.dtype), probe)
+    checks["reload_equal"] = saved.reload_equal(model, loaded(work, dtype).to(device), probe)
+    checks["served_as_trained"] = served_as_trained(start, work)
     return checks
 
 
@@ -118,48 +157,16 @@ def _save_adapter(trained: Any, folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _merge(start: Any, adapter: Path, probe: list[int]) -> tuple[Any, dict[str, Any]]:
+def _merge(trained: Any, start: Any, adapter: Path, probe: list[int]) -> tuple[Any, dict[str, Any]]:
+    """Start and adapter as one model in float32, and the checks that it lost nothing."""
     from peft import PeftModel
 
     apart = PeftModel.from_pretrained(start, adapter)
-    before = _logits(apart, probe)
+    checks = {"adapter_whole": saved.adapter_whole(trained, apart)}
+    before = saved.logits(apart, probe)
     merged = apart.merge_and_unload(safe_merge=True)
-    after = _logits(merged, probe)
-    apart_by = float((after - before).abs().max() / before.abs().max())
-    return merged, {
-        "passed": apart_by <= _MERGE_TOLERANCE,
-        "blocking": True,
-        "value": apart_by,
-        "description": f"logits of start + adapter and of the merged weights in fp32 differ by at most "
-        f"{_MERGE_TOLERANCE:g} of the largest",
-    }
-
-
-def _reloads(model: Any, again: Any, probe: list[int]) -> dict[str, Any]:
-    """Equal logits; or equal weights and logits within their type's last bits: a head of one number is a single sum,
-    taken in another order where its weights lie otherwise in memory."""
-    import torch
-
-    saved, reloaded = _logits(model, probe), _logits(again.to(model.device), probe)
-    apart = float((saved - reloaded).abs().max())
-    weights = again.state_dict()
-    same = all(torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())
-    return {
-        "passed": torch.equal(saved, reloaded)
-        or (same and apart <= 4 * torch.finfo(model.dtype).eps * float(saved.abs().max())),
-        "blocking": True,
-        "value": apart,
-        "description": "the saved folder reloads to the very logits of the model that was saved",
-    }
-
-
-def _logits(model: Any, probe: list[int]) -> "torch.Tensor":
-    import torch
-
-    model.eval()
-    with torch.no_grad():
-        logits: torch.Tensor = model(input_ids=torch.tensor([probe], device=model.device), use_cache=False).logits
-    return logits.float()
+    checks["merged_equals_adapter"] = saved.merged_equals_adapter(saved.logits(merged, probe), before)
+    return merged, checks
 
 
 def _dtype(checkpoint: Path) -> "torch.dtype":

@@ -72,6 +72,6 @@ def test_training_widens_the_margin_and_records_it(tiny_base: Path, tmp_path: Pa
     assert set(found.metrics["checks"]) == {
         "pairs_untouched",
         "reference_is_start",
-        "merged_equals_adapter",
-        "reload_equal",
+        *("frozen_unmoved", "adapter_whole", "merged_equals_adapter"),
+        *("reload_equal", "served_as_trained"),
     }

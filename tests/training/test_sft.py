@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from made_jobs import LORA, run_here, sft_job
 
-from lineage.job import SEALED
+from lineage.job import REFUSED, SEALED, JobInput
 from recipes.stages import Sft
 from tests import tiny
-from training import TrainingError, rows, sft
+from training import TrainingError, rows
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def test_the_record_says_what_was_trained(with_lora: Path) -> None:
     assert record["files"]["history.json"]["informative"]
     assert not any(name.startswith("checkpoints") for name in record["files"])
     assert {name for name, check in metrics["checks"].items() if check["passed"]} == {
-        "labels_equal_mask",
-        "merged_equals_adapter",
-        "reload_equal",
+        *("labels_equal_mask", "pads_by_length", "end_of_turn_learned", "one_bos"),
+        *("frozen_unmoved", "adapter_whole", "merged_equals_adapter"),
+        *("reload_equal", "served_as_trained"),
     }
 
 
@@ -85,24 +85,28 @@ def test_a_bfloat16_start_gives_a_bfloat16_checkpoint_that_reloads_equal(
 
 
 @pytest.mark.invariants
-def test_a_mask_that_the_labels_do_not_follow_is_refused(tiny_base: Path, tmp_path: Path) -> None:
-    from torch.utils.data import DataLoader
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+def test_a_mixture_whose_rows_never_end_a_turn_is_refused_before_a_step(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    job = sft_job(tiny_base, tmp_path)
-    table = rows.read(job.inputs["mixture"].path / "rows.parquet", ("input_ids", "supervised", "n_tokens"))
-    plan = rows.plan(table["n_tokens"].to_pylist(), Sft.model_validate(job.config))
-    collator = DataCollatorForLanguageModeling(pad_token_id=2)
-    batch = dict(next(iter(DataLoader(sft._dataset(table).select(plan.order), 4, collate_fn=collator))))
-    padded = batch["attention_mask"] == 0
-    assert padded.any()
-    assert (batch["labels"][padded] == rows.NOT_SUPERVISED).all()
-    assert sft._labels_check(batch, table, plan.order)["passed"]
+    def without_ends(work: Path) -> None:
+        tiny.write_mixture(work, tiny_base, 8)
+        table = pq.read_table(work / "rows.parquet")
+        masks = [[counts and token != 2 for token, counts in zip(*row, strict=True)] for row in _ids_and_masks(table)]
+        column = table.column_names.index("supervised")
+        pq.write_table(table.set_column(column, "supervised", pa.array(masks)), work / "rows.parquet")
 
-    first = table["supervised"][plan.order[0]].as_py()
-    batch["labels"][0, first.index(True)] = rows.NOT_SUPERVISED
-    with pytest.raises(TrainingError, match="not the mixture's mask"):
-        sft._labels_check(batch, table, plan.order)
+    bad = tiny.sealed(tmp_path, "mixture", without_ends, bad=True)
+    job = sft_job(tiny_base, tmp_path, rows=8)
+    job = job.model_copy(update={"inputs": {**job.inputs, "mixture": JobInput.of(bad)}})
+    assert run_here(job) == REFUSED
+    assert "before the first step: rows of the first batch without an end of turn" in capsys.readouterr().out
+
+
+def _ids_and_masks(table: Any) -> list[tuple[list[int], list[bool]]]:
+    return list(zip(table["input_ids"].to_pylist(), table["supervised"].to_pylist(), strict=True))
 
 
 def test_every_step_takes_its_own_rows_of_the_mixture() -> None:
