@@ -72,20 +72,23 @@ class Collator:
         return {name: torch.tensor(column) for name, column in columns}
 
 
-def isolation_check(trainer: Any, batch: dict[str, Any], precision: str) -> dict[str, Any]:
+def isolation_check(trainer: Any, precision: str) -> dict[str, Any]:
     """Compare the logits of the last document of a sequence with those of that document alone.
 
-    batch: from the trainer's own loader. Passes without a value if no sequence of it holds two documents.
+    The sequence is the first of the training set that holds two documents of two tokens and more; passes without a
+    number if there is none.
     """
     import torch
 
     description = "the last document of a sequence has the logits that it has alone: documents do not see each other"
-    place = next((i for i, row in enumerate(batch["position_ids"]) if len(_starts(row, batch["labels"][i])) > 1), None)
+    lengths = trainer.train_dataset["seq_lengths"]
+    place = next((i for i, own in enumerate(lengths) if sum(length > 1 for length in own) > 1), None)
     if place is None:
         return {"passed": True, "blocking": True, "value": "no sequence of two documents", "description": description}
-    ids, positions = (batch[name][place][None].to(trainer.model.device) for name in ("input_ids", "position_ids"))
-    start, end = _starts(batch["position_ids"][place], batch["labels"][place])[-1], _used(batch["labels"][place])
-    model = trainer.model.eval()
+    batch = trainer._prepare_inputs(trainer.data_collator([trainer.train_dataset[place]]))
+    last = max(number for number, length in enumerate(lengths[place]) if length > 1)
+    start, end = sum(lengths[place][:last]), sum(lengths[place][: last + 1])
+    ids, positions, model = batch["input_ids"], batch["position_ids"], trainer.model.eval()
     with torch.no_grad(), trainer.accelerator.autocast():
         packed = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0, start:end].float()
         alone = model(input_ids=ids[:, start:end], use_cache=False).logits[0].float()
@@ -110,16 +113,3 @@ def perplexity(trainer: Any, sequences: "pa.Table", rows: int) -> float:
             tokens += int(scored.label_mask.sum())
     model.train()
     return math.exp(loss / max(1, tokens))
-
-
-def _used(labels: "torch.Tensor") -> int:
-    """Tokens of a sequence before its padding."""
-    counted = (labels != NOT_SUPERVISED).nonzero()
-    return int(counted[-1]) + 1 if len(counted) else 0
-
-
-def _starts(positions: "torch.Tensor", labels: "torch.Tensor") -> list[int]:
-    """Where documents of two tokens and more begin, padding left out."""
-    used = _used(labels)
-    starts = [int(start) for start in (positions[:used] == 0).nonzero()]
-    return [start for start, after in zip(starts, [*starts[1:], used], strict=True) if after - start > 1]

@@ -61,7 +61,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         batch = loop.first_batch(trainer)
         checks = {
             "labels_equal_tokens": _labels_check(batch, sequences, plan.order),
-            "documents_apart": packed.isolation_check(trainer, batch, stage.precision),
+            "documents_apart": packed.isolation_check(trainer, stage.precision),
         }
         if not checks["documents_apart"]["passed"]:
             raise TrainingError("documents of one sequence see each other; this transformers cannot be used")
