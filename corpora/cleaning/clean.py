@@ -43,7 +43,9 @@ _SMALL = 2 * _BLOCK_BYTES
 _FEW = 8
 """Blocks cleaned at first if the source has a limit."""
 
-_BLOCKS, _SPENT = "blocks", "blocks.spent"
+UNFINISHED = "blocks"
+"""The folder of what an attempt that ends early leaves to the next one."""
+_SPENT = "blocks.spent"
 
 
 def clean(
@@ -118,7 +120,7 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
     if execution.runner == "local" and sum(map(_bytes, cut)) < _SMALL:
         execution = execution.model_copy(update={"workers": 1})
     shutil.rmtree(work / _SPENT, ignore_errors=True)
-    (work / _BLOCKS).mkdir(exist_ok=True)
+    (work / UNFINISHED).mkdir(exist_ok=True)
     with (
         writing(work / ROWS, clean_schema(kind), facts) as rows,
         writing(work / QUARANTINE, quarantine_schema()) as quarantine,
@@ -127,12 +129,12 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
         progress(f"{plan.name}: tables", len(cut), "blocks") as advance,
     ):
         merge = Merge(plan, rows, quarantine, filtered, evidence)
-        for first, jobs in _rounds(plan, cut, merge, work / _BLOCKS):
-            tallies = run_tasks(f"clean {plan.name} {first}", clean_block, jobs, execution, work / _BLOCKS)
+        for first, jobs in _rounds(plan, cut, merge, work / UNFINISHED):
+            tallies = run_tasks(f"clean {plan.name} {first}", clean_block, jobs, execution, work / UNFINISHED)
             for job, tally in zip(jobs, map(Tally.from_json, tallies), strict=True):
                 _add(merge, job, tally)
                 advance(1)
-    os.rename(work / _BLOCKS, work / _SPENT)  # at once: what is half deleted must not look finished
+    os.rename(work / UNFINISHED, work / _SPENT)  # at once: what is half deleted must not look finished
     shutil.rmtree(work / _SPENT)
     return merge
 
