@@ -120,7 +120,7 @@ def sketch(block: Block) -> int:
     with atomically(block.file("records")) as path, path.open("wb") as file:
         for part in _sketched(block):
             hashes[:, first : first + len(part.lengths)] = part.hashes
-            file.write(part.records)
+            file.write(part.records.data)
             for name, held in arrays.items():
                 held.append(getattr(part, name))
             first += len(part.lengths)
