@@ -125,6 +125,7 @@ def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefi
                 inputs=inputs,
                 ref=f"clean/{name}",
                 force=config.force,
+                unfinished=cleaning.UNFINISHED,
             )
         rows = {"dagster/row_count": artifact.metrics["kept"]}
         return delivered("clean", artifact, metadata=rows, links=links(tracker, artifact))

@@ -87,6 +87,7 @@ def mixture_of(pipeline: Pipeline, name: str, mixture: Mixture) -> dg.AssetsDefi
                 ref=f"mixture/{name}",
                 force=config.force,
                 informative=(DATA_REPORT,),
+                unfinished=mixing.UNFINISHED,
             )
         shown = shown_report(made(artifact.path, artifact.metrics["checks"]))
         return delivered(checks, artifact, metadata=shown, links=links(tracker, artifact))

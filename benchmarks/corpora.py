@@ -1,44 +1,46 @@
 """Raw text to a mixture at two sizes: how fast, and whether memory stays where it was when the text grows tenfold.
 
 Two sources of generated rows (`generated`) are cleaned, held against evaluation items, freed of near duplicates and
-mixed, by the corpus steps themselves (`steps`), in a process whose tree's resident memory is sampled ten times a
-second. Pages of mapped files, which the kernel takes back when it needs them, are not counted. Then near duplicates
-against datasketch (`duplicates`) and the screen alone (`contamination`).
+mixed, by the corpus steps themselves (`steps`), in a process whose tree's resident memory is watched (`memory`).
+Then near duplicates against datasketch (`duplicates`) and the screen alone (`contamination`).
 
-`python -m benchmarks.corpora` prints on its last line a JSON object: `mb_per_s`, of raw text through all steps at the
-larger size; `peak_rss_small_mb`, `peak_rss_large_mb` and `rss_ratio`; and the figures of the other two modules.
+`python -m benchmarks.corpora` takes about 25 minutes on two cores and prints on its last line a JSON object:
+`mb_per_s`, of raw text through all steps at the larger size; `peak_rss_small_mb`, `peak_rss_large_mb` and `rss_ratio`;
+`rss_bound_mb`, what the larger size may take by what the steps promise of themselves, and `rss_holds`, whether it
+takes no more or the ratio is at most 1.15; and the figures of the other two modules. In about a minute:
+`python -m benchmarks.corpora --small-mb 8 --large-mb 40 --documents 40000 --words 2000000`.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-import threading
-from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil
-
 from benchmarks import contamination, duplicates, generated
+from benchmarks.memory import Sampler, promised
 from benchmarks.steps import SHARES
+from benchmarks.tokenizer import tokenizer_folder
 from corpora.contamination.items import ITEMS, items_schema
 from corpora.tables import writing
 from corpora.tasks import workers_of
 from recipes.corpora import CorporaExecution
 
-_SAMPLED_EVERY_S = 0.1
+_MOST_RATIO = 1.15
 _OF_NEAR_DUPLICATES = ("dedup_docs_per_s", "datasketch_docs_per_s", "dedup_speedup", "dedup_recall")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All steps over one size of text."""
+    """All steps over one size of text. clustered: rows that say what others say. peaks_mb: by step."""
 
     megabytes: float
     rows: int
+    clustered: int
     seconds: dict[str, float]
     peaks_mb: dict[str, float]
 
@@ -66,9 +68,7 @@ def main() -> None:
     near = duplicates.figures(arguments.documents, arguments.seed)
     result = {
         "mb_per_s": round(large.megabytes / large.total_s, 2),
-        "peak_rss_small_mb": round(small.peak_mb),
-        "peak_rss_large_mb": round(large.peak_mb),
-        "rss_ratio": round(large.peak_mb / small.peak_mb, 3),
+        **_memory(small, large, arguments.workers),
         **{name: near[name] for name in _OF_NEAR_DUPLICATES},
         "decontamination_words_per_s": round(contamination.words_per_second(arguments.words, arguments.seed)),
     }
@@ -77,12 +77,13 @@ def main() -> None:
 
 def measure(megabytes: int, workers: int, seed: int) -> Outcome:
     """Generate so much text and put it through all steps."""
+    tokenizer = tokenizer_folder()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        raw = _generate(folder, megabytes * 1_000_000, seed)
+        raw = generate(folder, megabytes * 1_000_000, seed)
         print(f"{raw / 1e6:,.0f} MB generated; {workers} workers", flush=True)
-        command = [sys.executable, "-m", "benchmarks.steps", str(folder), str(workers)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, _Sampler(process.pid) as sampler:
+        command = [sys.executable, "-m", "benchmarks.steps", str(folder), str(workers), str(tokenizer)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, Sampler(process.pid) as sampler:
             assert process.stdout is not None
             for line in process.stdout:
                 sampler.step = line.strip()
@@ -90,20 +91,24 @@ def measure(megabytes: int, workers: int, seed: int) -> Outcome:
             raise SystemExit(f"the steps ended with status {process.returncode}")
         done = json.loads(sampler.step)
     rows = sum(counts["read"] for counts in done["clean"].values())
-    outcome = Outcome(raw / 1e6, rows, done["seconds"], {s: sampler.peaks[s] / 1e6 for s in done["seconds"]})
+    peaks = {step: sampler.peaks[step] / 1e6 for step in done["seconds"]}
+    outcome = Outcome(raw / 1e6, rows, done["clustered"], done["seconds"], peaks)
     _report(outcome, done)
     return outcome
 
 
-def _generate(folder: Path, size: int, seed: int) -> int:
-    """The sources and the evaluation items; bytes of the sources."""
-    for number, (name, share) in enumerate(SHARES.items()):
-        generated.write(folder / f"{name}.jsonl", round(size * share), seed, seed + number)
+def generate(folder: Path, size: int, seed: int) -> int:
+    """Write the sources, each in a process of its own, and the evaluation items; bytes of the sources."""
+    files = [folder / f"{name}.jsonl" for name in SHARES]
+    with ProcessPoolExecutor(len(files)) as pool:
+        wanted = [round(size * share) for share in SHARES.values()]
+        seeds = [seed + number for number in range(len(files))]
+        list(pool.map(generated.write, files, wanted, [seed] * len(files), seeds))
     with writing(folder / ITEMS, items_schema()) as table:
         for number, text in enumerate(generated.items(seed)):
             item = {"task": "generated", "item": number, "field": "question", "text": text}
             table.add({**item, "generated": False, "sensitive": False})
-    return sum((folder / f"{name}.jsonl").stat().st_size for name in SHARES)
+    return sum(file.stat().st_size for file in files)
 
 
 def _report(outcome: Outcome, done: dict[str, Any]) -> None:
@@ -116,39 +121,25 @@ def _report(outcome: Outcome, done: dict[str, Any]) -> None:
     print(f"  rows: {', '.join(f'{count:,} {name}' for name, count in counted.items())}", flush=True)
 
 
-class _Sampler:
-    """The greatest resident memory of a process and all below it, in bytes, without pages of mapped files, by step."""
-
-    def __init__(self, pid: int) -> None:
-        self.step = ""
-        self.peaks: Counter[str] = Counter()
-        self._process = psutil.Process(pid)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "_Sampler":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(_SAMPLED_EVERY_S):
-            try:
-                tree = [self._process, *self._process.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                return
-            self.peaks[self.step] = max(self.peaks[self.step], sum(map(_resident, tree)))
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        memory = process.memory_info()
-    except psutil.NoSuchProcess:
-        return 0
-    return int(memory.rss - memory.shared)
+def _memory(small: Outcome, large: Outcome, workers: int) -> dict[str, Any]:
+    """Peaks, and whether they keep to what is promised."""
+    growth = promised(large.rows - small.rows, large.clustered - small.clustered, workers)
+    bounds = {step: small.peaks_mb[step] + growth[step] / 1e6 for step in growth}
+    ratio = large.peak_mb / small.peak_mb
+    for step, bound in bounds.items():
+        told = f"{small.peaks_mb[step]:,.0f} MB → {large.peaks_mb[step]:,.0f} MB"
+        print(f"{step}: {told}; its index may grow by {growth[step] / 1e6:,.0f} MB, to {bound:,.0f} MB")
+    bound_mb = max(bounds.values())
+    holds = ratio <= _MOST_RATIO or large.peak_mb <= bound_mb
+    told = f"at most {_MOST_RATIO} times as much, or {bound_mb:,.0f} MB"
+    print(f"memory {'holds' if holds else 'DOES NOT HOLD'}: {told}; it is {ratio:.3f} times, {large.peak_mb:,.0f} MB")
+    return {
+        "peak_rss_small_mb": round(small.peak_mb),
+        "peak_rss_large_mb": round(large.peak_mb),
+        "rss_ratio": round(ratio, 3),
+        "rss_bound_mb": round(bound_mb),
+        "rss_holds": holds,
+    }
 
 
 if __name__ == "__main__":

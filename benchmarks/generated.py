@@ -8,6 +8,7 @@ words changed, one in a thousand asks a question of the evaluation items.
 import math
 import random
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _KEPT = 500
 """Rows remembered of each chunk, from which copies are made."""
 
 
+@cache
 def vocabulary(seed: int) -> Any:
     """Distinct made-up words, the most frequent first; short words are the frequent ones, as in any language."""
     draw = random.Random(seed)

@@ -1,8 +1,8 @@
 """The corpus steps over generated sources, in a process of their own so that their memory can be watched.
 
-`python -m benchmarks.steps FOLDER WORKERS` cleans each source in the folder, finds near duplicates over all of them
-and mixes what is left. It prints the name of each step as it begins; its last line is a JSON object of seconds by
-step and of counts.
+`python -m benchmarks.steps FOLDER WORKERS TOKENIZER` cleans each source in the folder, finds near duplicates over all
+of them and mixes what is left, in tokens of the tokenizer in that folder. It prints the name of each step as it
+begins; its last line is a JSON object of seconds by step and of counts.
 """
 
 import json
@@ -20,22 +20,21 @@ from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
 from recipes.mixtures import Mixture
 from recipes.sources import Source
-from tests.tiny import tokenizer_folder
 
 SHARES = {"general": 0.6, "domain": 0.4}
 """Of the raw bytes and of the mixture's tokens, by source; each is a group of its own."""
 
 
 def main() -> None:
-    folder, execution = Path(sys.argv[1]), CorporaExecution(workers=int(sys.argv[2]))
+    folder, execution, tokenizer = Path(sys.argv[1]), CorporaExecution(workers=int(sys.argv[2])), Path(sys.argv[3])
     seconds: dict[str, float] = {}
     with _step("clean", seconds):
         counts = {name: _clean(folder, name, execution) for name in SHARES}
     with _step("duplicates", seconds):
-        removed = _distinct(folder, execution)
+        found = _distinct(folder, execution)
     with _step("mixture", seconds):
-        mixed = _mix(folder, execution)
-    print(json.dumps({"seconds": seconds, "clean": counts, "removed": removed, "mixed": mixed}))
+        mixed = _mix(folder, execution, tokenizer)
+    print(json.dumps({"seconds": seconds, "clean": counts, **found, "mixed": mixed}))
 
 
 @contextmanager
@@ -54,15 +53,15 @@ def _clean(folder: Path, name: str, execution: CorporaExecution) -> dict[str, in
     return {count: metrics[count] for count in ("read", "kept", "duplicate", "contaminated")}
 
 
-def _distinct(folder: Path, execution: CorporaExecution) -> int:
-    """Rows found to say what another says."""
+def _distinct(folder: Path, execution: CorporaExecution) -> dict[str, int]:
+    """Rows found to say what another says, and rows in clusters of such."""
     work = folder / "distinct"
     work.mkdir()
     metrics = find({name: folder / "clean" / name for name in SHARES}, Duplicates(), work, execution)
-    return int(metrics["removed"])
+    return {"removed": metrics["removed"], "clustered": metrics["removed"] + metrics["clusters"]}
 
 
-def _mix(folder: Path, execution: CorporaExecution) -> int:
+def _mix(folder: Path, execution: CorporaExecution, tokenizer: Path) -> int:
     """Rows of a mixture of about a third of the tokens."""
     raw = sum((folder / f"{name}.jsonl").stat().st_size for name in SHARES)
     mixture = Mixture(unit="tokens", shares=SHARES, size=raw // 8, max_length=8192, seed=17)
@@ -70,7 +69,7 @@ def _mix(folder: Path, execution: CorporaExecution) -> int:
     work.mkdir()
     sources = {name: (name, folder / "clean" / name) for name in SHARES}
     removed = {name: folder / "distinct" / "removed" / f"{name}.parquet" for name in SHARES}
-    metrics = mix(mixture, sources, tokenizer_folder(), work, removed=removed, execution=execution)
+    metrics = mix(mixture, sources, tokenizer, work, removed=removed, execution=execution)
     return int(metrics["rows"])
 
 

@@ -67,7 +67,7 @@ def _preview(arguments: argparse.Namespace) -> None:
         problem = str(error)
     with evaluation_items(recipe, folder, store) as table:
         place = Place(folder, store.home / "cache", table, tokenizer)
-        found = {name: preview(name, recipe, place, arguments.rows, arguments.show) for name in names}
+        found = preview(names, recipe, place, arguments.rows, arguments.show)
     shown = console()
     show_counts(recipe, found, shown)
     show_rows(recipe, found, tokenizer, problem, shown)

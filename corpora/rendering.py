@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corpora.raw import CorpusError
 from corpora.reading.items import Message
@@ -28,6 +28,13 @@ from lineage.hashing import file_digest, fingerprint
 
 Encoded = tuple[list[int], list[bool]]
 """Token ids of a whole conversation, and for each of them whether the loss counts it."""
+
+
+class Rendered(NamedTuple):
+    """What the model reads, and the characters of each assistant turn: its words and their end-of-turn token."""
+
+    text: str
+    spans: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -154,21 +161,18 @@ class ChatTemplate:
 
     def encode(self, messages: Sequence[Message], tools: str | None = None) -> Encoded:
         """Token ids and mask, the mask by character spans of the assistant's words. Raises CorpusError."""
-        return self.encode_all([messages], [tools])[0]
-
-    def encode_all(
-        self, conversations: Sequence[Sequence[Message]], tools: Sequence[str | None] | None = None
-    ) -> list[Encoded]:
-        """`encode` of several conversations, tokenised in one call."""
-        if not conversations:
-            return []
-        of_each = tools or [None] * len(conversations)
-        rendered = [self._spans(messages, own) for messages, own in zip(conversations, of_each, strict=True)]
-        backend = self.tokenizer.backend_tokenizer  # half as much work again through the tokenizer's own call
+        text, spans = self._spans(messages, tools)
+        backend = self.tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
-        encodings = backend.encode_batch([text for text, _ in rendered], add_special_tokens=False)
-        return [(found.ids, self._mask(found, spans)) for found, (_, spans) in zip(encodings, rendered, strict=True)]
+        encoding = backend.encode(text, add_special_tokens=False)
+        return encoding.ids, self._mask(encoding, spans)
+
+    def rendered(self, conversations: Sequence[Sequence[Message]], tools: Sequence[str | None]) -> list[Rendered]:
+        """Several conversations as the model reads them. Raises CorpusError like `encode`."""
+        plain = [row for row, (m, t) in enumerate(zip(conversations, tools, strict=True)) if not has_tools(m, t)]
+        texts = dict(zip(plain, self._render_all([conversations[row] for row in plain]), strict=True))
+        return [self._spans(m, t, texts.get(row)) for row, (m, t) in enumerate(zip(conversations, tools, strict=True))]
 
     def _mask(self, encoding: Any, spans: list[tuple[int, int]]) -> list[bool]:
         supervised = [False] * len(encoding.ids)
@@ -248,11 +252,26 @@ class ChatTemplate:
         found: int = self.tokenizer.convert_tokens_to_ids(token)
         return found
 
-    def _spans(self, messages: Sequence[Message], tools: str | None = None) -> tuple[str, list[tuple[int, int]]]:
-        """The rendered text and, for each assistant turn, the span of its words and their end-of-turn token."""
+    def _render_all(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
+        """`render` of conversations without tools, in one call: a third less time for each."""
+        from jinja2 import TemplateError
+
+        if not conversations:
+            return []
+        try:
+            rendered: list[str] = self.tokenizer.apply_chat_template(
+                [[for_template(message) for message in messages] for messages in conversations], tokenize=False
+            )
+        except (TemplateError, TypeError, KeyError):
+            return [self.render(messages) for messages in conversations]
+        return rendered
+
+    def _spans(self, messages: Sequence[Message], tools: str | None = None, rendered: str | None = None) -> Rendered:
+        """rendered: what `render` gives, if it is known already."""
         if has_tools(messages, tools):
             text = self.render(messages, tools=tools)
-            return text, spans_by_headers(text, messages, self._assistant_header, self.end_of_turn, self.name)
+            spans = spans_by_headers(text, messages, self._assistant_header, self.end_of_turn, self.name)
+            return Rendered(text, spans)
         pieces = self._pieces(messages)
         text, spans = pieces[0], []
         for message, piece in zip(messages, pieces[1:], strict=True):
@@ -263,12 +282,12 @@ class ChatTemplate:
                     raise CorpusError(f"{self.name}: its chat template does not end every assistant turn alike")
                 spans.append((start, len(text) + len(self.end_of_turn)))
             text += piece
-        if text != self.render(messages):
+        if text != (self.render(messages) if rendered is None else rendered):
             raise CorpusError(
                 f"{self.name}: its chat template changes the words of a message; "
                 "give one that copies them in model.chat_template"
             )
-        return text, spans
+        return Rendered(text, spans)
 
     @cached_property
     def _assistant_header(self) -> str:

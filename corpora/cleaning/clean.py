@@ -44,7 +44,9 @@ _SMALL = 2 * _BLOCK_BYTES
 _FEW = 8
 """Blocks cleaned at first if the source has a limit."""
 
-_BLOCKS, _SPENT = "blocks", "blocks.spent"
+UNFINISHED = "blocks"
+"""The folder of what an attempt that ends early leaves to the next one."""
+_SPENT = "blocks.spent"
 
 
 def clean(
@@ -125,9 +127,9 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
     }
     small = execution.runner == "local" and sum(map(_bytes, cut)) < _SMALL
     shutil.rmtree(work / _SPENT, ignore_errors=True)
-    (work / _BLOCKS).mkdir(exist_ok=True)
+    (work / UNFINISHED).mkdir(exist_ok=True)
     schema, step = clean_schema(kind), plan.source.difficulty
-    merged = work / ROWS if step is None else work / _BLOCKS / ROWS
+    merged = work / ROWS if step is None else work / UNFINISHED / ROWS
     with (
         writing(work / QUARANTINE, quarantine_schema()) as quarantine,
         writing(work / FILTERED, filtered_schema()) as filtered,
@@ -135,14 +137,14 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
         with writing(merged, schema, facts) as rows, writing(work / EVIDENCE, evidence_schema()) as evidence:
             merge = Merge(plan, rows, quarantine, filtered, evidence)
             here = execution.model_copy(update={"workers": 1}) if small else execution
-            _merge(merge, plan, cut, work / _BLOCKS, here)
+            _merge(merge, plan, cut, work / UNFINISHED, here)
         _must_be_usable(plan.name, plan.source, merge.tally)
         if step is not None and plan.checkpoint is not None:
             with writing(work / ROWS, schema, facts) as rows:
-                asked = Asked(step, merged, plan.checkpoint, execution, work / _BLOCKS)
+                asked = Asked(step, merged, plan.checkpoint, execution, work / UNFINISHED)
                 merge.tally.take(by_difficulty(asked, work / SCORES, rows, filtered))
             _must_be_usable(plan.name, plan.source, merge.tally)
-    os.rename(work / _BLOCKS, work / _SPENT)  # at once: what is half deleted must not look finished
+    os.rename(work / UNFINISHED, work / _SPENT)  # at once: what is half deleted must not look finished
     shutil.rmtree(work / _SPENT)
     return merge
 

@@ -1,13 +1,14 @@
-"""What a recipe would make of its sources: each is cleaned as in the graph, but into a folder that is thrown away.
+"""What a recipe would make of its sources: they are cleaned as in the graph, but into a folder that is thrown away.
 
-Rows are held against the evaluation's items too. Near duplicates, which are looked for across all sources, and
-mixtures are left to the graph.
+Rows are held against the evaluation's items, and against one another for duplicates, across all sources that are
+looked at and the mixtures and preferences use. Of a sample of rows this finds fewer than the graph will among all of
+them. Mixtures are left to the graph.
 """
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from corpora.cleaning.clean import clean
 from corpora.cleaning.steps import needs_tokenizer
 from corpora.contamination import items
 from corpora.data_report.samples import Sample, rendered
+from corpora.duplicates import near
+from corpora.duplicates.outcome import removed_file
 from corpora.raw import CorpusError
 from corpora.rendering import ChatTemplate
 from corpora.tables import ROWS, rows_of
@@ -36,10 +39,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Previewed:
-    """One source: the metrics of its clean corpus and its first rows, or what is wrong with it. left_out: a note."""
+    """One source: the metrics of its clean corpus and its first rows, or what is wrong with it.
+
+    distinct: its rows among those of all sources: `kept`, `exact` (they equal another) and `near` (they nearly do);
+    None if the recipe uses it for nothing that leaves duplicates out. rows: of those that are kept.
+    left_out: a note on steps that were not done.
+    """
 
     metrics: Mapping[str, Any]
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]] = ()
+    distinct: Mapping[str, int] | None = None
     problem: str | None = None
     left_out: str | None = None
 
@@ -58,31 +67,46 @@ def evaluation_items(recipe: Recipe, folder: Path, store: Store) -> Iterator[Pat
         yield Path(scratch) / items.ITEMS
 
 
-def preview(name: str, recipe: Recipe, place: Place, most: int | None, shown: int) -> Previewed:
-    """Clean a source, of its rows the first `most` (None: all), and keep `shown` of what is left."""
+def preview(names: Sequence[str], recipe: Recipe, place: Place, most: int | None, shown: int) -> dict[str, Previewed]:
+    """Clean sources, of their rows the first `most` (None: all), and keep `shown` rows of what is left of each."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {name: Path(scratch) / "clean" / name for name in names}
+        found = {name: _cleaned(name, recipe, place, most, folder) for name, folder in folders.items()}
+        work = Path(scratch) / "distinct"
+        work.mkdir()
+        searched = {n: folders[n] for n in recipe.used_sources() if n in found and found[n].problem is None}
+        counts = near.find(searched, recipe.duplicates, work, recipe.corpora)["sources"] if searched else {}
+        for name in (name for name in names if found[name].problem is None):
+            removed = {row["id"] for row in rows_of(removed_file(work, name))} if name in counts else set()
+            kept = (row for row in rows_of(folders[name] / ROWS) if row["id"] not in removed)
+            found[name] = replace(found[name], rows=list(islice(kept, shown)), distinct=counts.get(name))
+    return found
+
+
+def _cleaned(name: str, recipe: Recipe, place: Place, most: int | None, work: Path) -> Previewed:
     source = recipe.sources[name]
     left_out = None
     if source.difficulty is not None and not _has_weights(place.tokenizer):
         source = source.model_copy(update={"steps": source.row_steps})
         left_out = "filter difficulty is left out: materialise base first, whose weights score the rows"
     if place.tokenizer is None and needs_tokenizer(source):
-        return Previewed({}, [], "a step counts tokens; materialise base first, for its tokenizer")
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            metrics = clean(
-                name,
-                _limited(source, most),
-                place.folder,
-                place.cache,
-                Path(scratch),
-                items=place.items,
-                contamination=recipe.contamination,
-                checkpoint=place.tokenizer,
-                execution=recipe.corpora,
-            )
-        except CorpusError as error:
-            return Previewed({}, [], str(error))
-        return Previewed(metrics, list(islice(rows_of(Path(scratch) / ROWS), shown)), left_out=left_out)
+        return Previewed({}, problem="a step counts tokens; materialise base first, for its tokenizer")
+    work.mkdir(parents=True)
+    try:
+        metrics = clean(
+            name,
+            _limited(source, most),
+            place.folder,
+            place.cache,
+            work,
+            items=place.items,
+            contamination=recipe.contamination,
+            checkpoint=place.tokenizer,
+            execution=recipe.corpora,
+        )
+    except CorpusError as error:
+        return Previewed({}, problem=str(error))
+    return Previewed(metrics, left_out=left_out)
 
 
 def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> Sample:

@@ -19,12 +19,16 @@ _COUNTS = ("read", "kept", "quarantined", "duplicate", "contaminated", "filtered
 
 def show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console") -> None:
     rows: list[Sequence[Any]] = [
-        (name, recipe.sources[name].group, one.metrics["format"], *(_count(one.metrics, c) for c in _COUNTS))
+        (
+            *(name, recipe.sources[name].group, one.metrics["format"]),
+            *(_count(one.metrics, count) for count in _COUNTS),
+            one.metrics["kept"] if one.distinct is None else one.distinct["kept"],
+        )
         for name, one in found.items()
         if one.problem is None
     ]
     if rows:
-        shown.print(table(("source", "group", "format", *_COUNTS), rows))
+        shown.print(table(("source", "group", "format", *_COUNTS, "distinct"), rows))
     for name, one in found.items():
         if beyond := one.metrics.get("beyond_limit"):
             shown.print(f"{name}: {beyond:,} more rows were not looked at")
@@ -40,8 +44,16 @@ def show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console"
         matched = one.metrics.get("contamination", {}).get("matched", {})
         for task, count in matched.items():
             shown.print(f"{name}: {count:,} copies of items of {task}")
+        if one.distinct is not None and one.distinct["kept"] < one.distinct["rows"]:
+            shown.print(
+                f"{name}: say what others say: {one.distinct['exact']:,} exactly, {one.distinct['near']:,} nearly"
+            )
         if one.problem is not None:
             shown.print(f"{name}: {one.problem}")
+    unseen = [f"the rest of {name}" for name, one in found.items() if one.distinct and one.metrics["beyond_limit"]]
+    unseen += [name for name in recipe.used_sources() if name not in found]
+    if unseen and any(one.distinct for one in found.values()):
+        shown.print(f"distinct: compared are the rows above, without {', '.join(unseen)}; among all there may be more")
 
 
 def _count(metrics: Mapping[str, Any], name: str) -> int:

@@ -6,9 +6,9 @@ Integers only, so that every machine gives the same hashes.
 from typing import Any
 
 import numpy as np
-from numba import njit, uint64  # noqa: TID253
+from numba import uint64  # noqa: TID253
 
-Array = np.ndarray[Any, Any]
+from corpora.compiling import Array, compiled, inlined
 
 PART, LETTER, ALONE, SIGN = range(4)
 """Kinds of characters: parts words; is in one with its neighbours; is one itself; is one if a digit follows."""
@@ -17,8 +17,8 @@ _BASIS, _PRIME = uint64(0xCBF29CE484222325), uint64(0x100000001B3)  # Fowler, No
 _MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's finaliser
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _mixed(value):  # type: ignore[no-untyped-def]
+@inlined
+def _mixed(value: Any) -> Any:
     value ^= value >> uint64(33)
     value *= _MIX_1
     value ^= value >> uint64(33)
@@ -26,8 +26,8 @@ def _mixed(value):  # type: ignore[no-untyped-def]
     return value ^ (value >> uint64(33))
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _digit_follows(codes, at, end):  # type: ignore[no-untyped-def]
+@inlined
+def _digit_follows(codes: Array, at: Any, end: Any) -> Any:
     """At once or behind one space."""
     at += 1
     if at < end and codes[at] == 32:
@@ -35,7 +35,7 @@ def _digit_follows(codes, at, end):  # type: ignore[no-untyped-def]
     return at < end and 48 <= codes[at] <= 57
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def words(codes: Array, bounds: Array, kinds: Array) -> tuple[Array, Array, Array, Array]:
     """The words of texts: hash, number of the text, first character in it and the one behind the last.
 
@@ -65,7 +65,7 @@ def words(codes: Array, bounds: Array, kinds: Array) -> tuple[Array, Array, Arra
     return hashes[:count].copy(), part[:count].copy(), start[:count].copy(), stop[:count].copy()
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def runs(hashes: Array, size: int, factors: Array) -> Array:
     """A hash of each run of `size` words: the sum of word × factor of its place, mixed."""
     found = np.empty(max(0, len(hashes) - size + 1), np.uint64)
@@ -77,7 +77,7 @@ def runs(hashes: Array, size: int, factors: Array) -> Array:
     return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def known(hashes: Array, part: Array, size: int, factors: Array, seen: Array, bits: int) -> tuple[Array, Array]:
     """Runs of `size` words of one text whose hash begins with `bits` bits that are marked in `seen`: place and hash."""
     room = max(0, len(hashes) - size + 1)

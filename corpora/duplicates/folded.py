@@ -1,7 +1,6 @@
 """The compared texts of a corpus, read and folded a few hundred rows at a time."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,31 +27,17 @@ class Folded:
     folded: tuple["Array", "Array", "Array", "Array"]
 
 
-def folded_batches(kind: str, path: Path, groups: Sequence[int]) -> Iterator[Folded]:
-    """Row groups of a table of rows of this kind."""
-    for read in _ahead(_read(kind, path, groups)):
-        for first in range(0, read.num_rows, _BATCH_ROWS):
-            yield _folded(kind, read.slice(first, _BATCH_ROWS))
-
-
-def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    """The same, read and unpacked by a thread while the one before is worked on: a sixth of the time."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield batch
-
-
-def _read(kind: str, path: Path, groups: Sequence[int]) -> "Iterator[pa.RecordBatch]":
+def folded_batches(kind: str, path: Path, group: int) -> Iterator[Folded]:
+    """A row group of a table of rows of this kind."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        found = [file.metadata.row_group(group) for group in groups]
-        row_bytes = sum(group.total_byte_size for group in found) / sum(group.num_rows for group in found)
-        rows = int(min(_READ_ROWS, max(1, _READ_BYTES // row_bytes)))
+        held = file.metadata.row_group(group)
+        rows = int(min(_READ_ROWS, max(1, _READ_BYTES * held.num_rows // max(1, held.total_byte_size))))
         columns = [name for name in KINDS[kind].columns if name in file.schema_arrow.names]
-        yield from file.iter_batches(rows, row_groups=list(groups), columns=columns, use_threads=False)
+        for read in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
+            for first in range(0, read.num_rows, _BATCH_ROWS):
+                yield _folded(kind, read.slice(first, _BATCH_ROWS))
 
 
 def _folded(kind: str, batch: "pa.RecordBatch") -> Folded:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import uint8, uint32, uint64  # noqa: TID253
 
-from corpora.duplicates.compiling import Array, compiled, inlined
+from corpora.compiling import Array, compiled, inlined
 from corpora.duplicates.folding import (
     ALONE,
     CODE_POINT,
@@ -117,7 +117,7 @@ def fold(data: Array, offsets: Array, order: Array, table: Array) -> tuple[Array
     """The texts data[offsets[i]:offsets[i + 1]] for i of `order`, folded, one behind the other.
 
     Returns the bytes and the kind of each (uint8, padded), where texts begin, and where words, other characters and
-    runs of white space begin (int64; each with the end behind the last).
+    runs of white space begin (int64 and int32; each with the end behind the last).
     """
     size = 0
     for text in order:
@@ -137,7 +137,7 @@ def fold(data: Array, offsets: Array, order: Array, table: Array) -> tuple[Array
         if made > first:
             begins[first] = 1
         texts[place + 1] = made
-    pieces = np.empty(made + _ONE, np.int64)
+    pieces = np.empty(made + _ONE, np.int32)
     count = 0
     for at in range(made):
         pieces[count] = at

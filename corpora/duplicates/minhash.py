@@ -6,12 +6,13 @@ eight at a time; what they miss of randomness shows in no measured recall, and c
 out as lists of Python numbers only, of 70,000 documents a second.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import uint32, uint64  # noqa: TID253
 
-from corpora.duplicates.compiling import Array, compiled
+from corpora.compiling import Array, compiled
 from corpora.duplicates.shingling import mixed
 from lineage.hashing import text_digest
 
@@ -25,6 +26,7 @@ HEAD = 5
 """Numbers before the shingles of a record: two of what near duplicates have in common, and the sizes of three parts."""
 
 
+@cache
 def bands_of(threshold: float, permutations: int) -> tuple[int, int]:
     """Bands and rows a band: the longest bands that find a pair at the threshold with a chance of 97 % or more.
 
@@ -37,6 +39,7 @@ def bands_of(threshold: float, permutations: int) -> tuple[int, int]:
     return permutations, 1
 
 
+@cache
 def permutations_of(count: int, seed: int) -> tuple[Array, Array]:
     """Factors (odd) and terms, uint32."""
     drawn = _drawn(np.uint64(int(text_digest(f"minhash/{seed}")[:16], 16)), count)
@@ -91,8 +94,9 @@ def signatures(runs: Array, starts: Array, sizes: Array, factors: Array, terms: 
 
 
 @compiled
-def band_hashes(least: Array, sizes: Array, common: Array, parts: int, bands: int) -> Array:
-    """Hash of each band of each row (uint64; bands, rows): of what near duplicates have in common, and of its mins.
+def band_hashes(least: Array, sizes: Array, common: Array, parts: int, hashes: Array) -> None:
+    """Write into `hashes` (uint64; bands, rows) a hash of each band of each row: of what near duplicates have in
+    common, and of its mins.
 
     So a pair whose parts have similarities s₁ … sₙ shares a band with chance s₁^r₁ … sₙ^rₙ: both the prompt and the
     answer must be alike. 0: the row has no near duplicates.
@@ -101,18 +105,19 @@ def band_hashes(least: Array, sizes: Array, common: Array, parts: int, bands: in
     for part in range(parts):
         for j in range(least.shape[1]):
             spread[part, j] = mixed(uint64(part * least.shape[1] + j + 1)) | _ONE
-    hashes = np.zeros((bands, len(common)), np.uint64)
+    each = np.empty(parts, np.int64)
     for row in range(len(common)):
         if not common[row]:
+            hashes[:, row] = 0
             continue
-        for band in range(bands):
+        for part in range(parts):
+            each[part] = sizes[row * parts + part] // len(hashes)
+        for band in range(len(hashes)):
             sum_ = common[row] + uint64(band)
             for part in range(parts):
-                each = sizes[row * parts + part] // bands
-                for j in range(band * each, (band + 1) * each):
+                for j in range(band * each[part], (band + 1) * each[part]):
                     sum_ += uint64(least[row * parts + part, j]) * spread[part, j]
             hashes[band, row] = max(mixed(sum_), _ONE)
-    return hashes
 
 
 @compiled

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numba import uint32, uint64  # noqa: TID253
 
-from corpora.duplicates.compiling import Array, compiled, inlined
+from corpora.compiling import Array, compiled, eight_bytes, inlined
 from corpora.duplicates.folding_kernels import DIGIT_KIND, SPACE_KIND, WORD_KIND
 
 _ONE, _EIGHT = uint64(1), uint64(8)
 _MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's finaliser
 _ODD_1, _ODD_2 = uint64(0x9E3779B97F4A7C15), uint64(0xD6E8FEB86659FD93)
-_ROLE = uint64(1 << 32)
+_INVERSE_1 = uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
+_ROLE, _HALF = uint64(1 << 32), uint64(32)
 
 _DIGITS = uint64(DIGIT_KIND) * uint64(0x0101010101010101)
 _FIRST_BYTES = np.array([(1 << (8 * count)) - 1 for count in range(9)], np.uint64)
@@ -42,15 +43,6 @@ def joined(one: Any, two: Any, token: Any) -> Any:
     return _turned(one ^ token, 31) * _MIX_1, _turned(two + token, 27) * _MIX_2
 
 
-@inlined
-def _eight(data: Array, at: Any) -> Any:
-    """Eight bytes as one number; compilers make one load of it."""
-    low = uint64(data[at]) | uint64(data[at + uint64(1)]) << uint64(8)
-    low |= uint64(data[at + uint64(2)]) << uint64(16) | uint64(data[at + uint64(3)]) << uint64(24)
-    high = uint64(data[at + uint64(4)]) << uint64(32) | uint64(data[at + uint64(5)]) << uint64(40)
-    return low | high | uint64(data[at + uint64(6)]) << uint64(48) | uint64(data[at + uint64(7)]) << uint64(56)
-
-
 @compiled
 def words(
     folded: Array, kinds: Array, texts: Array, pieces: Array, roles: Array, parts: Array
@@ -66,32 +58,34 @@ def words(
     starts = np.zeros(len(parts), np.int64)
     keys = np.empty((len(parts) - 1, 2), np.uint64)
     numbers = np.zeros(len(parts) - 1, np.uint64)
-    made = piece = 0
+    made = piece = uint64(0)
     for part in range(len(parts) - 1):
         one, two, number = _ODD_1, _ODD_2, uint64(0)
         for text in range(parts[part], parts[part + 1]):
             one, two = joined(one, two, uint64(roles[text]) | _ROLE)
-            while pieces[piece] < texts[text + 1]:
-                at, end = uint64(pieces[piece]), uint64(pieces[piece + 1])
-                piece += 1
-                kind = kinds[at]
+            at, behind = uint64(pieces[piece]), uint64(texts[text + 1])
+            while at < behind:
+                piece += _ONE
+                begin, end = at, uint64(pieces[piece])
+                at = end
+                kind = kinds[begin]
                 if kind == SPACE_KIND:
                     continue
-                wanted = _FIRST_BYTES[min(end - at, _EIGHT)]
-                token = (_eight(folded, at) & wanted) * _ODD_1 ^ (end - at)
-                digits = _eight(kinds, at) & wanted
-                at += _EIGHT
-                while at < end:
-                    wanted = _FIRST_BYTES[min(end - at, _EIGHT)]
-                    token = _turned(token, 29) * _MIX_2 ^ (_eight(folded, at) & wanted) * _ODD_1
-                    digits |= _eight(kinds, at) & wanted
-                    at += _EIGHT
+                wanted = _FIRST_BYTES[min(end - begin, _EIGHT)]
+                token = (eight_bytes(folded, begin) & wanted) * _ODD_1 ^ (end - begin)
+                digits = eight_bytes(kinds, begin) & wanted
+                begin += _EIGHT
+                while begin < end:
+                    wanted = _FIRST_BYTES[min(end - begin, _EIGHT)]
+                    token = _turned(token, 29) * _MIX_2 ^ (eight_bytes(folded, begin) & wanted) * _ODD_1
+                    digits |= eight_bytes(kinds, begin) & wanted
+                    begin += _EIGHT
                 token = (token ^ (token >> uint64(32))) * _ODD_2
                 token ^= token >> uint64(29)
                 one, two = joined(one, two, token)
                 if kind & WORD_KIND:
                     found[made] = token
-                    made += 1
+                    made += _ONE
                     if digits & _DIGITS:
                         number = (_turned(number, 29) ^ token) * _ODD_2
         keys[part, 0], keys[part, 1], numbers[part] = mixed(one), mixed(two), number
@@ -103,22 +97,28 @@ def words(
 def shingles(found: Array, begins: Array, length: int) -> tuple[Array, Array]:
     """Hash of every run of `length` words inside a part (uint32), and where those of each part begin (int64).
 
-    Multilinear: the upper half of a sum of hashes of words, each times an odd number of its place.
+    Multilinear: the upper half of a sum of hashes of words, each times an odd number of its place. These numbers are
+    powers of one, so that a run's sum follows from that of the run before it.
     """
     runs = np.empty(len(found), np.uint32)
     starts = np.zeros(len(begins), np.int64)
-    factors = np.empty(length, np.uint64)
-    factors[0] = _MIX_1
-    for place in range(1, length):
-        factors[place] = factors[place - 1] * _ODD_1
-    made = 0
+    last = _ONE
+    for _ in range(length - 1):
+        last *= _ODD_1
+    made = uint64(0)
     for part in range(len(begins) - 1):
-        for at in range(begins[part], begins[part + 1] - length + 1):
+        first, end = uint64(begins[part]), uint64(begins[part + 1])
+        behind = first + uint64(length)
+        if behind <= end:
             run = uint64(0)
             for place in range(length):
-                run += found[at + place] * factors[place]
-            runs[made] = uint32(run >> uint64(32))
-            made += 1
+                run = run * _ODD_1 + found[behind - uint64(place + 1)]
+            runs[made] = uint32((run * _MIX_1) >> _HALF)
+            made += _ONE
+            for at in range(behind, end):
+                run = (run - found[at - uint64(length)]) * _INVERSE_1 + found[at] * last
+                runs[made] = uint32((run * _MIX_1) >> _HALF)
+                made += _ONE
         starts[part + 1] = made
     return runs[:made], starts
 

@@ -4,8 +4,11 @@ The texts are read once. What a block leaves on disk is 8 bytes a band and 52 mo
 the passes after this one read of it what they need.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _BLOCK_ROWS = 1 << 15
 _BLOCK_BYTES = 32 << 20
+_THREADS = 2
 
 
 class Span(NamedTuple):
@@ -109,30 +113,65 @@ def sketch(block: Block) -> int:
 
     from corpora.duplicates import minhash
 
-    bands, band_rows = minhash.bands_of(block.section.threshold, block.section.permutations)
-    permutations = minhash.permutations_of(block.section.permutations, block.section.seed)
-    hashes: list[Array] = []
+    bands, _ = minhash.bands_of(block.section.threshold, block.section.permutations)
+    hashes = np.empty((bands, block.rows), np.uint64)
     arrays: dict[str, list[Array]] = {"whole": [], "words": [], "lengths": []}
+    first = 0
     with atomically(block.file("records")) as path, path.open("wb") as file:
-        for batch in _batches(block):
-            sizes = minhash.sizes_of(batch.long, batch.common, batch.parts, bands, band_rows)
-            least = minhash.signatures(batch.runs, batch.starts, sizes, *permutations)
-            hashes.append(minhash.band_hashes(least, sizes, batch.common, batch.parts, bands))
-            records, lengths = minhash.records(batch.runs, batch.starts, batch.long, batch.common, batch.parts)
-            records.tofile(file)
-            arrays["whole"].append(batch.whole)
-            arrays["words"].append(batch.words)
-            arrays["lengths"].append(lengths)
-    for name, array in ("bands", np.concatenate(hashes, axis=1)), *((n, np.concatenate(a)) for n, a in arrays.items()):
+        for part in _sketched(block):
+            hashes[:, first : first + len(part.lengths)] = part.hashes
+            file.write(part.records.data)
+            for name, held in arrays.items():
+                held.append(getattr(part, name))
+            first += len(part.lengths)
+    for name, array in ("bands", hashes), *((n, np.concatenate(a)) for n, a in arrays.items()):
         with atomically(block.file(name)) as path:
             array.tofile(path)
     return block.rows
 
 
-def _batches(block: Block) -> Iterator[Shingled]:
-    for span in block.spans:
-        for batch in folded_batches(span.kind, span.path, span.groups):
-            yield _shingled(KINDS[span.kind], batch, block.section)
+class _Part(NamedTuple):
+    """What `sketch` writes, of some rows."""
+
+    hashes: "Array"
+    records: "Array"
+    lengths: "Array"
+    whole: "Array"
+    words: "Array"
+
+
+def _sketched(block: Block) -> Iterator[_Part]:
+    """Batch after batch; row groups are worked on by two threads, since kernels and Arrow need no interpreter."""
+    tasks = iter([(span, group) for span in block.spans for group in span.groups])
+    with ThreadPoolExecutor(_THREADS) as pool:
+        coming = deque(pool.submit(_of_group, block, *task) for task in islice(tasks, _THREADS + 1))
+        while coming:
+            parts = coming.popleft().result()
+            coming.extend(pool.submit(_of_group, block, *task) for task in islice(tasks, 1))
+            yield from parts
+
+
+def _of_group(block: Block, span: Span, group: int) -> list[_Part]:
+    return [
+        _part(_shingled(KINDS[span.kind], b, block.section), block.section)
+        for b in folded_batches(span.kind, span.path, group)
+    ]
+
+
+def _part(batch: Shingled, section: Duplicates) -> _Part:
+    import numpy as np
+
+    from corpora.duplicates import minhash
+
+    bands, band_rows = minhash.bands_of(section.threshold, section.permutations)
+    sizes = minhash.sizes_of(batch.long, batch.common, batch.parts, bands, band_rows)
+    least = minhash.signatures(
+        batch.runs, batch.starts, sizes, *minhash.permutations_of(section.permutations, section.seed)
+    )
+    hashes = np.empty((bands, len(batch.common)), np.uint64)
+    minhash.band_hashes(least, sizes, batch.common, batch.parts, hashes)
+    records, lengths = minhash.records(batch.runs, batch.starts, batch.long, batch.common, batch.parts)
+    return _Part(hashes, records, lengths, batch.whole, batch.words)
 
 
 def _shingled(kind: Kind, batch: Folded, section: Duplicates) -> Shingled:

@@ -1,33 +1,21 @@
 """The two inner loops of a mixture, compiled by numba: keyed permutation, and largest deficit next.
 
 Plain arrays in and out; what they mean is said in `permutation` and `scheduler`, which import this module inside
-functions, because numba takes half a second to load. Machine code is kept beside the source, or in the user's own
-cache where an installation is read-only; where neither can be written, it is compiled anew in each process (about
-a second).
+functions, because it imports numba.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba  # noqa: TID253 - this module is imported inside functions only
 import numpy as np
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from corpora.compiling import compiled
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _HALF_WORD = np.uint64(32)
 
 
-def _compiled(function: Function) -> Function:
-    try:
-        found: Function = numba.njit(cache=True)(function)
-    except RuntimeError:  # no place to keep the machine code
-        found = numba.njit(function)
-    return found
-
-
-@_compiled
+@compiled
 def permute(start: int, stop: int, size: int, half_bits: int, round_keys: Any) -> Any:
     """Elements at places start … stop−1 of the permutation of 0 … size−1 with these round keys (uint64)."""
     half, mask, beyond = np.uint64(half_bits), np.uint64((1 << half_bits) - 1), np.uint64(size)
@@ -48,7 +36,7 @@ def permute(start: int, stop: int, size: int, half_bits: int, round_keys: Any) -
     return found
 
 
-@_compiled
+@compiled
 def pick(
     group_weights: Any,
     first_of_group: Any,

@@ -40,7 +40,8 @@ VERSION = 2
 """Of shares, selection and schedule; what else has a version of its own is in `versions`."""
 
 _BLOCK = 1 << 16
-_SCRATCH = ".index"
+UNFINISHED = ".index"
+"""The folder of what an attempt that ends early leaves to the next one."""
 _KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 
 
@@ -69,19 +70,21 @@ def mix(
         if group in mixture.members
     ]
     digest = _digest(mixture, checkpoint)
-    scratch = work / _SCRATCH
-    scratch.mkdir(exist_ok=True)  # of a killed attempt, whose finished blocks are not tokenised again
+    scratch = work / UNFINISHED
+    scratch.mkdir(exist_ok=True)
+    tokenisation = Tokenisation(mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text)
+    indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
     try:
-        tokenisation = Tokenisation(mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text)
-        indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
         plan = make_plan(mixture, _holdings(mixture, indexes))
         members = members_of(plan, mixture.seed, {index.source: index.units(mixture.unit) for index in indexes})
         _must_be_possible(mixture, plan, members)
         written = _write(mixture, members, indexes, work / ROWS)
         manifest = describe(mixture, plan, members, indexes, written, digest)
         manifest["splits"] = {"salt": splits.salt, **_keep_apart(mixture, splits, indexes, work)}
-    finally:
+    except CorpusError:  # another recipe is another request: nothing goes on from here
         shutil.rmtree(scratch)
+        raise
+    shutil.rmtree(scratch)
     write_json(work / MANIFEST, manifest)
     if mixture.kind == "conversations":
         checks = check_conversations(work / ROWS, template_of(checkpoint), manifest)

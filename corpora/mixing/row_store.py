@@ -6,7 +6,6 @@ row. Rows are read by position, not through a memory map: a map's pages would be
 and a random order touches them all. The files are scratch and never leave the machine (little-endian throughout).
 """
 
-import json
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -18,14 +17,6 @@ from corpora.tasks import atomically
 
 _ID, _MASK = "<i4", "u1"
 _ID_BYTES = 4
-
-
-class StoredRow(NamedTuple):
-    """Token ids, for each whether the loss counts it (empty: all of them), and what else the row holds, as JSON."""
-
-    ids: Sequence[int]
-    supervised: Sequence[bool]
-    rest: dict[str, Any]
 
 
 class Batch(NamedTuple):
@@ -56,6 +47,7 @@ class RowStore:
     def read(self, rows: Any) -> Batch:
         """These rows (an int64 array of their numbers), in this order."""
         import numpy as np
+        import orjson
 
         lengths = self.tokens[rows]
         found = self._bytes(rows)
@@ -67,7 +59,7 @@ class RowStore:
             np.frombuffer(b"".join(masked), _MASK).astype(bool),
             lengths,
             self.supervised[rows],
-            [json.loads(raw[ids + ids // size :]) for raw, (_, ids) in zip(found, cuts, strict=True)],
+            [orjson.loads(raw[ids + ids // size :]) for raw, (_, ids) in zip(found, cuts, strict=True)],
         )
 
     def _bytes(self, rows: Any) -> list[bytes]:
@@ -97,14 +89,13 @@ class PartWriter:
         self.ends = array("q")
         self.counts = array("i")
 
-    def add(self, row: StoredRow) -> None:
-        import numpy as np
+    def add(self, ids: Any, supervised: Any, rest: dict[str, Any]) -> None:
+        """One row: token ids (int32), for each whether the loss counts it (bool), and what else it holds, as JSON."""
+        import orjson
 
-        mask = row.supervised or [True] * len(row.ids)
-        rest = json.dumps(row.rest, ensure_ascii=False, separators=(",", ":")).encode()
-        self._file.write(np.array(row.ids, _ID).tobytes() + bytes(mask) + rest)
+        self._file.write(ids.tobytes() + supervised.tobytes() + orjson.dumps(rest))
         self.ends.append(self._file.tell())
-        self.counts.extend((len(row.ids), sum(mask)))
+        self.counts.extend((len(ids), int(supervised.sum())))
 
 
 @contextmanager

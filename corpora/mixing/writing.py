@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpora.columns import batch_of
 from corpora.mixing.packing import Document, Packer, packed_schema
 from corpora.mixing.row_store import Batch
 from corpora.mixing.scheduler import Picks
@@ -127,7 +128,7 @@ def _conversations(portion: _Portion) -> Any:
     parts = []
     for source, _, epochs, batch in portion:
         offsets = pa.array(np.concatenate([[0], np.cumsum(batch.lengths)]), pa.int32())
-        read = pa.Table.from_pylist(batch.rest, schema=rest)
+        read = batch_of([tuple(map(row.get, rest.names)) for row in batch.rest], rest)
         columns = {
             **{name: read.column(name) for name in rest.names},
             "input_ids": pa.ListArray.from_arrays(offsets, pa.array(batch.ids)),

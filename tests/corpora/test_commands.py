@@ -12,6 +12,7 @@ from corpora.__main__ import main
 from lineage.store import Request, Store
 from tests.assets.made_pipeline import FIELDS, write_recipe
 from tests.corpora.made import talk, write_jsonl
+from tests.corpora.made_duplicates import changed, prose
 
 SECRET = "unspeakable"
 
@@ -103,17 +104,17 @@ def recipe(tmp_path: Path, tiny_base: Path) -> Path:
 
 def counts(out: str) -> dict[str, list[str]]:
     rows = [line.split() for line in out.splitlines()]
-    return {row[0]: row[3:] for row in rows if len(row) == 9 and not row[0].endswith(":")}
+    return {row[0]: row[3:] for row in rows if len(row) == 10 and not row[0].endswith(":")}
 
 
 def test_preview_tells_what_becomes_of_each_source_and_shows_the_loss_mask(recipe: Path, run: Any) -> None:
     status, out, _ = run("preview", recipe, "--show", "1")
     assert status == 0
     assert counts(out) == {
-        "source": ["read", "kept", "quarantined", "duplicate", "contaminated", "filtered"],
-        "chat": ["43", "40", "1", "1", "1", "0"],
-        "sums": ["120", "120", "0", "0", "0", "0"],
-        "pairs": ["5", "5", "0", "0", "0", "0"],
+        "source": ["read", "kept", "quarantined", "duplicate", "contaminated", "filtered", "distinct"],
+        "chat": ["43", "40", "1", "1", "1", "0", "40"],
+        "sums": ["120", "120", "0", "0", "0", "0", "120"],
+        "pairs": ["5", "5", "0", "0", "0", "0", "5"],
     }
     assert "chat: 1 copies of items of sums" in out
     assert "user\nSay <0>.<|im_end|>\n<|im_start|>assistant\n⟦Said 0.<|im_end|>⟧" in out
@@ -125,7 +126,19 @@ def test_preview_looks_at_the_first_rows_of_one_source(recipe: Path, run: Any) -
     _, out, _ = run("preview", recipe, "--source", "sums", "--rows", "30", "--show", "0")
     assert counts(out)["sums"][:2] == ["30", "30"]
     assert "sums: 90 more rows were not looked at" in out
-    assert "chat" not in out
+    assert "distinct: compared are the rows above, without the rest of sums, chat, pairs;" in out
+    assert "\nchat" not in out
+
+
+def test_preview_leaves_out_what_nearly_says_the_same_in_any_source(recipe: Path, run: Any) -> None:
+    words = prose(1, 60)
+    again = [" ".join(words).upper(), " ".join(changed(words, 7)), " ".join(words) + "."]
+    write_jsonl(recipe.parent / "chat.jsonl", [talk("Go on.", text) for text in (" ".join(words), *again)])
+    _, out, _ = run("preview", recipe, "--show", "9")
+    assert counts(out)["chat"][1:] == ["4", "0", "0", "0", "0", "1"]
+    assert "chat: say what others say: 1 exactly, 2 nearly" in out
+    assert "compared are the rows above" not in out
+    assert out.count("chat ·") == 1
 
 
 def test_preview_shows_the_rest_when_the_tokenizer_is_not_there(recipe: Path, run: Any) -> None:

@@ -4,7 +4,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks import generated
-from benchmarks.corpora import _generate
+from benchmarks.corpora import generate
 from benchmarks.steps import SHARES, _clean
 from recipes.corpora import CorporaExecution
 
@@ -16,7 +16,7 @@ def test_the_same_seed_gives_the_same_rows_and_another_one_others() -> None:
 
 
 def test_cleaning_finds_what_was_put_in(tmp_path: Path) -> None:
-    raw = _generate(tmp_path, 6_000_000, 17)
+    raw = generate(tmp_path, 6_000_000, 17)
     assert 6_000_000 <= raw < 9_000_000
     counts = _clean(tmp_path, next(iter(SHARES)), CorporaExecution(workers=1))
     assert 500 < counts["read"] / (raw * SHARES["general"] / 1e6) < 1200

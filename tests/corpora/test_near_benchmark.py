@@ -13,8 +13,9 @@ def test_it_prints_its_figures_last(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr(duplicates, "_SAMPLED", 1)
     duplicates.main()
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    rates = {"dedup_docs_per_s", "dedup_mb_per_s", "datasketch_docs_per_s", "dedup_speedup"}
-    rates |= {"datasketch_generator_docs_per_s", "dedup_speedup_over_generator"}
+    rates = {"dedup_docs_per_s", "dedup_docs_per_cpu_s", "dedup_mb_per_s", "datasketch_docs_per_s", "dedup_speedup"}
+    for other in ("one_by_one", "two_processes"):
+        rates |= {f"datasketch_{other}_docs_per_s", f"dedup_speedup_over_{other}"}
     assert set(figures) == {*rates, "dedup_recall"}
     assert all(figures[name] > 0 for name in rates)
     assert figures["dedup_recall"] >= 0.97
