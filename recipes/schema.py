@@ -203,11 +203,10 @@ class Recipe(Section):
 
     def _reward_model_problems(self, name: str, stage: Stage, earlier: list[str]) -> list[str]:
         """What gives rewards must be a reward model, made before."""
-        kinds: dict[str, str] = {earlier_one: self.stages[earlier_one].kind for earlier_one in earlier[1:]}
         return [
             f"stages.{name}.rewards: '{node[-1]}' is no earlier stage of kind reward"
             for role, node in stage.inputs().items()
-            if role == "rewards" and kinds.get(node[-1]) != "reward"
+            if role == "rewards" and (node[-1] not in earlier or self._makes(node[-1]) != "reward model")
         ]
 
     def _input_problem(self, stage: Stage, node: tuple[str, ...]) -> str | None:

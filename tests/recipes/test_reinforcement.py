@@ -54,6 +54,10 @@ def test_no_held_out_question_of_the_identity_recipe_is_trained_on() -> None:
             "stages.grpo.rewards.0: Input tag 'verifyer' found using 'kind' does not match",
         ),
         (
+            {"stages": {"grpo": {"rewards": [{"kind": "length", "free_token": 3}]}}},
+            "stages.grpo.rewards.0.free_token: unknown key; did you mean 'free_tokens'?",
+        ),
+        (
             {"sources": {"examples": {"format": "prompts"}}},
             "sources.examples: format 'prompts' needs 'answers'",
         ),
@@ -74,3 +78,16 @@ def test_how_a_machine_answers_is_not_identity() -> None:
     stage = load_recipe(SHIPPED / "arithmetic-grpo.yaml").stages["grpo"]
     moved = stage.model_copy(update={"execution": stage.execution.model_copy(update={"micro_batch": 1})})
     assert identity(moved) == identity(stage)
+
+
+def test_a_reward_model_is_an_upstream_checkpoint(tmp_path: Path) -> None:
+    raw: Any = yaml.safe_load((SHIPPED / "arithmetic-grpo.yaml").read_text(encoding="utf-8"))
+    raw["sources"]["judged"] = {"uri": "judged.jsonl", "group": "preference", "licence": "none"}
+    raw["preferences"] = {"pairs": {"pairs": [{"source": "judged"}], "max_length": 64, "seed": 1}}
+    shared = {"learning_rate": 1.0e-4, "batch_rows": 8, "seed": 1}
+    judge = {"kind": "reward", "start": "base", "preferences": "pairs", **shared}
+    rewards = [{"kind": "verifier"}, {"kind": "reward_model", "checkpoint": "judge", "weight": 0.5}]
+    raw["stages"] = {"judge": judge, **raw["stages"], "grpo": {**raw["stages"]["grpo"], "rewards": rewards}}
+    path = tmp_path / "judged.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    assert load_recipe(path).stages["grpo"].inputs()["rewards"] == ("judge",)
