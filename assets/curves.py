@@ -1,6 +1,7 @@
-"""Curves of a training small enough for a line of metadata: its loss, and what a stage with rewards was rewarded."""
+"""How a training went, small enough for lines of metadata: curves of its history, and what the model said meanwhile."""
 
 import json
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -10,21 +11,37 @@ from lineage.store import Artifact
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
-_CURVES = {"loss": "loss_curve", "reward": "reward_curve", "completions/mean_length": "length_curve"}
+_SERIES = {
+    "loss": "loss",
+    "learning_rate": "learning rate",
+    "grad_norm": "gradient norm",
+    "tokens_per_s": "tokens/s",
+    "padded_tokens_per_s": "tokens/s with pads",
+    "mfu_percent": "MFU in %",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "pairs in the right order",
+    "logps/chosen": "log-probability of chosen",
+    "logps/rejected": "log-probability of rejected",
+    "reward": "reward",
+    "completions/mean_length": "answer length",
+    "kl": "KL",
+}
+"""Of a history's entries, in the order shown."""
+
+_SHOWN_ANSWER = 300
 
 
 def curve(checkpoint: Artifact) -> dict[str, Any]:
-    """A curve for each of `_CURVES` that the checkpoint's `history.json` has."""
-    history = checkpoint.path / "history.json"
-    if not history.is_file():
-        return {}
-    entries = json.loads(history.read_text(encoding="utf-8"))
-    series = {shown: [entry[name] for entry in entries if name in entry] for name, shown in _CURVES.items()}
-    return {
-        shown: dg.MetadataValue.md(f"`{sparkline(values)}` {values[0]:.3f} → {values[-1]:.3f}")
-        for shown, values in series.items()
-        if values
-    }
+    """`loss_curve`, `curves` and `samples` metadata from what the training wrote beside its checkpoint, if it did."""
+    history = _read(checkpoint, "history.json")
+    series = {name: [entry[name] for entry in history if name in entry] for name in _SERIES}
+    metadata = {}
+    if losses := series["loss"]:
+        metadata["loss_curve"] = dg.MetadataValue.md(f"`{sparkline(losses)}` {losses[0]:.3f} → {losses[-1]:.3f}")
+        metadata["curves"] = dg.MetadataValue.md(_table(series))
+    if samples := _read(checkpoint, "samples.json"):
+        metadata["samples"] = dg.MetadataValue.md(_answers(samples))
+    return metadata
 
 
 def sparkline(values: list[float]) -> str:
@@ -34,3 +51,31 @@ def sparkline(values: list[float]) -> str:
     low, high = min(means), max(means)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((mean - low) * scale)] for mean in means)
+
+
+def _read(checkpoint: Artifact, name: str) -> list[dict[str, Any]]:
+    file = checkpoint.path / name
+    entries: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return entries
+
+
+def _table(series: dict[str, list[float]]) -> str:
+    rows = [
+        f"| {_SERIES[name]} | `{sparkline(values)}` | {values[0]:.4g} | {values[-1]:.4g} |"
+        for name, values in series.items()
+        if values
+    ]
+    return "\n".join(["| | over the steps | first | last |", "| --- | --- | --- | --- |", *rows])
+
+
+def _answers(samples: Sequence[dict[str, Any]]) -> str:
+    """The answers of the last time, under their prompts."""
+    last = samples[-1]["step"]
+    shown = [f"after step {last}:"]
+    for entry in samples:
+        if entry["step"] == last:
+            prompt, answer = (
+                json.dumps(entry[name][-_SHOWN_ANSWER:], ensure_ascii=False) for name in ("prompt", "answer")
+            )
+            shown.append(f"- {prompt}\n    - {answer}")
+    return "\n".join(shown)

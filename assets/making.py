@@ -5,6 +5,7 @@ link to the MLflow run that made it.
 """
 
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -118,6 +119,8 @@ def _sealed(store: Store, job: Job, ended: Ended) -> Artifact:
         shutil.rmtree(store.work_path(job.request), ignore_errors=True)
         raise dg.Failure(ended.stdout.rpartition(_ERROR)[2].strip(), allow_retries=False)
     how = "was stopped" if ended.status == INTERRUPTED else f"failed with exit status {ended.status}"
+    if ended.status == -signal.SIGKILL:
+        how = "was killed, as the system does when memory runs out (a smaller execution.micro_batch takes less),"
     raise dg.RetryRequested(max_retries=_RETRIES) from dg.Failure(
         f"{who}: the job {how} and resumes when run again: {_last_line(ended.stderr, ended.stdout)}",
         metadata={"stderr": ended.stderr},

@@ -254,6 +254,7 @@ class Recipe(Section):
 _RESERVED = {
     "base",
     "reference",
+    "reference_logprobs",
     "raw",
     "evaluation_items",
     "clean",

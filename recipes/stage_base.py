@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from recipes.arguments import checked
-from recipes.execution import Execution
+from recipes.execution import TrainingExecution
 from recipes.section import Name, Section
 
 Quantization = Literal["nf4", "int8"]
@@ -62,7 +62,7 @@ class StageBase(Section):
     seed: int = Field(ge=0)
     checkpoint_steps: int = Field(default=50, ge=1, description="steps between resumable checkpoints")
     args: dict[str, Any] = Field(default={}, exclude_if=_not_given, description="further settings of TRL's config")
-    execution: Execution = Execution()
+    execution: TrainingExecution = TrainingExecution()
 
     @field_validator("args")
     @classmethod

@@ -12,9 +12,9 @@ def main() -> int:
     parser.add_argument("job", type=Path, help="a job file, as the graph writes it or written by hand")
     arguments = parser.parse_args()
     stop = install()
-    from training import runner
+    from training import launching, runner
 
-    return runner.main(arguments.job, stop)
+    return launching.said_status(lambda: runner.main(arguments.job, stop))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Direct preference optimisation (Rafailov et al. 2023): a checkpoint and preference pairs in, a checkpoint out.
 
-The reference model is the start checkpoint and nothing else: with LoRA the model without its adapter, else
-a second copy from the same verified folder. TRL's own default would load whatever the model's configuration
-names. Before the first step the loss on the first batch must be what it is when model and reference are one: ln 2
-for the loss of the paper. Pairs come as token ids and reach the loss untouched.
+The reference model is the start checkpoint and nothing else: its log-probabilities are computed before the first
+step, or found in the store (`training.reference`), so no second model is held. TRL's own default would load whatever
+the model's configuration names. Before the first step the loss on the first batch must be what it is when the model
+that is trained and the one behind those numbers are one: ln 2 for the loss of the paper. Pairs come as token ids and
+reach the loss untouched.
 """
 
 import threading
@@ -20,7 +21,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _TOLERANCE = 1e-4
@@ -36,7 +37,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     from transformers import AutoTokenizer
     from trl import DPOConfig
 
-    from training import head, loop, weights
+    from training import head, loop, reference, weights
     from training.preferred import PreferenceTrainer
 
     stage = Dpo.model_validate(job.config)
@@ -44,24 +45,27 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     given = job.inputs["preferences"]
     pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
     plan = rows.plan(_pair_lengths(pairs), stage)
+    batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
     log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
     with loop.memory_explained(stage, plan):
         trainer = PreferenceTrainer(
+            micro_batches=batches,
             model=weights.load_for_training(start, stage),
-            ref_model=None if stage.lora else weights.load_for_training(start, stage),
-            args=DPOConfig(**loop.arguments(stage, plan, work), **_loss(stage)),
-            train_dataset=_dataset(pairs).select(plan.order),
+            args=DPOConfig(**loop.arguments(stage, plan, work), **_loss(stage), precompute_ref_log_probs=True),
+            train_dataset=_dataset(pairs, plan.order),
             processing_class=AutoTokenizer.from_pretrained(start),
             peft_config=weights.lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
+        known = reference.of_pairs(trainer, batches, plan.needed, job, stage, stop)
+        trainer.train_dataset = _dataset(pairs, plan.order, known)
         batch = loop.first_batch(trainer)
         checks = {
-            "pairs_untouched": _ids_check(batch, pairs, plan.order),
+            "pairs_untouched": _ids_check(batch, pairs, loop.first_rows(trainer, plan)),
             "reference_is_start": step0_check(trainer, batch, at_start(stage)),
         }
-        trained = loop.train(trainer, plan, job, work, log, stop)
+        trained = loop.train(trainer, plan, job, work, log, stop, loop.samples_of(stage, given.path, trainer, work))
         probe = pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py()
         checks |= weights.save(trainer.model, start, work, probe)
     margins = [entry["rewards/margins"] for entry in trained.history]
@@ -116,10 +120,17 @@ def _pair_lengths(pairs: "pa.Table") -> list[int]:
     return [2 * p + c + r for p, c, r in zip(prompt, chosen, rejected, strict=True)]
 
 
-def _dataset(pairs: "pa.Table") -> Any:
+def _dataset(pairs: "pa.Table", order: list[int], known: "pa.Table | None" = None) -> Any:
+    """Pairs in the order of training, with what is known of those at its first places in further columns."""
+    import pyarrow as pa
     from datasets import Dataset
 
-    return Dataset(pairs)
+    if known is not None:
+        place_of = dict(zip(order, range(len(known)), strict=False))
+        places = pa.array([place_of.get(row) for row in range(len(pairs))], pa.int64())
+        for name in known.column_names:
+            pairs = pairs.append_column(name, known[name].take(places))
+    return Dataset(pairs).select(order)
 
 
 def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:

@@ -5,10 +5,8 @@ the same checkpoints; another kind of device has another random state and starts
 """
 
 import math
-import random
 import resource
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,14 +20,18 @@ from lineage.job import Job
 from lineage.store import write_json
 from recipes.arguments import ON_GPU
 from recipes.stage_base import StageBase
-from training import Interrupted, TrainingError, checkpoints, weights
+from training import Interrupted, TrainingError, checkpoints, memory, processes, randomness, weights
+from training.measures import Meter, cost
 from training.progress import Progress, say
 from training.rows import Plan
+from training.samples import FILE as SAMPLES
+from training.samples import Samples, prompts
 from training.tracking import RunLog
 
 HISTORY = "history.json"
 _NOT_TOLD = "num_tokens"  # TRL's count starts again at 0 after a resume
 _SHOWN = {"loss": "loss", "reward": "reward", "completions/mean_length": "length", "kl": "kl"}
+_RATES = ("tokens_per_s", "padded_tokens_per_s", "mfu_percent", "device_seconds")
 _ADAM_BYTES = 12  # a trainable weight in float32 and Adam's two moments
 
 
@@ -42,8 +44,11 @@ def arguments(stage: StageBase, plan: Plan, work: Path) -> dict[str, Any]:
     return {
         "output_dir": str(work / checkpoints.FOLDER),
         "per_device_train_batch_size": execution.micro_batch,
-        "gradient_accumulation_steps": stage.batch_rows // execution.micro_batch,
+        "gradient_accumulation_steps": stage.batch_rows // (execution.micro_batch * execution.devices),
         "gradient_checkpointing": execution.gradient_checkpointing,
+        "torch_compile": execution.compile,
+        "use_liger_kernel": execution.liger,
+        "ddp_find_unused_parameters": False,
         "train_sampling_strategy": "sequential",
         "max_steps": plan.steps,
         "max_length": None,
@@ -76,20 +81,32 @@ class Trained:
     history: list[dict[str, float]]
 
 
-def train(trainer: Any, plan: Plan, job: Job, work: Path, log: RunLog, stop: threading.Event) -> Trained:
-    """Train to the last step, from the newest checkpoint that can be trusted. Raises Interrupted after a stop."""
+def train(
+    trainer: Any,
+    plan: Plan,
+    job: Job,
+    work: Path,
+    log: RunLog,
+    stop: threading.Event,
+    samples: Samples | None = None,
+) -> Trained:
+    """Train to the last step, from the newest checkpoint that can be trusted. Raises Interrupted after a stop.
+
+    samples: where answers go that the model gives while it is trained, if any.
+    """
     folder = work / checkpoints.FOLDER
     folder.mkdir(exist_ok=True)
-    made_by = {"fingerprint": job.request.fingerprint, "device": trainer.args.device.type}
-    resumed = checkpoints.newest_verified(folder, made_by)
-    if stop.is_set():
+    meter = Meter(trainer, plan, job)
+    made_by = {"fingerprint": job.request.fingerprint, **processes.layout(trainer, meter.execution)}
+    resumed = processes.agreed(lambda: checkpoints.newest_verified(folder, made_by))
+    if processes.any_of(stop.is_set()):
         raise Interrupted(f"{job.ref}: stopped before training")
     made_on = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "micro_batch": trainer.args.per_device_train_batch_size,
     }
-    watch = Watch(job.ref, plan, log, stop, folder, made_by, made_on)
+    watch = Watch(job.ref, plan, log, stop, folder, made_by, made_on, meter, samples)
     _explain_failed_saves(trainer, folder)
     weights.adapters_in_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
@@ -99,6 +116,9 @@ def train(trainer: Any, plan: Plan, job: Job, work: Path, log: RunLog, stop: thr
         say(f"{job.ref}: resumes after step {first_step} of {plan.steps}")
         if changed := checkpoints.changed(resumed, made_on):
             say(f"{job.ref}: equal but for rounding to a run in one go, since it began with {', '.join(changed)}")
+    else:
+        memory.try_longest(trainer, plan)
+    memory.watch(trainer, meter.count)
     if first_step < plan.steps:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     else:
@@ -106,8 +126,18 @@ def train(trainer: Any, plan: Plan, job: Job, work: Path, log: RunLog, stop: thr
     if trainer.state.global_step < plan.steps:
         raise Interrupted(f"{job.ref}: stopped after step {trainer.state.global_step} of {plan.steps}")
     history = [_told(entry) for entry in trainer.state.log_history if "loss" in entry]
-    write_json(work / HISTORY, history)
-    return Trained(_metrics(trainer, plan, history, first_step, watch.seconds), history)
+    if processes.leads():
+        write_json(work / HISTORY, history)
+        if samples is not None:
+            write_json(work / SAMPLES, samples.read())
+    return Trained(_metrics(trainer, plan, history, first_step, meter), history)
+
+
+def samples_of(stage: StageBase, folder: Path, trainer: Any, work: Path) -> Samples | None:
+    """Where the model's answers go while it is trained, if the recipe wants any. folder: of the training rows."""
+    if stage.execution.samples_every is None:
+        return None
+    return Samples(prompts(folder), trainer.processing_class, work / checkpoints.FOLDER)
 
 
 def _explain_failed_saves(trainer: Any, folder: Path) -> None:
@@ -140,33 +170,35 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         folder: Path,
         made_by: dict[str, Any],
         made_on: dict[str, Any],
+        meter: Meter,
+        samples: Samples | None,
     ) -> None:
-        self._plan, self._log, self._stop = plan, log, stop
+        self._log, self._stop = log, stop
         self._folder, self._made_by, self._made_on = folder, made_by, made_on
+        self._meter, self._samples = meter, samples
         self._progress = Progress(label, plan.steps, "steps")
         self._random: tuple[Any, ...] | None = None
-        self._began, self._first_step = time.monotonic(), 0
-        self.seconds = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._began, self._first_step = time.monotonic(), state.global_step
+        spent_before = state.log_history[-1].get("device_seconds", 0.0) if state.log_history else 0.0
+        self._meter.start(state.global_step, spent_before)
         self._progress.update(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._random = _random_state()
-        if self._stop.is_set():
+        self._random = randomness.state()
+        if processes.any_of(self._stop.is_set()):
             control.should_save = control.should_training_stop = True
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A stop need not wait for the step's end: its micro-batches are forgotten, with the dice they threw."""
-        if not self._stop.is_set():
+        if not self._stop.is_set() or processes.count() > 1:
             return
         control.should_training_stop = True
         if self._random and not checkpoints.is_complete(checkpoints.at_step(self._folder, state.global_step)):
-            _set_random_state(self._random)
+            randomness.put_back(self._random)
             control.should_save = True
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], model: Any, **_: Any) -> None:
         if "loss" not in logs:
             return
         step = state.global_step
@@ -175,17 +207,23 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 f"step {step}: loss {logs['loss']}, gradient norm {logs['grad_norm']}: the training has diverged; "
                 "lower learning_rate, raise warmup_share, or train in fp32"
             )
-        self.seconds = time.monotonic() - self._began
-        rate = (self._plan.tokens[step] - self._plan.tokens[self._first_step]) / self.seconds
-        self._log.metrics({**_told(logs), "tokens_per_s": rate}, step)
+        figures = self._meter.figures(step)
+        state.log_history[-1] |= figures  # part of the history, and of the checkpoint that a resumed training reads
+        self._log.metrics({**_told(logs), **figures}, step)
         shown = {name: logs[key] for key, name in _SHOWN.items() if key in logs}
-        self._progress.update(step, **shown, tokens_per_s=rate)
+        self._progress.update(step, **shown, tokens_per_s=figures["tokens_per_s"])
+        every = self._meter.execution.samples_every
+        if self._samples is not None and every and processes.leads() and (step % every == 0 or step == args.max_steps):
+            self._samples.take(model, step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        saved = checkpoints.at_step(self._folder, state.global_step)
-        with checkpoints.saving(saved):
-            checkpoints.complete(saved, self._made_by, self._made_on)
-        checkpoints.retain(saved, self._made_by)
+        processes.wait()  # each writes its own random state
+        if processes.leads():
+            saved = checkpoints.at_step(self._folder, state.global_step)
+            with checkpoints.saving(saved):
+                checkpoints.complete(saved, self._made_by, self._made_on)
+            checkpoints.retain(saved, self._made_by)
+        processes.wait()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
         """Room for the checkpoint that may follow, while nothing of it is written."""
@@ -201,9 +239,8 @@ def memory_explained(stage: StageBase, plan: Plan) -> Iterator[None]:
     """Turn running out of memory into what to change."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
-        cpu = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
-        if not cpu and not isinstance(error, torch.OutOfMemoryError):
+    except (RuntimeError, MemoryError, memory.BatchTooLarge) as error:
+        if not isinstance(error, memory.BatchTooLarge) and not memory.ran_out(error):
             raise
         execution = stage.execution
         ways = []
@@ -212,10 +249,11 @@ def memory_explained(stage: StageBase, plan: Plan) -> Iterator[None]:
         if not execution.gradient_checkpointing:
             ways.append("execution.gradient_checkpointing: true")
         ways.append("shorter rows (max_length)" if stage.lora else "lora")
-        raise TrainingError(
-            f"out of memory with micro-batches of {execution.micro_batch} rows of up to {plan.longest} tokens; "
-            f"try {', or '.join(ways)}"
-        ) from error
+        where = f"with micro-batches of {execution.micro_batch} rows of up to {plan.longest} tokens"
+        if isinstance(error, memory.BatchTooLarge):
+            when = f"in step {error.step}" if error.step else "in the trial of the longest batch before the first step"
+            where = f"{when}, on a batch of {error.rows} rows of up to {error.length} tokens"
+        raise TrainingError(f"out of memory {where}; try {', or '.join(ways)}") from error
 
 
 def first_batch(trainer: Any) -> dict[str, Any]:
@@ -224,43 +262,34 @@ def first_batch(trainer: Any) -> dict[str, Any]:
     return batch
 
 
+def first_rows(trainer: Any, plan: Plan) -> list[int]:
+    """The rows of that batch: with several processes, each begins with its own."""
+    return [plan.order[place] for place in trainer.micro_batches[trainer.args.process_index]]
+
+
 def _told(logs: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in logs.items() if name != _NOT_TOLD and value is not None}
 
 
-def _metrics(trainer: Any, plan: Plan, history: list[dict[str, float]], first: int, seconds: float) -> dict[str, Any]:
+def _metrics(trainer: Any, plan: Plan, history: list[dict[str, float]], first: int, meter: Meter) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available()
+    last = history[-1]
     return {
         "steps": plan.steps,
         "rows": plan.rows,
         "tokens": plan.tokens[-1],
-        "tokens_per_s": (plan.tokens[-1] - plan.tokens[first]) / seconds if seconds else 0.0,
+        **{name: last[name] for name in _RATES if name in last},
         "loss_first": history[0]["loss"],
-        "loss_last": history[-1]["loss"],
+        "loss_last": last["loss"],
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if on_gpu else _resident_peak(),
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "devices": meter.execution.devices,
         "threads": torch.get_num_threads(),
         "resumed_from_step": first,
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        **cost(last["device_seconds"], meter.execution),
     }
 
 
 def _resident_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _random_state() -> tuple[Any, ...]:
-    import numpy as np
-
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
-
-
-def _set_random_state(state: tuple[Any, ...]) -> None:
-    import numpy as np
-
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    torch.set_rng_state(state[2])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state[3])

@@ -44,7 +44,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     tokenizer = AutoTokenizer.from_pretrained(start)
     with loop.memory_explained(stage, plan):
         trainer = batching.TrainerOfLikeLengths(
-            micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),
+            micro_batches=rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices),
             model=weights.load_for_training(start, stage),
             args=SFTConfig(
                 **loop.arguments(stage, plan, work),
@@ -60,7 +60,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         rows.must_fit(plan, trainer.model.config)
         batch = loop.first_batch(trainer)
         checks = {
-            "labels_equal_tokens": _labels_check(batch, sequences, plan.order),
+            "labels_equal_tokens": _labels_check(batch, sequences, loop.first_rows(trainer, plan)),
             "documents_apart": packed.isolation_check(trainer, stage.precision),
         }
         if not checks["documents_apart"]["passed"]:

@@ -45,7 +45,8 @@ seen on two busy cores, SFT of a 135M model in fp32 took over 200 s spinning and
 def install() -> threading.Event:
     """Settle environment, signals and process group; returns the event that a signal sets.
 
-    The first SIGINT or SIGTERM sets the event; a second one of the same kind has its default effect.
+    The first SIGINT or SIGTERM sets the event; a second one of the same kind has its default effect, but not in one
+    of several processes that train together: there the launcher above repeats what it is told.
     Call it once, in the main thread, before torch, transformers, datasets or mlflow are imported.
     """
     os.environ.update(_CONSIDERATE | dict(os.environ) | _ENVIRONMENT)
@@ -54,16 +55,17 @@ def install() -> threading.Event:
 
     def note(signum: int, _frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(signum, signal.SIG_DFL)
+        if "RANK" not in os.environ:
+            signal.signal(signum, signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, note)
-    _die_with_parent()
+    dies_with_parent()
     atexit.register(_end_own_group, os.getppid())
     return stop
 
 
-def _die_with_parent() -> None:
+def dies_with_parent() -> None:
     """SIGTERM to this process when the thread that started it ends (Linux only)."""
     if sys.platform == "linux":
         import ctypes

@@ -10,25 +10,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from training.processes import leads
+
 _EVERY_S = 2.0
 
 
 @contextmanager
 def reporting() -> Iterator[None]:
-    """Open the Dagster Pipes session iff this process was launched with one."""
+    """Open the Dagster Pipes session iff this process was launched with one and speaks for all that train together."""
     from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, open_dagster_pipes
 
-    if DAGSTER_PIPES_CONTEXT_ENV_VAR not in os.environ:
+    if DAGSTER_PIPES_CONTEXT_ENV_VAR not in os.environ or not leads():
         yield
         return
     with open_dagster_pipes():
         yield
 
 
-def say(line: str) -> None:
-    """One line to stdout, and to Dagster's event log if a Pipes session is open."""
+def say(line: str, of_all: bool = True) -> None:
+    """One line to stdout, and to Dagster's event log if a Pipes session is open.
+
+    of_all: it holds for all processes that train together, and the leading one says it.
+    """
     from dagster_pipes import PipesContext
 
+    if of_all and not leads():
+        return
     print(line, flush=True)
     if PipesContext.is_initialized():
         PipesContext.get().log.info(line)

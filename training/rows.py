@@ -39,6 +39,11 @@ class Plan:
         """Tokens of the longest row."""
         return max(self.lengths)
 
+    @property
+    def needed(self) -> int:
+        """Places of `order` that some step takes: all, unless training ends within the first epoch."""
+        return min(len(self.order), self.steps * self.batch_rows)
+
     @cached_property
     def rows(self) -> int:
         """Rows trained on in all steps."""
@@ -71,23 +76,34 @@ _CUT_TOGETHER = 64
 """Rows whose micro-batches are chosen together: the search takes the square of them for each micro-batch."""
 
 
-def micro_batches(plan: Plan, rows: int) -> list[list[int]]:
+def micro_batches(plan: Plan, rows: int, processes: int = 1) -> list[list[int]]:
     """Places in `plan.order`, micro-batch by micro-batch: as many as with `rows` rows in each, but less padded.
 
     None has more padded tokens than the first `rows` rows of its step would, so that memory is what `rows` says.
     (The demo's mixture in steps of 16 rows and 4 micro-batches: tokens fill 99 % of the slots; 76 % in fours.)
+    processes: they take turns, so every step has a multiple of that many. Raises TrainingError where an epoch's last
+    step has fewer rows than there are processes.
     """
     found: list[list[int]] = []
     for step in range(0, len(plan.order), plan.batch_rows):
         end = min(step + plan.batch_rows, len(plan.order))
         budget = rows * plan.lengths[plan.order[step]]
-        together = max(rows, _CUT_TOGETHER // rows * rows)
+        together = max(1, _CUT_TOGETHER // (rows * processes)) * rows * processes
         for start in range(step, end, together):
             places = list(range(start, min(start + together, end)))
             lengths = [plan.lengths[plan.order[place]] for place in places]
-            cuts = _cut(lengths, math.ceil(len(lengths) / rows), budget)
+            cuts = _cut(lengths, _parts(len(lengths), rows, processes), budget)
             found += [places[a:b] for a, b in zip([0, *cuts], [*cuts, len(places)], strict=True)]
     return found
+
+
+def _parts(count: int, rows: int, processes: int) -> int:
+    parts = math.ceil(math.ceil(count / rows) / processes) * processes
+    if parts > count:
+        raise TrainingError(
+            f"the last step of an epoch has {count} rows, fewer than execution.devices {processes}; change batch_rows"
+        )
+    return parts
 
 
 def _cut(lengths: Sequence[int], parts: int, budget: int) -> list[int]:

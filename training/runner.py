@@ -8,7 +8,8 @@ exit status; a person's mistake is one line, never a traceback.
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,19 @@ from pydantic import ValidationError
 from corpora.raw import CorpusError
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import StoreError
-from recipes.execution import Execution
-from training import Interrupted, OutOfSpace, TrainingError, checkpoints
+from recipes.execution import TrainingExecution
+from training import Interrupted, OutOfSpace, TrainingError, checkpoints, launching, processes
 from training.progress import reporting, say
 from training.tracking import RunLog, run_log
 
-_HISTORY = "history.json"
+_INFORMATIVE = ("history.json", "samples.json")
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
 
 _KINDS = ("base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo")
 """Jobs of this room, each the module of its name."""
+
+_SHARED = ("pretrain", "sft", "dpo")
+"""Kinds whose steps several processes can share."""
 
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
 
@@ -36,17 +40,16 @@ def main(job_file: Path, stop: threading.Event) -> int:
     """Do the job in `job_file`; returns its exit status (`lineage.job`)."""
     with reporting():
         try:
-            _do(_read(job_file), stop)
+            return _do(job_file, _read(job_file), stop)
         except Interrupted as interrupted:
             say(f"{interrupted}; the same job goes on from there")
             return INTERRUPTED
         except (OutOfSpace, StoreError) as error:
-            say(f"error: {error}")
+            say(f"error: {error}", of_all=False)
             return FAILED
         except (TrainingError, CorpusError) as error:
-            say(f"error: {error}")
+            say(f"error: {error}", of_all=False)
             return REFUSED
-    return SEALED
 
 
 def _read(job_file: Path) -> Job:
@@ -60,30 +63,60 @@ def _read(job_file: Path) -> Job:
         raise TrainingError(f"{job_file}: {where}: {first['msg']}") from None
 
 
-def _do(job: Job, stop: threading.Event) -> None:
+def _do(job_file: Path, job: Job, stop: threading.Event) -> int:
     if (found := job.store.find(job.request)) is not None:
         job.store.point(job.ref, found)
         say(f"{job.ref}: is there already: {found.path}")
-        return
+        return SEALED
     stage = _stage(job.kind)
-    _settle(Execution.model_validate(job.execution))
+    execution = TrainingExecution.model_validate(job.execution)
+    if launching.needed(execution):
+        if job.kind not in _SHARED:
+            raise TrainingError(
+                f"execution.devices: {execution.devices}: a {job.kind} stage trains on one; set it to 1"
+            )
+        return launching.launch(job_file, execution, stop)
+    _settle(execution)
+    with _held(job) as work, _log(job) as log:
+        log.params({name: value for name, value in job.config.items() if name not in _NOT_PARAMS})
+        log.tags({f"execution.{name}": value for name, value in job.execution.items()})
+        metrics = stage(job, work, log, stop)
+        log.metrics({name: value for name, value in metrics.items() if _is_number(value)}, metrics.get("steps", 0))
+        if processes.leads():
+            _seal(job, metrics)
+    return SEALED
+
+
+@contextmanager
+def _held(job: Job) -> Iterator[Path]:
+    """The work folder, held and cleared by the process that leads; inputs are what the job was made for."""
+    if not processes.leads():
+        processes.join()
+        processes.wait()
+        yield job.store.work_path(job.request)
+        return
     with job.store.building(job.request) as work:
         _clear(work)
         _verify_inputs(job)
-        with run_log(job.tracking) as log:
-            log.params({name: value for name, value in job.config.items() if name not in _NOT_PARAMS})
-            log.tags({f"execution.{name}": value for name, value in job.execution.items()})
-            metrics = stage(job, work, log, stop)
-            log.metrics({name: value for name, value in metrics.items() if _is_number(value)}, metrics.get("steps", 0))
-        artifact = job.store.seal(
-            job.request,
-            config={**job.config, "execution": job.execution},
-            metrics=metrics,
-            inputs={name: given.digest for name, given in job.inputs.items()},
-            informative=(_HISTORY,),
-            drop=(checkpoints.FOLDER,),
-        )
-        job.store.point(job.ref, artifact)
+        processes.join()
+        processes.wait()
+        yield work
+
+
+def _log(job: Job) -> AbstractContextManager[RunLog]:
+    return run_log(job.tracking if processes.leads() else None)
+
+
+def _seal(job: Job, metrics: dict[str, Any]) -> None:
+    artifact = job.store.seal(
+        job.request,
+        config={**job.config, "execution": job.execution},
+        metrics=metrics,
+        inputs={name: given.digest for name, given in job.inputs.items()},
+        informative=_INFORMATIVE,
+        drop=(checkpoints.FOLDER,),
+    )
+    job.store.point(job.ref, artifact)
     say(f"{job.ref}: sealed {artifact.path}")
 
 
@@ -94,12 +127,11 @@ def _stage(kind: str) -> Stage:
     return run
 
 
-def _settle(execution: Execution) -> None:
+def _settle(execution: TrainingExecution) -> None:
     """Devices and threads, before torch is imported. One device: torch would split batches over all it sees."""
-    if execution.devices > 1:
-        raise TrainingError(f"execution.devices: {execution.devices}: a job trains on one device; set it to 1")
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible[0]
+    if execution.devices == 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[0]
     if execution.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(execution.threads)
 

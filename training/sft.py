@@ -19,7 +19,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
@@ -41,11 +41,12 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     log.dataset(stage.mixture, given.digest, given.path, len(table), "training")
     with loop.memory_explained(stage, plan):
         trainer = batching.TrainerOfLikeLengths(
-            micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),
+            micro_batches=rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices),
             model=weights.load_for_training(start, stage),
             args=SFTConfig(
                 **loop.arguments(stage, plan, work),
                 packing=False,
+                padding_free=stage.execution.packing,
                 dataset_kwargs={"skip_prepare_dataset": True},
             ),
             train_dataset=_dataset(table).select(plan.order),
@@ -54,8 +55,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         )
         head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
-        checks = _first_batch_checks(loop.first_batch(trainer), table, plan.order, start)
-        trained = loop.train(trainer, plan, job, work, log, stop)
+        checks = _first_batch_checks(loop.first_batch(trainer), table, loop.first_rows(trainer, plan), start)
+        trained = loop.train(trainer, plan, job, work, log, stop, loop.samples_of(stage, given.path, trainer, work))
         probe = table["input_ids"][plan.order[0]].as_py()
         checks |= weights.save(trainer.model, start, work, probe)
     return {
@@ -80,12 +81,10 @@ def _dataset(table: "pa.Table") -> Any:
     return Dataset(pa.table(columns))
 
 
-def _first_batch_checks(batch: dict[str, Any], table: "pa.Table", order: list[int], start: Path) -> dict[str, Any]:
+def _first_batch_checks(batch: dict[str, Any], table: "pa.Table", taken: list[int], start: Path) -> dict[str, Any]:
     """What must hold of the first batch, as the loss will see it, before a step is taken. Raises TrainingError."""
     template = ChatTemplate.load(start)
-    first = [
-        (table["input_ids"][row].as_py(), table["supervised"][row].as_py()) for row in order[: len(batch["labels"])]
-    ]
+    first = [(table["input_ids"][row].as_py(), table["supervised"][row].as_py()) for row in taken]
     found = {
         "labels_equal_mask": labels.labels_equal_mask(batch, first),
         "pads_by_length": labels.pads_by_length(batch, first),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.store import RECORD
 from recipes.stage_base import Lora, Quantization, StageBase
-from training import TrainingError, checkpoints
+from training import TrainingError, checkpoints, kernels, processes
 from training.invariants import saved
 from training.invariants.rendering import served_as_trained
 from training.progress import say
@@ -31,7 +31,7 @@ ADAPTER = "adapter"
 def load(start: Path, dtype: "torch.dtype", **held: Any) -> Any:
     """The model of a checkpoint folder; only safetensors, no code of the checkpoint's own.
 
-    held: how its linear layers are held, where not in `dtype` as all else.
+    held: how its linear layers are held, where not in `dtype` as all else, and how attention is computed.
     """
     from transformers import AutoModelForCausalLM
 
@@ -50,11 +50,13 @@ def load_for_training(start: Path, stage: StageBase, loaded: Loader = load) -> A
     """
     import torch
 
+    kernels.must_be_there(stage.execution)
     if stage.precision == "bf16" and not torch.cuda.is_available():
         _warn_of_emulation()
     frozen_in_bf16 = stage.precision == "bf16" and stage.lora is not None
     dtype = torch.bfloat16 if frozen_in_bf16 else torch.float32
-    return loaded(start, dtype, **(_held(stage.lora.quantization, dtype) if stage.lora else {}))
+    held = _held(stage.lora.quantization, dtype) if stage.lora else {}
+    return loaded(start, dtype, attn_implementation=stage.execution.attention, **held)
 
 
 def _held(quantization: Quantization | None, dtype: "torch.dtype") -> dict[str, Any]:
@@ -112,7 +114,10 @@ def save(
     import torch
     from peft import PeftModel
 
-    checks = {}
+    checks: dict[str, Any] = {}
+    whole = _whole_state(trained)
+    if not processes.leads():
+        return checks
     dtype = _dtype(start)
     checkpoints.need_space(work, sum(file.stat().st_size for file in start.iterdir() if _is_weights(file)))
     device = trained.device
@@ -120,12 +125,12 @@ def save(
         if not is_quantized(trained):
             frozen = next(weight.dtype for weight in trained.parameters() if not weight.requires_grad)
             checks["frozen_unmoved"] = saved.frozen_unmoved(trained, loaded(start, frozen))
-        _save_adapter(trained, work / ADAPTER)
+        _save_adapter(trained, work / ADAPTER, whole)
         model, merging = _merge(trained, loaded(start, torch.float32).to(device), work / ADAPTER, probe)
         checks |= merging
     else:
         model = loaded(start, torch.float32).to(device)
-        model.load_state_dict(trained.state_dict())
+        model.load_state_dict(whole)
     for weight in model.parameters():  # not `model.to`: it would round buffers too, such as rotary frequencies
         weight.data = weight.data.to(dtype)
     _save_weights(model, start, work, own)
@@ -145,9 +150,21 @@ def _is_weights(file: Path) -> bool:
     return file.name.endswith((".safetensors", ".safetensors.index.json"))
 
 
-def _save_adapter(trained: Any, folder: Path) -> None:
+def _whole_state(trained: Any) -> dict[str, Any]:
+    """Weights by name, put together where processes hold a part of each; all of them must call it."""
+    parameters = list(trained.parameters())
+    if any(hasattr(parameter, "ds_id") for parameter in parameters):
+        from deepspeed.zero import GatheredParameters
+
+        with GatheredParameters(parameters):
+            return {name: weight.detach().cpu().clone() for name, weight in trained.state_dict().items()}
+    state = trained.state_dict()
+    return {name: w.full_tensor() if hasattr(w, "full_tensor") else w for name, w in state.items()}
+
+
+def _save_adapter(trained: Any, folder: Path, state: dict[str, Any]) -> None:
     """The adapter as PEFT writes it, less what differs between machines and runs: paths, order, a model card."""
-    trained.save_pretrained(folder)
+    trained.save_pretrained(folder, state_dict=state)
     (folder / "README.md").unlink(missing_ok=True)
     file = folder / "adapter_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))

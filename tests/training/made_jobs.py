@@ -13,7 +13,7 @@ from typing import Any
 
 from lineage.job import Job, JobInput
 from lineage.store import Artifact, Store
-from recipes.execution import Execution
+from recipes.execution import TrainingExecution
 from recipes.grpo import Grpo
 from recipes.schema import identity
 from recipes.stage_base import StageBase
@@ -128,7 +128,7 @@ def _job(home: Path, stage: Any, inputs: dict[str, JobInput], execution: dict[st
         home=home,
         payload={"node": stage.kind, "version": 1, "config": identity(stage), "inputs": digests},
         config=stage.model_dump(mode="json"),
-        execution=Execution.model_validate(execution or EXECUTION).model_dump(mode="json"),
+        execution=TrainingExecution.model_validate(execution or EXECUTION).model_dump(mode="json"),
         inputs=inputs,
     )
 

@@ -45,10 +45,11 @@ def checked(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     stage = Dpo.model_validate(job.config)
     pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", dpo._COLUMNS)
     trainer = PreferenceTrainer(
+        micro_batches=[[0, 1], [2, 3]],
         model=weights.load_for_training(tiny_base, stage),
         ref_model=weights.load_for_training(tiny_base, stage),
         args=DPOConfig(**loop.arguments(stage, rows.plan([1] * 4, stage), work)),
-        train_dataset=dpo._dataset(pairs),
+        train_dataset=dpo._dataset(pairs, list(range(4))),
         processing_class=AutoTokenizer.from_pretrained(tiny_base),
     )
     head.score_only_supervised(trainer)

@@ -67,9 +67,3 @@ def test_a_training_that_diverges_ends_with_a_reason(
     assert run_here(type(job).model_validate(broken)) == REFUSED
     assert "the training has diverged" in capsys.readouterr().out
     assert job.store.find(job.request) is None
-
-
-def test_several_devices_are_refused(tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    job = sft_job(tiny_base, tmp_path, execution={"devices": 2})
-    assert run_here(job) == REFUSED
-    assert "execution.devices: 2" in capsys.readouterr().out

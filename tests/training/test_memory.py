@@ -1,0 +1,64 @@
+"""The longest batch is tried first and leaves no trace; a batch that is too large is named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_jobs import LORA, run_here, sft_job, weights_of
+
+from lineage.job import REFUSED, SEALED
+from training import memory
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_a_training_whose_longest_batch_was_tried_ends_bit_equal(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: dict[str, Any] | None
+) -> None:
+    untried = sft_job(tiny_base, tmp_path / "untried", lora=lora, max_steps=3)
+    assert run_here(untried) == SEALED
+    tried: list[list[int]] = []
+    compute_and_drop = memory.compute_and_drop
+
+    def noted(trainer: Any, places: list[int]) -> None:
+        tried.append(places)
+        compute_and_drop(trainer, places)
+
+    monkeypatch.setattr(memory, "compute_and_drop", noted)
+    monkeypatch.setattr(memory, "_WORTH", 0)
+    job = sft_job(tiny_base, tmp_path / "tried", lora=lora, max_steps=3)
+    assert run_here(job) == SEALED
+    assert len(tried) == 1
+    assert weights_of(job) == weights_of(untried)
+
+
+@pytest.mark.parametrize(("worth", "said"), [(0, "in the trial of the longest batch"), (1000, "in step 2")])
+def test_the_batch_that_is_too_large_is_named(
+    tiny_base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    worth: int,
+    said: str,
+) -> None:
+    from training.batching import TrainerOfLikeLengths
+
+    compute_loss = TrainerOfLikeLengths.compute_loss
+
+    def small_machine(self: Any, model: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
+        if self.state.global_step == 1 or worth == 0:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return compute_loss(self, model, inputs, *arguments, **named)
+
+    monkeypatch.setattr(memory, "_WORTH", worth)
+    monkeypatch.setattr(TrainerOfLikeLengths, "compute_loss", small_machine)
+    assert run_here(sft_job(tiny_base, tmp_path)) == REFUSED
+    output = capsys.readouterr().out
+    assert f"out of memory {said}" in output
+    assert "rows of up to" in output
+    assert "try execution.micro_batch 1, or execution.gradient_checkpointing: true, or lora" in output
+
+
+def test_another_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), memory.blamed({}, 1):
+        raise RuntimeError("shapes differ")
