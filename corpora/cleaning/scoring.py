@@ -139,7 +139,8 @@ class Scorer:
         texts: dict[int, list[_Text]] = {}
         for number, row in enumerate(rows):
             messages, tools = _conversation(row), row.get("tools")
-            reason = self.template.left_out(messages, tools)
+            answered = messages[-1]["role"] == "assistant"
+            reason = self.template.left_out(messages, tools) if answered else "no answer"
             ids, counted = ([], []) if reason is not None else self.template.encode(messages, tools)
             if reason is not None or len(ids) > fitting:
                 reasons[number] = reason or "overlong"

@@ -162,12 +162,12 @@ def test_preview_scores_with_the_weights_or_says_that_it_does_not(recipe: Path, 
     recipe.write_text(yaml.safe_dump(fields, sort_keys=False))
     _, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
     assert "chat: filter difficulty is left out: materialise base first" in out
-    assert counts(out)["chat"] == ["43", "40", "1", "1", "1", "0"]
+    assert counts(out)["chat"] == ["43", "40", "1", "1", "1", "0", "40"]
     store = Store(recipe.parent / "home")
     store.build(Request("tiny", "base", {}), lambda work: _copied(tiny_base, work), config={}, inputs={}, ref="base")
     _, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
     assert "chat: filter difficulty: 40 → 20 · not among the hardest 20" in out
-    assert counts(out)["chat"] == ["43", "20", "1", "1", "1", "20"]
+    assert counts(out)["chat"] == ["43", "20", "1", "1", "1", "20", "20"]
 
 
 def test_preview_shows_what_a_labelled_answer_would_teach(recipe: Path, run: Any) -> None:

@@ -216,6 +216,15 @@ def test_of_judged_answers_the_good_one_is_scored(tiny_base: Path, tmp_path: Pat
         assert scores(work)[0]["ratio"] == pytest.approx(behind / alone, rel=1e-5)
 
 
+def test_a_row_without_an_answer_is_not_scored_and_stays(tiny_base: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"prompt": "why?"}])
+    work = tmp_path / "work"
+    work.mkdir()
+    asked = source("a.jsonl", format="prompts", steps=[{"kind": "difficulty", "keep_share": 0.1}])
+    metrics = cleaning.clean("demo", asked, tmp_path, tmp_path / "cache", work, checkpoint=tiny_base, execution=ONE)
+    assert metrics["kept"] == 1 and metrics["steps"][0]["unscored"] == {"no answer": 1}
+
+
 def _nan(folder: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
