@@ -20,6 +20,7 @@ from lineage.job import Job
 from lineage.store import write_json
 from recipes.arguments import ON_GPU
 from recipes.stage_base import StageBase
+from recipes.stages import Kto
 from training import Interrupted, TrainingError, checkpoints, memory, processes, randomness, weights
 from training.measures import Meter, cost
 from training.progress import Progress, say
@@ -244,7 +245,9 @@ def memory_explained(stage: StageBase, plan: Plan) -> Iterator[None]:
             raise
         execution = stage.execution
         ways = []
-        if execution.micro_batch > 1:
+        if isinstance(stage, Kto):
+            ways += [f"kl_rows {stage.kl_rows // 2}"] if stage.kl_rows > 3 else []
+        elif execution.micro_batch > 1:
             ways.append(f"execution.micro_batch {execution.micro_batch // 2}")
         if not execution.gradient_checkpointing:
             ways.append("execution.gradient_checkpointing: true")

@@ -16,6 +16,7 @@ _PREFERRING = {**_COMMON, "start": "base", "preferences": "judged"}
 READING = {"kind": "documents", "unit": "tokens", "groups": ["text"], "size": 100, "sequence_length": 64, "seed": 5}
 TEXT = {"uri": "text.txt", "group": "text", "licence": "none", "format": "text"}
 PRETRAIN = {**_COMMON, "kind": "pretrain", "start": "base", "mixture": "reading"}
+THUMBS = {"unpaired": [{"source": "pairs"}], "max_length": 256, "seed": 5}
 OWN_MODEL = {
     "architecture": "qwen2",
     "sizes": {"hidden": 32, "layers": 2, "heads": 4, "mlp": 64, "positions": 256},
@@ -66,8 +67,11 @@ def test_pretrain_sft_and_dpo_follow_each_other_with_a_reward_model_beside(tmp_p
         "dpo": _DPO,
         "straight": {**_DPO, "start": "base", "loss": "ipo"},
         "odds": {**_PREFERRING, "kind": "orpo", "beta": 0.1},
+        "votes": {**_PREFERRING, "kind": "kto", "beta": 0.1, "preferences": "thumbs"},
     }
-    graph = parents(tmp_path, recipe(stages))
+    preferences = {**FIELDS["preferences"], "thumbs": THUMBS}
+    graph = parents(tmp_path, recipe(stages, preferences=preferences))
+    assert graph["votes"] == {"base", "preferences/thumbs"}
     assert graph["pretrain"] == {"base", "mixture/reading"}
     assert graph["sft"] == {"pretrain", "mixture/mix"}
     assert graph["reward"] == {"sft", "preferences/judged"}
@@ -96,6 +100,7 @@ def test_a_model_of_the_recipes_own_waits_for_the_text_of_its_tokenizer(tmp_path
         ({"a": {**_DPO, "label_smoothing": 0.1}}, "label_smoothing means nothing to loss sigmoid"),
         ({"a": {**_DPO, "loss": "exo_pair"}}, "loss exo_pair needs label_smoothing above 0"),
         ({"a": {**_DPO, "discopop_tau": 0.1}}, "discopop_tau means nothing to loss sigmoid"),
+        ({"a": {**_PREFERRING, "kind": "kto", "beta": 0.1}}, "'judged' holds pairs; kto takes unpaired"),
         ({"a": {**_PREFERRING, "kind": "kto", "beta": 0.1, "kl_rows": 3}}, "batch_rows 8 is not a multiple of kl_rows"),
         (
             {"a": {**_PREFERRING, "kind": "kto", "beta": 0.1, "execution": {"micro_batch": 8}}},

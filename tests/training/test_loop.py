@@ -6,7 +6,7 @@ import pytest
 from made_jobs import run_here, sft_job, weights_of
 
 from lineage.job import INTERRUPTED, SEALED
-from recipes.stages import Sft
+from recipes.stages import Kto, Sft
 from training import Interrupted, TrainingError, rows
 
 
@@ -17,6 +17,18 @@ def test_running_out_of_memory_says_what_to_change() -> None:
     stage = Sft.model_validate({**fields, "execution": {"micro_batch": 4}})
     with (
         pytest.raises(TrainingError, match=r"micro-batches of 4 rows of up to 9 tokens; try execution\.micro_batch 2"),
+        memory_explained(stage, rows.plan([3, 9], stage)),
+    ):
+        raise MemoryError
+
+
+def test_kto_that_runs_out_of_memory_is_told_its_own_field() -> None:
+    from training.loop import memory_explained
+
+    fields = {"kind": "kto", "preferences": "p", "start": "base", "learning_rate": 0.1, "batch_rows": 8, "seed": 0}
+    stage = Kto.model_validate({**fields, "beta": 0.1, "kl_rows": 8})
+    with (
+        pytest.raises(TrainingError, match=r"try kl_rows 4, or .*, or lora"),
         memory_explained(stage, rows.plan([3, 9], stage)),
     ):
         raise MemoryError
