@@ -28,7 +28,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     Raises TrainingError, and Interrupted when `stop` was set.
     """
     began = time.monotonic()
-    from transformers import AutoTokenizer
     from trl import SFTConfig
 
     from training import batching, head, loop, weights
@@ -38,6 +37,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     given = job.inputs["mixture"]
     table = rows.read(given.path / "rows.parquet", ("input_ids", "supervised", "n_tokens"))
     plan = rows.plan(table["n_tokens"].to_pylist(), stage)
+    template = ChatTemplate.load(start)
     log.dataset(stage.mixture, given.digest, given.path, len(table), "training")
     with loop.memory_explained(stage, plan):
         trainer = batching.TrainerOfLikeLengths(
@@ -50,12 +50,12 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
                 dataset_kwargs={"skip_prepare_dataset": True},
             ),
             train_dataset=_dataset(table).select(plan.order),
-            processing_class=AutoTokenizer.from_pretrained(start),
+            processing_class=template.tokenizer,
             peft_config=weights.lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
-        checks = _first_batch_checks(loop.first_batch(trainer), table, loop.first_rows(trainer, plan), start)
+        checks = _first_batch_checks(loop.first_batch(trainer), table, loop.first_rows(trainer, plan), template)
         trained = loop.train(trainer, plan, job, work, log, stop, loop.samples_of(stage, given.path, trainer, work))
         probe = table["input_ids"][plan.order[0]].as_py()
         checks |= weights.save(trainer.model, start, work, probe)
@@ -81,9 +81,10 @@ def _dataset(table: "pa.Table") -> Any:
     return Dataset(pa.table(columns))
 
 
-def _first_batch_checks(batch: dict[str, Any], table: "pa.Table", taken: list[int], start: Path) -> dict[str, Any]:
+def _first_batch_checks(
+    batch: dict[str, Any], table: "pa.Table", taken: list[int], template: ChatTemplate
+) -> dict[str, Any]:
     """What must hold of the first batch, as the loss will see it, before a step is taken. Raises TrainingError."""
-    template = ChatTemplate.load(start)
     first = [(table["input_ids"][row].as_py(), table["supervised"][row].as_py()) for row in taken]
     found = {
         "labels_equal_mask": labels.labels_equal_mask(batch, first),

@@ -79,7 +79,7 @@ class Lab:
     @cached_property
     def first_rows(self) -> list[labels.Row]:
         table, _, plan = self._plan(8)
-        first = plan.order[: len(self.first_batch["labels"])]
+        first = plan.order[: labels.rows_in(self.first_batch)]
         return [(table["input_ids"][row].as_py(), table["supervised"][row].as_py()) for row in first]
 
     @cached_property

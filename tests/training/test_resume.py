@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_jobs import LORA, ROOT, finish, run_here, sft_job, start, wait_for, weights_of
+from made_jobs import LORA, ROOT, run_here, sft_job, start, wait_for, weights_of
 
 from lineage.job import FAILED, INTERRUPTED, SEALED, Job
 
@@ -55,15 +55,13 @@ def interrupt(job: Job, signum: int, after_s: float, finished: int = 1) -> "subp
 
 
 @pytest.mark.invariants
-def test_kill_9_of_a_job_and_its_command_run_again_end_bit_equal(
-    tiny_base: Path, tmp_path: Path, uninterrupted: bytes
-) -> None:
+def test_a_command_killed_with_kill_9_resumes_bit_equal(tiny_base: Path, tmp_path: Path, uninterrupted: bytes) -> None:
     job = long_job(tiny_base, tmp_path)
     process = interrupt(job, signal.SIGKILL, random.Random(3).uniform(0, 0.5))
     assert process.returncode == -signal.SIGKILL
     assert job.store.find(job.request) is None
 
-    assert finish(job.write())[0] == SEALED
+    assert run_here(job) == SEALED
     found = job.store.find(job.request)
     assert found is not None
     assert found.metrics["resumed_from_step"] > 0

@@ -15,6 +15,11 @@ from training.rows import NOT_SUPERVISED
 Row = tuple[Sequence[int], Sequence[bool]]
 
 
+def rows_in(batch: Mapping[str, Any]) -> int:
+    """How many rows a batch has."""
+    return len(_by_row(batch, "labels"))
+
+
 def labels_equal_mask(batch: Mapping[str, Any], rows: Sequence[Row]) -> Check:
     """Ids and labels of each row are those of the mixture and its mask, at the same places.
 
