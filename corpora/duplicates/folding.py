@@ -2,8 +2,9 @@
 
 `table()` does it for a character at a time, for the kernels. Where a character's neighbours matter (combining
 marks, the Greek final sigma) or it becomes several characters, it is marked `HARD` and the whole text goes through
-`fold`, which is the rule itself. Words are runs of letters, marks and digits. A character of a script that puts no
-spaces between words (Chinese, Japanese, Thai and others) is a word of its own.
+`fold`, which is the rule itself. Words are runs of letters, marks and digits; the variation selectors behind the
+ideographs, marks that choose the shape of one, are in no word. A character of a script that puts no spaces between
+words (Chinese, Japanese, Thai and others) is a word of its own.
 """
 
 import unicodedata

@@ -20,7 +20,7 @@ TEXTS = [
     "ΟΔΥΣΣΕΥΣ και Σ, İstanbul, ẞ, Ⱥ",
     "你好，世界！机器学习 is fun 2024年",
     "สวัสดีชาวโลก नमस्ते दुनिया 한국어 ᄒ\u1161ᆫ",
-    "𠀀𠀁 rare ideographs 😀😀 emoji 👩\u200d👧",
+    "𠀀𠀁 rare ideographs 😀😀 emoji 👩\u200d👧 葛\U000e0100",
     "x" * 8 + " " + "y" * 9 + " " + "z" * 40,
     "\x1c a\x1fb\tc ",
     "",
@@ -33,7 +33,7 @@ def words_of(text: str) -> list[str]:
     for character in folding.fold(text):
         code = ord(character)
         rare = 0x20000 <= code < 0x40000
-        if not rare and unicodedata.category(character)[0] not in "LMN":
+        if not rare and (code >= 0x40000 or unicodedata.category(character)[0] not in "LMN"):
             found.append("")
         elif rare or (code < folding.SIZE and folding.table()[code] & folding.ALONE):
             found += [character, ""]
