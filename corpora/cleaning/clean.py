@@ -138,12 +138,12 @@ def _written(plan: Plan, kind: str, cut: list[Block], work: Path, execution: Cor
             merge = Merge(plan, rows, quarantine, filtered, evidence)
             here = execution.model_copy(update={"workers": 1}) if small else execution
             _merge(merge, plan, cut, work / UNFINISHED, here)
-        _must_be_usable(plan.name, plan.source, merge.tally)
+        _must_be_usable(plan.name, plan.source, merge.tally, work / UNFINISHED)
         if step is not None and plan.checkpoint is not None:
             with writing(work / ROWS, schema, facts) as rows:
                 asked = Asked(step, merged, plan.checkpoint, execution, work / UNFINISHED)
                 merge.tally.take(by_difficulty(asked, work / SCORES, rows, filtered))
-            _must_be_usable(plan.name, plan.source, merge.tally)
+            _must_be_usable(plan.name, plan.source, merge.tally, work / UNFINISHED)
     os.rename(work / UNFINISHED, work / _SPENT)  # at once: what is half deleted must not look finished
     shutil.rmtree(work / _SPENT)
     return merge
@@ -158,11 +158,13 @@ def _merge(merge: Merge, plan: Plan, cut: list[Block], scratch: Path, execution:
                 advance(1)
 
 
-def _must_be_usable(name: str, source: Source, tally: Tally) -> None:
+def _must_be_usable(name: str, source: Source, tally: Tally, scratch: Path) -> None:
+    if tally.bad_share <= source.max_quarantined and tally.kept:
+        return
+    shutil.rmtree(scratch)  # another source or recipe is another request: nothing goes on from here
     if tally.bad_share > source.max_quarantined:
         raise CorpusError(_too_bad(name, source, tally))
-    if not tally.kept:
-        raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left")
+    raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left")
 
 
 def _rounds(plan: Plan, cut: list[Block], merge: Merge, folder: Path) -> Iterator[tuple[int, list[Job]]]:
