@@ -35,11 +35,14 @@ class RowStore:
     def __init__(self, parts: Sequence[Path]) -> None:
         import numpy as np
 
-        indexes = [np.load(_index(part)) for part in parts]
-        columns = [np.concatenate([index[name] for index in indexes]) for name in ("end", "tokens", "supervised")]
-        self._ends, self.tokens, self.supervised = columns
-        self._parts = list(parts)
-        self._starts = np.cumsum([0, *(len(index) for index in indexes)])
+        rows = [len(np.load(_index(part))) for part in parts]
+        self._parts, self._starts = list(parts), np.cumsum([0, *rows])
+        self._ends = np.empty(self._starts[-1], np.int64)
+        self.tokens, self.supervised = (np.empty(self._starts[-1], np.int32) for _ in range(2))
+        for part, start, stop in zip(parts, self._starts, self._starts[1:], strict=False):
+            index = np.load(_index(part))
+            self._ends[start:stop] = index["end"]
+            self.tokens[start:stop], self.supervised[start:stop] = index["tokens"], index["supervised"]
 
     def __len__(self) -> int:
         return len(self._ends)

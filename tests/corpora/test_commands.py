@@ -72,7 +72,7 @@ def test_inspect_says_why_no_format_fits(tmp_path: Path, run: Any) -> None:
         (("inspect", "nowhere.jsonl"), "no such file"),
         (("inspect", "pypi://a-1-py3-none-any.whl/x"), "needs sha256"),
         (("inspect", "ftp://x/y"), "'ftp://' is not known"),
-        (("preview", "nothing"), "no recipe is called 'nothing'; shipped are demo"),
+        (("preview", "nothing"), "no recipe is called 'nothing'; shipped are "),
         (("preview", "nowhere.yaml"), "nowhere.yaml: no such file"),
         (("preview", "demo", "--source", "nobody"), "'nobody' is no source"),
     ],
