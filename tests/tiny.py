@@ -213,7 +213,7 @@ def write_documents(folder: Path, checkpoint: Path, documents: int, length: int 
 
     tokenizer = DocumentTokenizer.load(checkpoint, None)
     texts = [conversation(seed * 10_000 + index)[1]["content"] for index in range(documents)]
-    ids = tokenizer.encode_all(texts)
+    ids = [tokenizer.encode_one(text) for text in texts]
     names = [Document(f"{index:064x}", "made_up", "general", 0, False) for index in range(documents)]
     packer = Packer(length)
     flat = np.array([token for document in ids for token in document], np.int32)
