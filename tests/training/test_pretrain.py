@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_jobs import LORA, pretrain_job, run_here
+from made_jobs import pretrain_job, run_here
 
 from lineage.job import REFUSED, SEALED
 from training import packed, rows
@@ -100,17 +100,14 @@ def test_labels_leave_out_the_first_token_of_each_document_and_the_padding() -> 
     assert "attention_mask" not in batch
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-def test_pretraining_learns_and_proves_itself(lora: dict[str, Any] | None, tiny_base: Path, tmp_path: Path) -> None:
-    job = pretrain_job(tiny_base, tmp_path, lora=lora, epochs=3.0)
+def test_pretraining_learns_and_proves_itself(tiny_base: Path, tmp_path: Path) -> None:
+    job = pretrain_job(tiny_base, tmp_path, epochs=2.0, checkpoint_steps=50)
     assert run_here(job) == SEALED
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
     held = found.metrics["validation_perplexity"]
     assert held["after"] < held["before"]
-    merged = {"merged_equals_adapter"} if lora else set()
-    assert set(found.metrics["checks"]) == {"labels_equal_tokens", "documents_apart", "reload_equal"} | merged
     assert isinstance(found.metrics["checks"]["documents_apart"]["value"], float)
 
 

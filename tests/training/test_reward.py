@@ -1,10 +1,9 @@
 """A reward model scores where a conversation ends, and is saved with the head that scores."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from made_jobs import LORA, falls, reward_job, run_here
+from made_jobs import falls, reward_job, run_here
 
 from lineage.job import REFUSED, SEALED
 from training import TrainingError, scoring
@@ -22,11 +21,10 @@ def rewards(folder: Path, rows: list[list[int]]) -> list[float]:
         return [float(score) for score in model(**batch).logits[:, 0]]
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-def test_it_learns_to_prefer_and_proves_itself(lora: dict[str, Any] | None, tiny_base: Path, tmp_path: Path) -> None:
+def test_it_learns_to_prefer_and_proves_itself(tiny_base: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    job = reward_job(tiny_base, tmp_path, lora=lora, epochs=3.0, checkpoint_steps=50)
+    job = reward_job(tiny_base, tmp_path, epochs=3.0, checkpoint_steps=50)
     assert run_here(job) == SEALED
     found = job.store.find(job.request)
     assert found is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job, run_here, weights_of
 
+from assets.checks import DECLARED
 from lineage.job import INTERRUPTED, SEALED, Job
 
 KINDS: dict[str, Callable[[Path, Path], Job]] = {
@@ -34,6 +35,8 @@ def test_stopped_and_resumed_ends_bit_equal(kind: str, tiny_base: Path, tmp_path
     assert found is not None
     assert 0 < found.metrics["resumed_from_step"] < found.metrics["steps"]
     assert weights_of(cut) == weights_of(whole)
+    assert found.failed_checks == []
+    assert set(found.metrics["checks"]) == set(DECLARED[cut.kind])  # with an adapter, all of them apply
 
 
 def _set_after_a_checkpoint(job: Job, stop: threading.Event) -> None:
