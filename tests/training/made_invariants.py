@@ -188,12 +188,22 @@ class Lab:
         return step_gradient(self.sft_trainer(8))
 
     def dpo_step0(self, reference: Path, lora: bool = False) -> Any:
+        """The check on log-probabilities that the model in `reference` gave to the pairs."""
+        from datasets import concatenate_datasets
+        from datasets.arrow_dataset import Dataset
         from test_dpo import trainer
 
         from training.loop import first_batch
+        from training.reference import COLUMNS, computed
 
         job = dpo_job(self.base, self.home / "dpo", lora=LORA if lora else None)
-        made = trainer(job, self.home / "dpo", reference if not lora or reference != self.base else None)
+        start = job.inputs["start"].model_copy(update={"path": reference})
+        of_other = trainer(job.model_copy(update={"inputs": {**job.inputs, "start": start}}), self.home / "dpo")
+        values = computed(of_other, of_other.micro_batches)
+        made = trainer(job, self.home / "dpo")
+        columns = zip(*(values[place] for place in sorted(values)), strict=True)
+        known = Dataset.from_dict(dict(zip(COLUMNS, map(list, columns), strict=True)))
+        made.train_dataset = concatenate_datasets([made.train_dataset, known], axis=1)
         return dpo.step0_check(made, first_batch(made), math.log(2))
 
     # what was saved
