@@ -48,6 +48,7 @@ def build_report(
         suite={"digest": fingerprint(suite), "version": suite["version"], "tasks": tasks},
         runtime=_runtime(evaluation),
         health={name: one.outcome.health for name, one in done.items()},
+        details={name: one.outcome.details for name, one in done.items() if one.outcome.details},
         invalid_reasons=reasons,
     )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 REPORT, SAMPLES = "report.json", "samples.parquet"
-SCHEMA = 1
+SCHEMA = 2
 
 
 class EvaluationError(Exception):
@@ -74,7 +74,8 @@ class Report:
     """See the module. `results` is by metric name `<task>/<metric>`; build one with `from_samples` or `load`.
 
     subject: {checkpoint_digest, weights_sha256, template_sha256}. suite: {digest, version, tasks: {name:
-    {kind, data_digest, …}}}. runtime: {backend, versions, dtype, batch_size, device, threads}. health: counts.
+    {kind, data_digest, …}}}. runtime: {backend, versions, dtype, batch_size, device, threads}. health: counts by
+    task. details: what else a task found, by task.
     """
 
     subject: dict[str, Any]
@@ -82,6 +83,7 @@ class Report:
     runtime: dict[str, Any]
     results: dict[str, Result]
     health: dict[str, Any]
+    details: dict[str, Any]
     invalid_reasons: tuple[str, ...]
     samples_digest: str
     rows: tuple[Sample, ...] = field(repr=False)
@@ -104,6 +106,7 @@ class Report:
         suite: Mapping[str, Any],
         runtime: Mapping[str, Any],
         health: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
         invalid_reasons: Sequence[str] = (),
     ) -> Self:
         """A report in memory. Raises ValueError for a score outside 0 to 1 (or NaN) or an item given twice."""
@@ -118,6 +121,7 @@ class Report:
             runtime=dict(runtime),
             results=_results(rows),
             health=dict(health or {}),
+            details=dict(details or {}),
             invalid_reasons=tuple(invalid_reasons),
             samples_digest=fingerprint([dict(row) for row in rows]),
             rows=rows,
@@ -141,6 +145,7 @@ class Report:
             runtime=body["runtime"],
             results=body["results"],
             health=body["health"],
+            details=body["details"],
             invalid_reasons=tuple(body["invalid_reasons"]),
             samples_digest=fingerprint([dict(row) for row in rows]),
             rows=rows,
@@ -165,6 +170,7 @@ class Report:
             "runtime": self.runtime,
             "results": self.results,
             "health": self.health,
+            "details": self.details,
             "valid": self.valid,
             "invalid_reasons": list(self.invalid_reasons),
             "samples": {"digest": self.samples_digest, "rows": len(self.rows)},

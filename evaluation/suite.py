@@ -11,7 +11,7 @@ from corpora.sources import observe
 from recipes.schema import identity
 from recipes.suite import Evaluation, IfevalTask, Task
 
-VERSION = 1
+VERSION = 2
 
 
 def suite_identity(evaluation: Evaluation, folder: Path, cache: Path) -> dict[str, Any]:

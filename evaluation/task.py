@@ -8,7 +8,7 @@ Here too is how rows come from the files of an origin, and how some of them are 
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,11 +40,14 @@ class Outcome:
     health: counts of what can go wrong: `nonfinite` (items with a NaN or an infinite probability), `empty`
     and `cut` (answers without text, answers stopped by the token limit), `truncated` (prompts that lost
     their beginning), `constant` (1 if every item got the same choice). tokens: read and written by the model.
+    details: findings (JSON) that are no score and no fault, as a judge's preference for the first answer; a person
+    reads them by their names.
     """
 
     samples: list[Sample]
     health: dict[str, int]
     tokens: int
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 class Prepared(Protocol):
