@@ -2,8 +2,8 @@
 
 numba keeps compiled code as long as the file of the function stays the same, whatever happens to the functions and
 constants of other files that went into it. So what is kept lies under the digest of all files of the function's
-package, beside the source; where that cannot be written, in the user's own cache, and where neither can, functions
-are compiled anew in each process.
+package and of this one, beside the source; where that cannot be written, in the user's own cache, and where neither
+can, functions are compiled anew in each process.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numba  # noqa: TID253
 import numpy as np
 from llvmlite import ir
-from numba import types  # noqa: TID253
+from numba import types, uint64  # noqa: TID253
 from numba.extending import intrinsic  # noqa: TID253
 
 from lineage.hashing import file_digest, tree_digest
@@ -46,8 +46,22 @@ def _compiled(function: Kernel, inline: str) -> Kernel:
 
 @cache
 def _kept(package: Path) -> Path:
-    digest = tree_digest((file.name, file_digest(file)) for file in package.glob("*.py"))
+    files = {*package.glob("*.py"), Path(__file__)}
+    digest = tree_digest((file.name, file_digest(file)) for file in files)
     return package / "__pycache__" / digest[:16]
+
+
+_MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)
+
+
+@inlined
+def mixed(value: Any) -> Any:
+    """In a kernel: MurmurHash3's finaliser of 64 bits: each bit of the result depends on every bit."""
+    value ^= value >> uint64(33)
+    value *= _MIX_1
+    value ^= value >> uint64(33)
+    value *= _MIX_2
+    return value ^ (value >> uint64(33))
 
 
 @intrinsic  # type: ignore[untyped-decorator]

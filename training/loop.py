@@ -1,4 +1,4 @@
-"""The loop that every stage shares: the trainer's settings, its live watch, resuming and stopping.
+"""The loop that every stage shares: the trainer's settings, resuming and stopping; `training.watch` looks on.
 
 One optimizer step is `batch_rows` rows however a machine splits them, so another micro-batch resumes from
 the same checkpoints; another kind of device has another random state and starts over.
@@ -14,26 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import torch  # noqa: TID253 - only job processes import this module
-from transformers import PrinterCallback, TrainerCallback  # noqa: TID253
+from transformers import PrinterCallback  # noqa: TID253
 
 from lineage.job import Job
 from lineage.store import write_json
 from recipes.arguments import ON_GPU
 from recipes.stage_base import StageBase
 from recipes.stages import Kto
-from training import Interrupted, TrainingError, checkpoints, memory, processes, randomness, weights
+from training import Interrupted, TrainingError, checkpoints, memory, processes, weights
 from training.measures import Meter, cost
-from training.progress import Progress, say
+from training.progress import say
 from training.rows import Plan
 from training.samples import FILE as SAMPLES
 from training.samples import Samples, prompts
 from training.tracking import RunLog
+from training.watch import Watch, told
 
 HISTORY = "history.json"
-_NOT_TOLD = "num_tokens"  # TRL's count starts again at 0 after a resume
-_SHOWN = {"loss": "loss", "reward": "reward", "completions/mean_length": "length", "kl": "kl"}
 _RATES = ("tokens_per_s", "padded_tokens_per_s", "mfu_percent", "device_seconds")
-_ADAM_BYTES = 12  # a trainable weight in float32 and Adam's two moments
 
 
 def arguments(stage: StageBase, plan: Plan, work: Path) -> dict[str, Any]:
@@ -126,7 +124,7 @@ def train(
         _take_up(trainer, resumed)
     if trainer.state.global_step < plan.steps:
         raise Interrupted(f"{job.ref}: stopped after step {trainer.state.global_step} of {plan.steps}")
-    history = [_told(entry) for entry in trainer.state.log_history if "loss" in entry]
+    history = [told(entry) for entry in trainer.state.log_history if "loss" in entry]
     if processes.leads():
         write_json(work / HISTORY, history)
         if samples is not None:
@@ -157,82 +155,6 @@ def _take_up(trainer: Any, finished: Path | None) -> None:
 
     trainer._load_from_checkpoint(str(finished))  # `train` would take one step too many
     trainer.state = TrainerState.load_from_json(f"{finished}/trainer_state.json")
-
-
-class Watch(TrainerCallback):  # type: ignore[misc]
-    """Watches a training step by step: tells people, refuses nonsense, saves with care, stops when told."""
-
-    def __init__(
-        self,
-        label: str,
-        plan: Plan,
-        log: RunLog,
-        stop: threading.Event,
-        folder: Path,
-        made_by: dict[str, Any],
-        made_on: dict[str, Any],
-        meter: Meter,
-        samples: Samples | None,
-    ) -> None:
-        self._log, self._stop = log, stop
-        self._folder, self._made_by, self._made_on = folder, made_by, made_on
-        self._meter, self._samples = meter, samples
-        self._progress = Progress(label, plan.steps, "steps")
-        self._random: tuple[Any, ...] | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        spent_before = state.log_history[-1].get("device_seconds", 0.0) if state.log_history else 0.0
-        self._meter.start(state.global_step, spent_before)
-        self._progress.update(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._random = randomness.state()
-        if processes.any_of(self._stop.is_set()):
-            control.should_save = control.should_training_stop = True
-
-    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A stop need not wait for the step's end: its micro-batches are forgotten, with the dice they threw."""
-        if not self._stop.is_set() or processes.count() > 1:
-            return
-        control.should_training_stop = True
-        if self._random and not checkpoints.is_complete(checkpoints.at_step(self._folder, state.global_step)):
-            randomness.put_back(self._random)
-            control.should_save = True
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], model: Any, **_: Any) -> None:
-        if "loss" not in logs:
-            return
-        step = state.global_step
-        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])):
-            raise TrainingError(
-                f"step {step}: loss {logs['loss']}, gradient norm {logs['grad_norm']}: the training has diverged; "
-                "lower learning_rate, raise warmup_share, or train in fp32"
-            )
-        figures = self._meter.figures(step)
-        state.log_history[-1] |= figures  # part of the history, and of the checkpoint that a resumed training reads
-        self._log.metrics({**_told(logs), **figures}, step)
-        shown = {name: logs[key] for key, name in _SHOWN.items() if key in logs}
-        self._progress.update(step, **shown, tokens_per_s=figures["tokens_per_s"])
-        every = self._meter.execution.samples_every
-        if self._samples is not None and every and processes.leads() and (step % every == 0 or step == args.max_steps):
-            self._samples.take(model, step)
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        processes.wait()  # each writes its own random state
-        if processes.leads():
-            saved = checkpoints.at_step(self._folder, state.global_step)
-            with checkpoints.saving(saved):
-                checkpoints.complete(saved, self._made_by, self._made_on)
-            checkpoints.retain(saved, self._made_by)
-        processes.wait()
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
-        """Room for the checkpoint that may follow, while nothing of it is written."""
-        step = state.global_step + 1
-        if step % args.save_steps == 0 or step >= state.max_steps or self._stop.is_set():
-            trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            needed = max(trainable * _ADAM_BYTES, checkpoints.size_of_newest(self._folder))
-            checkpoints.need_space(self._folder, needed)
 
 
 @contextmanager
@@ -268,10 +190,6 @@ def first_batch(trainer: Any) -> dict[str, Any]:
 def first_rows(trainer: Any, plan: Plan) -> list[int]:
     """The rows of that batch: with several processes, each begins with its own."""
     return [plan.order[place] for place in trainer.micro_batches[trainer.args.process_index]]
-
-
-def _told(logs: dict[str, float]) -> dict[str, float]:
-    return {name: float(value) for name, value in logs.items() if name != _NOT_TOLD and value is not None}
 
 
 def _metrics(trainer: Any, plan: Plan, history: list[dict[str, float]], first: int, meter: Meter) -> dict[str, Any]:

@@ -8,22 +8,12 @@ from typing import Any
 import numpy as np
 from numba import uint64  # noqa: TID253
 
-from corpora.compiling import Array, compiled, inlined
+from corpora.compiling import Array, compiled, inlined, mixed
 
 PART, LETTER, ALONE, SIGN = range(4)
 """Kinds of characters: parts words; is in one with its neighbours; is one itself; is one if a digit follows."""
 
 _BASIS, _PRIME = uint64(0xCBF29CE484222325), uint64(0x100000001B3)  # Fowler, Noll and Vo's hash of 64 bits
-_MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's finaliser
-
-
-@inlined
-def _mixed(value: Any) -> Any:
-    value ^= value >> uint64(33)
-    value *= _MIX_1
-    value ^= value >> uint64(33)
-    value *= _MIX_2
-    return value ^ (value >> uint64(33))
 
 
 @inlined
@@ -59,7 +49,7 @@ def words(codes: Array, bounds: Array, kinds: Array) -> tuple[Array, Array, Arra
                 while at < end and kinds[codes[at]] == LETTER:
                     value = (value ^ uint64(codes[at])) * _PRIME
                     at += 1
-            hashes[count], part[count] = _mixed(value), text
+            hashes[count], part[count] = mixed(value), text
             start[count], stop[count] = begin - first, at - first
             count += 1
     return hashes[:count].copy(), part[:count].copy(), start[:count].copy(), stop[:count].copy()
@@ -73,7 +63,7 @@ def runs(hashes: Array, size: int, factors: Array) -> Array:
         total = uint64(size)
         for place in range(size):
             total += hashes[at + place] * factors[place]
-        found[at] = _mixed(total)
+        found[at] = mixed(total)
     return found
 
 
@@ -89,7 +79,7 @@ def known(hashes: Array, part: Array, size: int, factors: Array, seen: Array, bi
         total = uint64(size)
         for place in range(size):
             total += hashes[at + place] * factors[place]
-        total = _mixed(total)
+        total = mixed(total)
         if seen[total >> shift]:
             places[count], found[count] = at, total
             count += 1

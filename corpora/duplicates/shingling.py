@@ -9,27 +9,17 @@ from typing import Any
 import numpy as np
 from numba import uint32, uint64  # noqa: TID253
 
-from corpora.compiling import Array, compiled, eight_bytes, inlined
+from corpora.compiling import Array, compiled, eight_bytes, inlined, mixed
 from corpora.duplicates.folding_kernels import DIGIT_KIND, SPACE_KIND, WORD_KIND
 
 _ONE, _EIGHT = uint64(1), uint64(8)
-_MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's finaliser
+_MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's
 _ODD_1, _ODD_2 = uint64(0x9E3779B97F4A7C15), uint64(0xD6E8FEB86659FD93)
 _INVERSE_1 = uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 _ROLE, _HALF = uint64(1 << 32), uint64(32)
 
 _DIGITS = uint64(DIGIT_KIND) * uint64(0x0101010101010101)
 _FIRST_BYTES = np.array([(1 << (8 * count)) - 1 for count in range(9)], np.uint64)
-
-
-@inlined
-def mixed(value: Any) -> Any:
-    """MurmurHash3's finaliser: each bit of the result depends on every bit."""
-    value ^= value >> uint64(33)
-    value *= _MIX_1
-    value ^= value >> uint64(33)
-    value *= _MIX_2
-    return value ^ (value >> uint64(33))
 
 
 @inlined
