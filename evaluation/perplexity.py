@@ -13,7 +13,7 @@ model's context.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from evaluation.generation import LoadedModel
@@ -50,19 +50,15 @@ class Perplexity:
         if short is not None:
             raise EvaluationError(f"document {short} has less than {_UNCOUNTED + 1} tokens; take it out of the data")
         flat = [window for document in read for window in document.windows]
-
-        def told(done: int) -> None:
-            tick(done * len(read) // len(flat))
-
-        found = iter(log_likelihoods(replace(model, batch_size=min(model.batch_size, _TOGETHER)), flat, told))
-        logprobs = [math.fsum(next(found).logprob for _ in document.windows) for document in read]
+        logprobs = iter(_logprobs(model, flat, lambda done: tick(done * len(read) // len(flat))))
+        sums = [math.fsum(next(logprobs) for _ in document.windows) for document in read]
         samples = [
             _sample(self.name, *triple)
-            for triple in zip(range(len(read)), self.items, read, logprobs, strict=True)
+            for triple in zip(range(len(read)), self.items, read, sums, strict=True)
         ]
-        health = {"nonfinite": sum(not math.isfinite(logprob) for logprob in logprobs)}
+        health = {"nonfinite": sum(not math.isfinite(logprob) for logprob in sums)}
         shown = sum(len(context) + len(answer) for context, answer in flat)
-        return Outcome(samples, health, shown, _details(read, logprobs))
+        return Outcome(samples, health, shown, _details(read, sums))
 
 
 def prepare(name: str, task: PerplexityTask, place: Place) -> Perplexity:
@@ -111,6 +107,16 @@ def _read(model: LoadedModel, text: str) -> _Document:
     ]
     counted_from = encoded["offset_mapping"][_UNCOUNTED - 1][1] if windows else len(text)
     return _Document(windows, len(text[counted_from:].encode()))
+
+
+def _logprobs(model: LoadedModel, windows: Sequence[Pair], tick: Tick) -> list[float]:
+    found: list[float] = []
+    for start in range(0, len(windows), _TOGETHER):
+        tick(start)
+        few = windows[start : start + _TOGETHER]
+        found += [one.logprob for one in log_likelihoods(model, few, lambda done, start=start: tick(start + done))]
+    tick(len(windows))
+    return found
 
 
 def _sample(name: str, index: int, item: dict[str, Any], document: _Document, logprob: float) -> Sample:
