@@ -184,7 +184,9 @@ _AIME_FIELDS = {("Problem", "Answer"): "aime24", ("problem", "answer"): "aime25"
 def _competition(row: Mapping[str, Any]) -> Item:
     names = next((names for names in _AIME_FIELDS if set(names) <= set(row)), None)
     if names is None:
-        raise ValueError(f"expected fields Problem and Answer, problem and answer or Question and Answer: {sorted(row)}")
+        raise ValueError(
+            f"expected fields Problem and Answer, problem and answer or Question and Answer: {sorted(row)}"
+        )
     (problem,) = texts_of(row, names[0])
     answer = str(row[names[1]]).strip().removesuffix("^\\circ")  # one answer of 2025 is in degrees
     if not (answer.isascii() and answer.isdigit() and len(answer) <= 3):
@@ -194,7 +196,9 @@ def _competition(row: Mapping[str, Any]) -> Item:
 
 _AIME = Benchmark(
     item=_competition,
-    packaged=lambda item: {"": f"aime/{next(name for names, name in _AIME_FIELDS.items() if set(names) <= set(item))}.yaml"},
+    packaged=lambda item: {
+        "": f"aime/{next(name for names, name in _AIME_FIELDS.items() if set(names) <= set(item))}.yaml"
+    },
     split="test",
     metrics={"accuracy": Metric("exact_match")},
     question="text",

@@ -110,7 +110,7 @@ def _become(asked: dict[str, Any], by_root: bool, token: int, problems: int) -> 
         _checked("the signal of its parent's death", _libc.prctl(_PDEATHSIG, _SIGKILL, 0, 0, 0))
         python = asked["python"]
         options = ["-s", "-S", "-B", "-P", "-X", "utf8"]
-        os.execve(python, [python, *options, "/scratch/program.py"], {"PYTHONHASHSEED": "0"})
+        os.execve(python, [python, *options, "/scratch/program.py"], {"PYTHONHASHSEED": "0"})  # noqa: S606
     except OSError as error:
         os.write(problems, _said(error).encode())
     finally:

@@ -150,11 +150,12 @@ def _questions(
     for start in range(0, len(order), model.batch_size):
         batch = order[start : start + model.batch_size]
         beside |= dict.fromkeys(batch, [] if model.alone else [ids[index] for index in batch])
-    shared = {"max_new_tokens": max_new_tokens, "stops": sorted(model.stop_ids), **({"until": list(until)} if until else {})}
-    return [
-        fingerprint({"prompt": row, "beside": beside[index], **shared})
-        for index, row in enumerate(ids)
-    ]
+    shared = {
+        "max_new_tokens": max_new_tokens,
+        "stops": sorted(model.stop_ids),
+        **({"until": list(until)} if until else {}),
+    }
+    return [fingerprint({"prompt": row, "beside": beside[index], **shared}) for index, row in enumerate(ids)]
 
 
 def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:

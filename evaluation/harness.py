@@ -3,8 +3,8 @@
 A task of lm-eval is a packaged YAML; ours, written when it runs, includes that file and only points its
 data at `local_rows`, so prompts, metrics and versions stay the official ones. The model that lm-eval
 sees is an `HFLM` whose two ways of asking (`generate_until`, with the texts that end an answer, and
-`_loglikelihood_tokens`) go through `evaluation.generation` and `evaluation.likelihood`. Its caches are not used: they are keyed by neither
-model nor data.
+`_loglikelihood_tokens`) go through `evaluation.generation` and `evaluation.likelihood`. Its caches are not
+used: they are keyed by neither model nor data.
 """
 
 import json

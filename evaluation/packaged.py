@@ -144,9 +144,7 @@ class Packaged:
                 "response": answer.text,
                 "target": self.benchmark.target(item),
             }
-            for (name, metric), scored in zip(
-                self.benchmark.metrics.items(), self._scored(index, found), strict=True
-            )
+            for (name, metric), scored in zip(self.benchmark.metrics.items(), self._scored(index, found), strict=True)
         ]
 
     def _health(self, answers: Sequence["_Answer"], done: HarnessResult) -> dict[str, int]:

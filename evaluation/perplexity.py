@@ -7,8 +7,8 @@ perplexity is not. Perplexity itself (per token, over all documents, as pretrain
 in the report's details.
 
 A document is read as the tokenizer reads text, beginning with its own first token if it adds one; every token but the
-first two is counted. A long one is read in windows of at most 512 tokens that see what came before them up to half of the
-model's context.
+first two is counted. A long one is read in windows of at most 512 tokens that see what came before them, up to half of
+the model's context.
 """
 
 import math
@@ -52,10 +52,7 @@ class Perplexity:
         flat = [window for document in read for window in document.windows]
         logprobs = iter(_logprobs(model, flat, lambda done: tick(done * len(read) // len(flat))))
         sums = [math.fsum(next(logprobs) for _ in document.windows) for document in read]
-        samples = [
-            _sample(self.name, *triple)
-            for triple in zip(range(len(read)), self.items, read, sums, strict=True)
-        ]
+        samples = [_sample(self.name, *triple) for triple in zip(range(len(read)), self.items, read, sums, strict=True)]
         health = {"nonfinite": sum(not math.isfinite(logprob) for logprob in sums)}
         shown = sum(len(context) + len(answer) for context, answer in flat)
         return Outcome(samples, health, shown, _details(read, sums))

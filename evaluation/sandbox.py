@@ -23,10 +23,10 @@ Ended = Literal["passed", "failed", "stopped"]
 """`stopped` is a program that was still running when its time was over."""
 
 _MEND = (
-    "programs are run only in a sandbox, which needs Linux 5.12 or later with namespaces for this user: run as root with "
-    "CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined), "
-    "or allow user namespaces (kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0); or "
-    "leave the task out"
+    "programs are run only in a sandbox, which needs Linux 5.12 or later with namespaces for this user: run as root "
+    "with CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt "
+    "apparmor=unconfined), or allow user namespaces (kernel.unprivileged_userns_clone=1, "
+    "kernel.apparmor_restrict_unprivileged_userns=0); or leave the task out"
 )
 
 
@@ -80,7 +80,9 @@ def probe(limits: Limits) -> None:
     """Run a program that tries to break out. Raises EvaluationError if no sandbox can be made, or if it succeeds."""
     with socket.create_server(("127.0.0.1", 0)) as listening, tempfile.TemporaryDirectory() as outside:
         address = listening.getsockname()
-        socket.create_connection(address, timeout=5).close()  # reachable from here, so that failing there means something
+        socket.create_connection(
+            address, timeout=5
+        ).close()  # reachable from here, so that failing there means something
         attempts = _ATTEMPTS.format(address=address, outside=outside, processes=limits.processes + 8)
         ended = run(attempts, limits)
     if ended != "passed":

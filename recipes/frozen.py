@@ -31,7 +31,9 @@ def suite_path(named: str, folder: Path) -> Path:
     if not named.endswith((".yaml", ".yml")):
         path, shipped = SHIPPED_SUITES / f"{named}.yaml", sorted(file.stem for file in SHIPPED_SUITES.glob("*.yaml"))
         if not path.is_file():
-            raise ValueError(f"'{named}' is none of the shipped suites {shipped}; a suite of your own is named by its .yaml")
+            raise ValueError(
+                f"'{named}' is none of the shipped suites {shipped}; a suite of your own is named by its .yaml"
+            )
         return path
     if not (folder / named).is_file():
         raise ValueError(f"'{named}': no such file; looked for {folder / named}")

@@ -47,11 +47,15 @@ GPQA: list[dict[str, Any]] = [
     for number in range(6)
 ]
 GSM8K: list[dict[str, Any]] = [
-    {"question": f"Ann has {n} nuts and finds 1,000 more. How many has she?", "answer": f"She has {n} + 1000.\n#### {n + 1000:,}"}
+    {
+        "question": f"Ann has {n} nuts and finds 1,000 more. How many has she?",
+        "answer": f"She has {n} + 1000.\n#### {n + 1000:,}",
+    }
     for n in (3, 5, 8)
 ]
 AIME24: list[dict[str, Any]] = [
-    {"ID": f"2024-I-{n}", "Problem": f"Find the remainder of {n} by 7.", "Answer": n % 7, "Solution": ""} for n in (20, 33)
+    {"ID": f"2024-I-{n}", "Problem": f"Find the remainder of {n} by 7.", "Answer": n % 7, "Solution": ""}
+    for n in (20, 33)
 ]
 AIME25: list[dict[str, Any]] = [{"id": "0", "problem": "Turn by an angle.", "answer": "336^\\circ"}]
 TRUTHFULQA: list[dict[str, Any]] = [
@@ -99,7 +103,10 @@ BFCL: list[dict[str, Any]] = [
     },
 ]
 BFCL_ANSWERS: list[dict[str, Any]] = [
-    {"id": "simple_python_0", "ground_truth": [{"clock.set_alarm": {"hour": [7], "place": ["Rome"], "volume": [1.0, ""]}}]}
+    {
+        "id": "simple_python_0",
+        "ground_truth": [{"clock.set_alarm": {"hour": [7], "place": ["Rome"], "volume": [1.0, ""]}}],
+    }
 ]
 TEXTS: list[dict[str, Any]] = [
     {"text": "The quick brown fox jumps over the lazy dog. " * 3},

@@ -46,7 +46,9 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Answering:
     def answer(by: Callable[[str], str]) -> list[tuple[str, tuple[str, ...]]]:
         shown: list[tuple[str, tuple[str, ...]]] = []
 
-        def generate(_: Any, prompts: Sequence[str], _limit: int, _tick: Any, until: Sequence[str] = ()) -> list[Response]:
+        def generate(
+            _: Any, prompts: Sequence[str], _limit: int, _tick: Any, until: Sequence[str] = ()
+        ) -> list[Response]:
             shown.extend((prompt, tuple(until)) for prompt in prompts)
             return [Response(by(prompt), 9, 3, cut=False, finite=True) for prompt in prompts]
 
@@ -112,7 +114,9 @@ def test_mmlu_by_letter_is_scored_as_by_lm_eval_alone(model: LoadedModel, place:
     assert ours.facts["prompts"].endswith("by letter")
 
 
-def test_a_model_that_always_answers_a_is_found_out(place: Place, monkeypatch: pytest.MonkeyPatch, model: LoadedModel) -> None:
+def test_a_model_that_always_answers_a_is_found_out(
+    place: Place, monkeypatch: pytest.MonkeyPatch, model: LoadedModel
+) -> None:
     from evaluation.likelihood import Likelihood
 
     write_data(place.folder)
@@ -227,9 +231,7 @@ def test_probabilities_too_small_for_a_float_are_still_shared_out(
 ) -> None:
     from evaluation.likelihood import Likelihood
 
-    monkeypatch.setattr(
-        harness, "log_likelihoods", lambda _, pairs, tick: [Likelihood(-2000.0, False) for _ in pairs]
-    )
+    monkeypatch.setattr(harness, "log_likelihoods", lambda _, pairs, tick: [Likelihood(-2000.0, False) for _ in pairs])
     outcome = prepared(place, "truthfulqa", made.TRUTHFULQA).run(model, lambda done: None)
     assert scores(outcome, "mc2") == pytest.approx([2 / 3] * 3)
     assert outcome.health["nonfinite"] == 0

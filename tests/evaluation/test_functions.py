@@ -45,7 +45,9 @@ def the_task(**fields: Any) -> FunctionsTask:
         f"<tool_call>\n{json.dumps(CALL)}\n</tool_call>",
         f"Of course! [TOOL_CALLS] [{json.dumps(CALL)}]",
         json.dumps({"name": CALL["name"], "parameters": CALL["arguments"]}),
-        json.dumps({"type": "function", "function": {"name": CALL["name"], "arguments": json.dumps(CALL["arguments"])}}),
+        json.dumps(
+            {"type": "function", "function": {"name": CALL["name"], "arguments": json.dumps(CALL["arguments"])}}
+        ),
         f"a {{brace}} and {json.dumps({'calls': [CALL]})} then words",
     ],
 )
@@ -119,7 +121,9 @@ def test_a_template_without_tools_is_refused_before_the_first_token(
     prepared = functions.prepare("tools", the_task(), place)
     with pytest.raises(EvaluationError, match="function calls need a chat template with tools"):
         prepared.run(load_model(tiny_base, "float32", 4), lambda done: None)
-    otherwise = WITH_TOOLS.replace("{{ c.function | tojson }}", "{{ c.function.name }}: {{ c.function.arguments | tojson }}")
+    otherwise = WITH_TOOLS.replace(
+        "{{ c.function | tojson }}", "{{ c.function.name }}: {{ c.function.arguments | tojson }}"
+    )
     with pytest.raises(EvaluationError, match="chat template writes them otherwise"):
         prepared.run(with_template(tiny_base, place.folder / "other", otherwise), lambda done: None)
 

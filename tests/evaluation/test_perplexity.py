@@ -67,7 +67,9 @@ def test_the_windows_of_a_document_that_fits_are_those_of_one_reading(model: Loa
     text = " ".join(f"Line {number}." for number in range(200))
     assert 512 < len(model.tokenizer(text)["input_ids"]) < model.context // 2 + 512
     logprob, _, size = by_plain_logits(model, text)
-    assert outcome(model, place, [{"text": text}]).samples[0]["score"] == pytest.approx(math.exp(logprob / size), rel=1e-4)
+    assert outcome(model, place, [{"text": text}]).samples[0]["score"] == pytest.approx(
+        math.exp(logprob / size), rel=1e-4
+    )
 
 
 def test_a_row_without_text_is_named(model: LoadedModel, place: Place) -> None:

@@ -89,7 +89,11 @@ def test_processes_that_it_leaves_behind_end_with_it() -> None:
     assert sandbox.run(program, LIMITS) == "passed"
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        left = [p for p in psutil.process_iter(["cmdline"]) if p.pid not in marks and "/scratch/program.py" in (p.info["cmdline"] or [])]
+        left = [
+            p
+            for p in psutil.process_iter(["cmdline"])
+            if p.pid not in marks and "/scratch/program.py" in (p.info["cmdline"] or [])
+        ]
         if not left:
             return
         time.sleep(0.1)
@@ -147,7 +151,7 @@ def test_answers_that_pass_their_tests_are_counted_and_the_others_stop_nothing(
     outcome = code.prepare("code", the_task(), place).run(model, lambda done: None)
     assert [sample["score"] for sample in outcome.samples] == [0, 1, 0]
     assert sum(outcome.details.values()) == 3 and outcome.details["programs that passed their tests"] == 1
-    assert shown[0].endswith('Here is the completed function:\n```python\n' + HUMANEVAL[0]["prompt"] + "\n")
+    assert shown[0].endswith("Here is the completed function:\n```python\n" + HUMANEVAL[0]["prompt"] + "\n")
     assert "```" in shown
 
 

@@ -34,8 +34,12 @@ def test_a_sandbox_that_does_not_hold_is_refused(
 
 def test_where_none_can_be_made_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     refusing = tmp_path / "confined.py"
-    refusing.write_text("import sys\nsys.stdin.read()\nprint('user namespaces: Operation not permitted', file=sys.stderr)\nsys.exit(2)")
+    refusing.write_text(
+        "import sys\nsys.stdin.read()\nprint('user namespaces: Operation not permitted', file=sys.stderr)\nsys.exit(2)"
+    )
     stand_in: Any = type("Module", (), {"__file__": str(refusing)})
     monkeypatch.setattr(sandbox, "confined", stand_in)
-    with pytest.raises(EvaluationError, match=r"no sandbox can be made here \(user namespaces: Operation not permitted\).*run as root"):
+    with pytest.raises(
+        EvaluationError, match=r"no sandbox can be made here \(user namespaces: Operation not permitted\).*run as root"
+    ):
         sandbox.probe(sandbox.Limits())

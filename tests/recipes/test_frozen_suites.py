@@ -66,7 +66,10 @@ def test_every_source_of_a_shipped_suite_is_pinned() -> None:
 def test_a_recipe_takes_over_a_shipped_suite_and_adds_its_own(tmp_path: Path) -> None:
     recipe = load_recipe(recipe_with(tmp_path, suite="core"))
     assert list(recipe.evaluation.tasks) == ["ifeval", "mmlu", "harmful", "benign", "sums"]
-    assert recipe.evaluation.suite is not None and recipe.evaluation.suite.model_dump() == {"name": "core", "version": 1}
+    assert recipe.evaluation.suite is not None and recipe.evaluation.suite.model_dump() == {
+        "name": "core",
+        "version": 1,
+    }
     assert "mmlu/accuracy" in recipe.metric_names()
 
 
