@@ -109,6 +109,7 @@ def _mmlu_pro(where: str, task: MmluProTask, place: Place) -> tuple[Benchmark, d
         cluster="category",
         examples=lambda item: {"validation": shown.get(item["category"], [])} if shown else {},
         chat=True,
+        settings={} if shown else {"fewshot_split": None, "num_fewshot": 0},
     )
     return benchmark, facts, task.shots
 
@@ -135,6 +136,7 @@ def _gsm8k(shots: int) -> Benchmark:
         question="question",
         target=lambda item: str(item["answer"]).rpartition("####")[2].strip(),
         chat=True,
+        settings={"training_split": None, "fewshot_split": None},
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from evaluation import sandbox
 from evaluation.generation import LoadedModel, generate
+from evaluation.health import of_answers
 from evaluation.packaged import texts_of
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
@@ -62,18 +63,13 @@ class Code:
             }
             for index, item in enumerate(self.items)
         ]
-        health = {
-            "nonfinite": sum(not response.finite for response in responses),
-            "empty": sum(not response.text.strip() for response in responses),
-            "cut": sum(response.cut for response in responses),
-        }
         counts = Counter(ended)
         details = {
             "programs that passed their tests": counts["passed"],
             "programs that ended with an error": counts["failed"],
             "programs stopped when their time was over": counts["stopped"],
         }
-        return Outcome(samples, health, sum(r.prompt_tokens + r.tokens for r in responses), details)
+        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses), details)
 
 
 def prepare(name: str, task: CodeTask, place: Place) -> Code:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.generation import LoadedModel, generate
+from evaluation.health import of_answers
 from evaluation.packaged import list_of, texts_of
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
@@ -69,13 +70,8 @@ class Functions:
             }
             for index, item in enumerate(self.items)
         ]
-        health = {
-            "nonfinite": sum(not response.finite for response in responses),
-            "empty": sum(not response.text for response in responses),
-            "cut": sum(response.cut for response in responses),
-        }
         details = {"answers without a call": sum(not calls for calls in called)}
-        return Outcome(samples, health, sum(r.prompt_tokens + r.tokens for r in responses), details)
+        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses), details)
 
 
 def prepare(name: str, task: FunctionsTask, place: Place) -> Functions:

@@ -106,7 +106,7 @@ def test_mmlu_by_letter_is_scored_as_by_lm_eval_alone(model: LoadedModel, place:
     ours = mmlu.prepare("facts", task, place)
     outcome = ours.run(model, lambda done: None)
     write_rows(place.folder / "test.jsonl", [item for item in ours.items if item["subject"] == "anatomy"])
-    write_rows(place.folder / "dev.jsonl", mmlu.examples("anatomy"))
+    write_rows(place.folder / "dev.jsonl", [{**shown, "subject": "anatomy"} for shown in mmlu.examples("anatomy")])
     data = {split: place.folder / f"{split}.jsonl" for split in ("test", "dev")}
     theirs = by_lm_eval(model, "mmlu/default/mmlu_anatomy.yaml", data, place.folder / "alone", num_fewshot=shots)
     assert [s["score"] for s in outcome.samples[:2]] == [row["acc"] for row in theirs]
