@@ -4,6 +4,6 @@
 checkpoint; `ifeval`, `mmlu`, `benchmarks` (what else lm-eval packages), `functions`, `code`, `perplexity`, `verifier`,
 `refusal` and `phrases` are its tasks, on top of `generation` (batched greedy decoding, answer log-probabilities),
 `harness` (lm-eval on pinned local rows) and `sandbox` (programs that a model wrote); `report` is what comes out.
-`statistics`, `gate`, `page` and `promotion` compare reports and act on the verdict. Modules that a code location imports
-load no torch, transformers, datasets or lm-eval.
+`statistics`, `gate`, `page` and `promotion` compare reports and act on the verdict. Modules that a code location
+imports load no torch, transformers, datasets or lm-eval.
 """

@@ -109,10 +109,11 @@ def _read(model: LoadedModel, text: str) -> _Document:
 def _logprobs(model: LoadedModel, windows: Sequence[Pair], tick: Tick) -> list[float]:
     found: list[float] = []
     for start in range(0, len(windows), _TOGETHER):
-        tick(start)
-        few = windows[start : start + _TOGETHER]
-        found += [one.logprob for one in log_likelihoods(model, few, lambda done, start=start: tick(start + done))]
-    tick(len(windows))
+
+        def told(done: int, start: int = start) -> None:
+            tick(start + done)
+
+        found += [one.logprob for one in log_likelihoods(model, windows[start : start + _TOGETHER], told)]
     return found
 
 
