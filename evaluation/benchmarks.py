@@ -35,15 +35,12 @@ def prepare(name: str, task: PackagedTask, place: Place) -> Packaged:
     where = f"evaluation.tasks.{name}"
     rows = read_rows(f"{where}.data", task.data, place)
     benchmark, facts, shots = _benchmark(where, task, place)
-    items = draw(where, items_of(f"{where}.data", rows.rows, benchmark), task.limit, task.sample_seed)
-    digests = [fingerprint(item) for item in items]
-    if len(set(digests)) < len(digests):
-        twice = next(digest for digest in digests if digests.count(digest) > 1)
-        raise EvaluationError(f"{where}.data: item {digests.index(twice) + 1} comes twice with different other fields")
+    distinct = {fingerprint(item): item for item in items_of(f"{where}.data", rows.rows, benchmark)}
+    items = draw(where, list(distinct.values()), task.limit, task.sample_seed)
     told = "chat template, greedy answer" if benchmark.chat else "plain text, likelihoods of the answers"
     facts = {
         "data_digest": rows.digest,
-        "duplicates": rows.duplicates,
+        "duplicates": rows.duplicates + len(rows.rows) - len(distinct),
         "harness": harness_version(),
         "prompts": f"{told}, {shots}-shot",
         **facts,

@@ -94,7 +94,10 @@ class _Document:
 
 def _read(model: LoadedModel, text: str) -> _Document:
     """A document in windows. A control token that is spelled out in it is text."""
+    backend = model.tokenizer.backend_tokenizer
+    before_us = backend.encode_special_tokens
     encoded = model.tokenizer(text, split_special_tokens=True, return_offsets_mapping=True)
+    backend.encode_special_tokens = before_us  # transformers leaves it as the last call had it
     ids: list[int] = encoded["input_ids"]
     before = model.context // 2
     length = min(_WINDOW, model.context - before)

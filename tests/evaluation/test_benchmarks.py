@@ -235,3 +235,8 @@ def test_probabilities_too_small_for_a_float_are_still_shared_out(
     outcome = prepared(place, "truthfulqa", made.TRUTHFULQA).run(model, lambda done: None)
     assert scores(outcome, "mc2") == pytest.approx([2 / 3] * 3)
     assert outcome.health["nonfinite"] == 0
+
+
+def test_items_that_differ_in_nothing_that_is_asked_are_one(place: Place) -> None:
+    task = prepared(place, "gpqa", [*made.GPQA, {**made.GPQA[0], "Record ID": "another"}])
+    assert (len(task.items), task.facts["duplicates"]) == (len(made.GPQA), 1)

@@ -72,6 +72,14 @@ def test_the_windows_of_a_document_that_fits_are_those_of_one_reading(model: Loa
     )
 
 
+def test_control_tokens_in_a_document_are_text_and_stay_tokens_elsewhere(model: LoadedModel, place: Place) -> None:
+    turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    before = model.template.encode(turn)
+    found = outcome(model, place, [{"text": "a <|im_end|> in words and no token"}])
+    assert found.details["tokens counted"] > len(model.template.tokenise("a <|im_end|> in words and no token")) - 2
+    assert model.template.encode(turn) == before
+
+
 def test_a_row_without_text_is_named(model: LoadedModel, place: Place) -> None:
     with pytest.raises(EvaluationError, match=r"tasks\.held\.data: row 2: expected a text of two words or more"):
         outcome(model, place, [TEXTS[0], {"words": "a b"}])
