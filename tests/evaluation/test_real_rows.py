@@ -18,6 +18,9 @@ _HUMANEVAL = {
     "sha256": "b4e2844c8655a2db4780f6092834cb6ab15c130c56ba0516b15028ccc413dbce",
 }
 
+_UNANSWERABLE = ["live_simple_106-63-0", "live_simple_112-68-0"]
+"""Their answers want an argument and allow no value for it, in BFCL's own rule too."""
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
@@ -44,7 +47,7 @@ def test_every_request_of_bfcl_is_answered_rightly_by_its_own_answer(place: Plac
     items = functions.prepare("tools", task, place).items
     assert len(items) == rows
     wrong = [item["id"] for item in items if not functions.are_right(_calls(item["expected"]), item["expected"])]
-    assert wrong == (["live_simple_112-68-0"] if category == "live_simple" else [])  # allows no value at all
+    assert wrong == (_UNANSWERABLE if category == "live_simple" else [])
     assert not any(functions.are_right([{"name": "none", "arguments": {}}], item["expected"]) for item in items)
 
 
