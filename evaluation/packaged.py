@@ -214,7 +214,7 @@ def _score(scored: Mapping[str, Any], key: str) -> float:
     """lm-eval's number; where its probabilities are all too small for a float, their shares by the same formula."""
     value = float(scored[key])
     if math.isfinite(value):
-        return value
+        return min(1.0, value)  # a share of probability may be 1 and a rounding
     logprobs, labels = _logprobs(scored), scored["doc"]["mc2_targets"]["labels"]
     shares = [math.exp(logprob - max(logprobs)) for logprob in logprobs]
     return math.fsum(s for s, label in zip(shares, labels, strict=True) if label == 1) / math.fsum(shares)

@@ -130,7 +130,7 @@ def _sample(name: str, index: int, item: dict[str, Any], document: _Document, lo
         "doc_hash": digest,
         "prompt_hash": text_digest(text),
         "cluster": digest,
-        "score": math.exp(logprob / document.bytes) if math.isfinite(logprob) else 0.0,
+        "score": min(1.0, math.exp(logprob / document.bytes)) if math.isfinite(logprob) else 0.0,
         "higher_is_better": True,
         "prompt": text if len(text) <= _SHOWN else text[:_SHOWN] + " …",
         "response": None,
