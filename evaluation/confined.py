@@ -45,12 +45,12 @@ def main() -> int:
     heard, token = os.pipe()
     problem, problems = os.pipe()
     try:
-        by_root = _separate()
+        user = _USERS[os.getpid() % len(_USERS)] if _separate() else 0
         first = os.fork()
     except OSError as error:
         return _impossible(_said(error))
     if first == 0:
-        _become(asked, by_root, token, problems)
+        _become(asked, user, token, problems)
     os.close(token)
     os.close(problems)
     if reason := os.read(problem, 4096):
@@ -83,15 +83,14 @@ def _separate() -> bool:
     return False
 
 
-def _become(asked: dict[str, Any], by_root: bool, token: int, problems: int) -> NoReturn:
-    """Turn this process, the first of its namespace, into the program."""
+def _become(asked: dict[str, Any], user: int, token: int, problems: int) -> NoReturn:
+    """Turn this process, the first of its namespace, into the program, as `user` if that is not root."""
     try:
         os.setsid()
-        user = _USERS[os.getppid() % len(_USERS)] if by_root else 0
         root = Path(asked["root"])
         _lay_out(root, asked["folders"], asked["scratch_bytes"])
         (root / "scratch" / "program.py").write_text(asked["program"], encoding="utf-8")
-        if by_root:
+        if user:
             os.chown(root / "scratch", user, user)
         with contextlib.suppress(OSError):  # of our own IPC namespace: segments would be memory that no limit counts
             Path("/proc/sys/kernel/shmmni").write_text("0")
