@@ -45,7 +45,12 @@ def build_report(
     return Report.from_samples(
         [sample for one in done.values() for sample in one.outcome.samples],
         subject=_subject(checkpoint),
-        suite={"digest": fingerprint(suite), "version": suite["version"], "tasks": tasks},
+        suite={
+            "digest": fingerprint(suite),
+            "version": suite["version"],
+            **({"frozen": suite["suite"]} if "suite" in suite else {}),
+            "tasks": tasks,
+        },
         runtime=_runtime(evaluation),
         health={name: one.outcome.health for name, one in done.items()},
         details={name: one.outcome.details for name, one in done.items() if one.outcome.details},

@@ -89,8 +89,10 @@ def load_model(checkpoint: Path, dtype: Literal["float32", "bfloat16"], batch_si
     return LoadedModel(model.eval().to(device), template, batch_size, stops)
 
 
-def generate(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, tick: Tick) -> list[Response]:
-    """Greedy answers to rendered prompts, in their order.
+def generate(
+    model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str] = ()
+) -> list[Response]:
+    """Greedy answers to rendered prompts, in their order. until: texts at which an answer ends, without them.
 
     Raises EvaluationError before the first token if a prompt and its answer may not fit the model's context.
     """
@@ -102,14 +104,14 @@ def generate(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, ti
             f"{model.context} tokens; lower max_new_tokens"
         )
     order = sorted(range(len(ids)), key=lambda index: (-len(ids[index]), index))
-    questions = _questions(model, ids, order, max_new_tokens)
+    questions = _questions(model, ids, order, max_new_tokens, until)
     known = model.answered.get(questions) if model.answered else {}
     left = [index for index in order if questions[index] not in known]
     for start in range(0, len(left), model.batch_size):
         batch = left[start : start + model.batch_size]
         rows = [ids[index] for index in batch]
         given = {}
-        for row, answer in _decode(model, rows, max_new_tokens, tick, len(ids) - len(left) + start):
+        for row, answer in _decode(model, rows, max_new_tokens, until, tick, len(ids) - len(left) + start):
             given[questions[batch[row]]] = dataclasses.asdict(answer)
             if model.answered and model.alone:
                 model.answered.put({questions[batch[row]]: dataclasses.asdict(answer)})
@@ -120,7 +122,7 @@ def generate(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, ti
     answers = [_Answer(**known[question]) for question in questions]
     texts = model.tokenizer.batch_decode([answer.tokens for answer in answers], skip_special_tokens=True)
     return [
-        Response(text, len(row), len(answer.tokens), answer.cut, answer.finite)
+        Response(_before(text, until), len(row), len(answer.tokens), answer.cut, answer.finite)
         for text, row, answer in zip(texts, ids, answers, strict=True)
     ]
 
@@ -134,17 +136,26 @@ class _Answer:
     finite: bool
 
 
-def _questions(model: LoadedModel, ids: Sequence[list[int]], order: Sequence[int], max_new_tokens: int) -> list[str]:
+def _before(text: str, until: Sequence[str]) -> str:
+    for stop in until:
+        text = text.partition(stop)[0]
+    return text
+
+
+def _questions(
+    model: LoadedModel, ids: Sequence[list[int]], order: Sequence[int], max_new_tokens: int, until: Sequence[str]
+) -> list[str]:
     """What each prompt's answer is known by; with the prompts of its batch where these take part in it."""
     beside: dict[int, list[list[int]]] = {}
     for start in range(0, len(order), model.batch_size):
         batch = order[start : start + model.batch_size]
         beside |= dict.fromkeys(batch, [] if model.alone else [ids[index] for index in batch])
-    stops = sorted(model.stop_ids)
-    return [
-        fingerprint({"prompt": row, "beside": beside[index], "max_new_tokens": max_new_tokens, "stops": stops})
-        for index, row in enumerate(ids)
-    ]
+    shared = {
+        "max_new_tokens": max_new_tokens,
+        "stops": sorted(model.stop_ids),
+        **({"until": list(until)} if until else {}),
+    }
+    return [fingerprint({"prompt": row, "beside": beside[index], **shared}) for index, row in enumerate(ids)]
 
 
 def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
@@ -158,7 +169,12 @@ def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any,
 
 
 def _decode(
-    model: LoadedModel, rows: Sequence[list[int]], max_new_tokens: int, tick: Tick, done_before: int
+    model: LoadedModel,
+    rows: Sequence[list[int]],
+    max_new_tokens: int,
+    until: Sequence[str],
+    tick: Tick,
+    done_before: int,
 ) -> Iterator[tuple[int, _Answer]]:
     """Greedy answers of one batch by row, each as it ends."""
     import torch
@@ -168,6 +184,12 @@ def _decode(
     live = list(range(len(rows)))
     ids, mask, positions = left_padded(model, rows)
     cache = DynamicCache(config=model.model.config)
+    reach = max((len(stop.encode()) for stop in until), default=0)  # a token spells one byte at least
+
+    def ends(tokens: list[int]) -> bool:
+        tail = model.tokenizer.decode(tokens[-reach:], skip_special_tokens=True) if until else ""
+        return any(stop in tail for stop in until)
+
     with torch.inference_mode():
         for step in range(max_new_tokens):
             logits = model.model(
@@ -184,8 +206,11 @@ def _decode(
             for slot, (row, token) in enumerate(zip(live, best.indices.tolist(), strict=True)):
                 if token in model.stop_ids or not sound[slot]:
                     yield row, _Answer(written[row], cut=False, finite=sound[slot])
+                    continue
+                written[row].append(token)
+                if ends(written[row]):
+                    yield row, _Answer(written[row], cut=False, finite=True)
                 else:
-                    written[row].append(token)
                     keep.append(slot)
             ended = len(rows) - len(keep)
             tick(done_before + max(ended, len(rows) * step // max_new_tokens))

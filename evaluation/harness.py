@@ -2,9 +2,9 @@
 
 A task of lm-eval is a packaged YAML; ours, written when it runs, includes that file and only points its
 data at `local_rows`, so prompts, metrics and versions stay the official ones. The model that lm-eval
-sees is an `HFLM` whose two ways of asking (`generate_until`, `_loglikelihood_tokens`) go through
-`evaluation.generation` and `evaluation.likelihood`. Its caches are not used: they are keyed by neither
-model nor data.
+sees is an `HFLM` whose two ways of asking (`generate_until`, with the texts that end an answer, and
+`_loglikelihood_tokens`) go through `evaluation.generation` and `evaluation.likelihood`. Its caches are not
+used: they are keyed by neither model nor data.
 """
 
 import json
@@ -28,12 +28,16 @@ _FEWSHOT_SEED = 1234
 
 @dataclass(frozen=True)
 class HarnessTask:
-    """A packaged task, by the path of its YAML inside lm_eval/tasks, on rows by split."""
+    """A packaged task, by the path of its YAML inside lm_eval/tasks, on rows by split.
+
+    settings: fields of that YAML with other values.
+    """
 
     name: str
     packaged: str
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     shots: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,13 @@ def run_harness(
         if max_new_tokens is not None:
             task.set_config("generation_kwargs", {"max_gen_toks": max_new_tokens}, update=True)
     answer = lm_eval.evaluate(
-        adapter, task_dict=loaded, apply_chat_template=chat, log_samples=True, bootstrap_iters=0, verbosity="ERROR"
+        adapter,
+        task_dict=loaded,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=chat,
+        log_samples=True,
+        bootstrap_iters=0,
+        verbosity="ERROR",
     )
     samples = {name: sorted(rows, key=lambda row: int(row["doc_id"])) for name, rows in answer["samples"].items()}
     return HarnessResult(samples, log.responses, log.truncated, log.tokens)
@@ -114,6 +124,7 @@ def _write_task(task: HarnessTask, scratch: Path) -> None:
         "include": str(packaged_tasks() / task.packaged),
         "task": task.name,
         "dataset_kwargs": {"files": files},
+        **task.settings,
     }
     loader = f"custom_dataset: !function {__name__}.{local_rows.__name__}\n"
     (scratch / f"{task.name}.yaml").write_text(yaml.safe_dump(config) + loader, encoding="utf-8")
@@ -141,7 +152,8 @@ def _adapter(model: LoadedModel, tick: Tick) -> tuple[Any, _Log]:
         def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
             contexts = [request.args[0] for request in requests]
             (limit,) = {request.args[1]["max_gen_toks"] for request in requests}
-            responses = generate(model, contexts, limit, tick)
+            (until,) = {_listed(request.args[1].get("until")) for request in requests}
+            responses = generate(model, contexts, limit, tick, until)
             log.responses.update(zip(contexts, responses, strict=True))
             log.tokens += sum(response.prompt_tokens + response.tokens for response in responses)
             return [response.text for response in responses]
@@ -166,3 +178,7 @@ def _adapter(model: LoadedModel, tick: Tick) -> tuple[Any, _Log]:
         max_length=model.context,
     )
     return adapter, log
+
+
+def _listed(stops: str | list[str] | None) -> tuple[str, ...]:
+    return (stops,) if isinstance(stops, str) else tuple(stop for stop in stops or () if stop)

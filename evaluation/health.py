@@ -1,18 +1,33 @@
-"""Can the numbers of a run be trusted? The rules that make a report invalid, and nothing else.
+"""Can the numbers of a run be trusted? What is counted of answers, and the rules that make a report invalid.
 
 A model of NaNs scores like one that always answers "A", and a broken template like one with nothing to
 say: both look like plain bad results. A report that breaks a rule is still written, with the reason.
 """
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from evaluation.task import Outcome
+
+if TYPE_CHECKING:
+    from evaluation.generation import Response
 
 _MOST_EMPTY = 0.5
 """Share of answers without text above which an evaluation has gone wrong, rather than the model."""
 
 _TELLING = 20
 """Items from which the same choice every time is no accident."""
+
+
+def of_answers(responses: Iterable["Response"]) -> dict[str, int]:
+    """What can go wrong with written answers, counted."""
+    given = list(responses)
+    return {
+        "nonfinite": sum(not response.finite for response in given),
+        "empty": sum(not response.text for response in given),
+        "cut": sum(response.cut for response in given),
+    }
 
 
 def problems(name: str, expected: int, outcome: Outcome) -> list[str]:

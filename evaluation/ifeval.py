@@ -14,6 +14,7 @@ from corpora.raw import CorpusError
 from corpora.sources import fetch
 from evaluation.generation import LoadedModel
 from evaluation.harness import HarnessTask, harness_version, run_harness
+from evaluation.health import of_answers
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import fingerprint, text_digest
@@ -39,13 +40,7 @@ class Ifeval:
         samples: list[Sample] = []
         for item, scored in zip(self.items, done.samples[self.name], strict=True):
             samples += _samples(self.name, item, scored)
-        responses = done.responses.values()
-        health = {
-            "nonfinite": sum(not response.finite for response in responses),
-            "empty": sum(not response.text for response in responses),
-            "cut": sum(response.cut for response in responses),
-        }
-        return Outcome(samples, health, done.tokens)
+        return Outcome(samples, of_answers(done.responses.values()), done.tokens)
 
 
 def prepare(name: str, task: IfevalTask, place: Place) -> Ifeval:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.generation import LoadedModel, generate
+from evaluation.health import of_answers
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import fingerprint, text_digest
@@ -56,12 +57,7 @@ class Phrases:
             }
             for index, item in enumerate(self.items)
         ]
-        health = {
-            "nonfinite": sum(not response.finite for response in responses),
-            "empty": sum(not response.text for response in responses),
-            "cut": sum(response.cut for response in responses),
-        }
-        return Outcome(samples, health, sum(r.prompt_tokens + r.tokens for r in responses))
+        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses))
 
 
 def prepare(name: str, task: PhrasesTask, place: Place) -> Phrases:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evaluation.generation import LoadedModel, generate
+from evaluation.health import of_answers
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import fingerprint, text_digest
@@ -84,12 +85,7 @@ class Refusal:
                     "target": "an answer" if kept else None,
                 }
             )
-        health = {
-            "nonfinite": sum(not response.finite for response in responses),
-            "empty": sum(not response.text for response in responses),
-            "cut": sum(response.cut for response in responses),
-        }
-        return Outcome(samples, health, sum(r.prompt_tokens + r.tokens for r in responses))
+        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses))
 
 
 def prepare(name: str, task: RefusalTask, place: Place) -> Refusal:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from corpora.sources import CorpusError
-from evaluation import ifeval, mmlu, phrases, refusal, verifier
+from evaluation import benchmarks, code, functions, ifeval, mmlu, perplexity, phrases, refusal, verifier
 from evaluation.answered import Answered
 from evaluation.assembly import Done, build_report, record_metrics, track
 from evaluation.generation import LoadedModel, load_model
@@ -97,6 +97,14 @@ def _prepare(name: str, task: Task, place: Place) -> Prepared:
             return refusal.prepare(name, task, place)
         case "phrases":
             return phrases.prepare(name, task, place)
+        case "mmlu_pro" | "gpqa" | "gsm8k" | "aime" | "truthfulqa":
+            return benchmarks.prepare(name, task, place)
+        case "code":
+            return code.prepare(name, task, place)
+        case "functions":
+            return functions.prepare(name, task, place)
+        case "perplexity":
+            return perplexity.prepare(name, task, place)
 
 
 def _checkpoint(job: Job) -> Artifact:
@@ -126,7 +134,9 @@ def _run_tasks(
     done = {}
     for name, task in prepared.items():
         if not files[name].is_file():
-            model = model or _load(job, evaluation)
+            if model is None:
+                model = _load(job, evaluation)
+                _refuse_what_cannot_fit(prepared, model)
             _set_seed(evaluation.seed)
             progress = Progress(f"{job.ref} {name}", len(task.items), task.unit)
 
@@ -136,7 +146,10 @@ def _run_tasks(
                 progress.update(count)
 
             started = time.monotonic()
-            outcome = task.run(model, tick)
+            try:
+                outcome = task.run(model, tick)
+            except EvaluationError as error:
+                raise EvaluationError(f"evaluation.tasks.{name}: {error}") from None
             write_json(
                 files[name], {"outcome": dataclasses.asdict(outcome), "wall_s": round(time.monotonic() - started, 3)}
             )
@@ -145,6 +158,17 @@ def _run_tasks(
     if model and model.answered and model.answered.found:
         say(f"{job.ref}: {model.answered.found} answers were known from before")
     return done
+
+
+def _refuse_what_cannot_fit(prepared: Mapping[str, Prepared], model: LoadedModel) -> None:
+    """Raise EvaluationError, before any task has asked anything, for one whose answers leave no room for a prompt."""
+    for name, task in prepared.items():
+        asked = getattr(task, "max_new_tokens", None)
+        if asked is not None and asked >= model.context:
+            raise EvaluationError(
+                f"evaluation.tasks.{name}.max_new_tokens: {asked} new tokens leave no room for a prompt in the model's "
+                f"context of {model.context} tokens; lower it"
+            )
 
 
 def _load(job: Job, evaluation: Evaluation) -> LoadedModel:

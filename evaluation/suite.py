@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from corpora.sources import observe
+from recipes.origins import Origin
 from recipes.schema import identity
-from recipes.suite import Evaluation, IfevalTask, Task
+from recipes.suite import Evaluation, Task
 
 VERSION = 2
 
@@ -25,8 +26,7 @@ def suite_identity(evaluation: Evaluation, folder: Path, cache: Path) -> dict[st
 
 
 def _task_identity(task: Task, folder: Path, cache: Path) -> dict[str, Any]:
-    digests = {"data_digest": observe(task.data, folder, cache)}
-    if isinstance(task, IfevalTask):
-        digests["punkt_digest"] = observe(task.punkt, folder, cache)
-    settings = {name: value for name, value in identity(task).items() if name not in ("data", "punkt")}
+    origins = {name: value for name in type(task).model_fields if isinstance(value := getattr(task, name), Origin)}
+    digests = {f"{name}_digest": observe(origin, folder, cache) for name, origin in origins.items()}
+    settings = {name: value for name, value in identity(task).items() if name not in origins}
     return {**settings, **digests}

@@ -5,14 +5,14 @@ model is loaded, so that nothing is found missing after an hour of generation. R
 Here too is how rows come from the files of an origin, and how some of them are drawn.
 """
 
-import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from corpora.sources import RawFile, fetch
+from corpora.reading import lines
+from corpora.sources import fetch
 from evaluation.report import EvaluationError, Sample
 from lineage.hashing import fingerprint
 from recipes.origins import Origin
@@ -75,7 +75,7 @@ class Rows:
 
 
 def read_rows(where: str, origin: Origin, place: Place) -> Rows:
-    """All rows of .jsonl, .json (one list) and .txt files (`{"text": line}`), exact repeats dropped.
+    """All rows of an origin's files, as a source's rows are read (`corpora.reading.lines`), exact repeats dropped.
 
     Raises EvaluationError that names file and line, never the text; CorpusError if the files cannot be had.
     """
@@ -83,11 +83,11 @@ def read_rows(where: str, origin: Origin, place: Place) -> Rows:
     seen: dict[str, dict[str, Any]] = {}
     read = 0
     for file in fetched.files:
-        for line, row in _rows_of(where, file):
-            if not isinstance(row, dict):
-                raise EvaluationError(f"{where}: {file.name}:{line}: expected an object, found {type(row).__name__}")
+        for row in lines.read_rows(file):
+            if isinstance(row, lines.BadRow):
+                raise EvaluationError(f"{where}: {row.file}:{row.line}: {row.reason}; mend the row or take it out")
             read += 1
-            seen.setdefault(fingerprint(row), row)
+            seen.setdefault(fingerprint(row.value), row.value)
     if not seen:
         raise EvaluationError(f"{where}: {origin.uri} holds no rows")
     return Rows(list(seen.values()), fetched.digest, read - len(seen))
@@ -100,25 +100,3 @@ def draw(where: str, rows: Sequence[dict[str, Any]], limit: int | None, seed: in
     if limit > len(rows):
         raise EvaluationError(f"{where}.limit: {limit} items asked for, the data holds {len(rows)}")
     return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), limit))]
-
-
-def _rows_of(where: str, file: RawFile) -> Iterator[tuple[int, Any]]:
-    """(line or index from 1, row) of one file."""
-    try:
-        text = file.path.read_text(encoding="utf-8-sig")
-        suffix = Path(file.name).suffix.lower()
-        if suffix == ".json":
-            values = json.loads(text)
-            yield from enumerate(values if isinstance(values, list) else [values], start=1)
-            return
-        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-        if suffix == ".txt":
-            yield from ((number, {"text": line.strip()}) for number, line in lines)
-        elif suffix in (".jsonl", ".ndjson"):
-            yield from ((number, json.loads(line)) for number, line in lines)
-        else:
-            raise EvaluationError(f"{where}: {file.name}: expected a .jsonl, .json or .txt file")
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f"{where}: {file.name}: not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise EvaluationError(f"{where}: {file.name}:{error.lineno}: not JSON: {error.msg}") from None

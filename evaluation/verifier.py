@@ -10,6 +10,7 @@ from typing import Any
 
 from corpora.verifiers import score
 from evaluation.generation import LoadedModel, generate
+from evaluation.health import of_answers
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from lineage.hashing import fingerprint, text_digest
@@ -46,12 +47,7 @@ class Verifier:
             }
             for index, item in enumerate(self.items)
         ]
-        health = {
-            "nonfinite": sum(not response.finite for response in responses),
-            "empty": sum(not response.text for response in responses),
-            "cut": sum(response.cut for response in responses),
-            "partial": sum(0 < grade < 1 for grade in graded),
-        }
+        health = {**of_answers(responses), "partial": sum(0 < grade < 1 for grade in graded)}
         return Outcome(samples, health, sum(r.prompt_tokens + r.tokens for r in responses))
 
 

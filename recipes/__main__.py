@@ -27,7 +27,9 @@ def main() -> int:
         for problem in refused:
             print(f"{path}: {problem}", file=sys.stderr)
         verdict = "refused" if refused else "ok"
-        print(f"{path}: {verdict}: {len(recipe.sources)} sources, stages {', '.join(recipe.stages)}")
+        suite = recipe.evaluation.suite
+        frozen = f", suite {suite.name} version {suite.version}" if suite else ""
+        print(f"{path}: {verdict}: {len(recipe.sources)} sources, stages {', '.join(recipe.stages)}{frozen}")
         for power in power_of(recipe):
             print(f"  guard {sentence(power, recipe.promotion)}")
     return 2 if failed else 0

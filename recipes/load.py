@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from recipes.frozen import SuiteFile, suite_path, with_tasks_of
 from recipes.schema import Recipe
 
 SHIPPED = Path(__file__).parent
@@ -62,7 +63,25 @@ def load_recipe(path: Path) -> Recipe:
     if "name" in raw:
         raise RecipeError(f"{path}: name: leave it out; a recipe is called after its file")
     name = path.stem.replace("-", "_").replace(".", "_")
+    evaluation = raw.get("evaluation")
+    if isinstance(evaluation, dict) and "suite" in evaluation:
+        raw = {**raw, "evaluation": _with_suite(evaluation, path)}
     return validate({"name": name, **raw}, str(path))
+
+
+def _with_suite(evaluation: dict[str, Any], recipe: Path) -> dict[str, Any]:
+    """The evaluation section of a recipe with its suite's tasks. Raises `RecipeError`."""
+    named = evaluation["suite"]
+    if not isinstance(named, str):
+        raise RecipeError(f"{recipe}: evaluation.suite: expected the name or the path of a suite, found {named!r}")
+    try:
+        path = suite_path(named, recipe.parent)
+        return with_tasks_of(SuiteFile.model_validate(read_yaml(path)), path, evaluation, recipe.parent)
+    except ValidationError as error:
+        raise RecipeError("\n".join(_explain(str(path), problem) for problem in error.errors())) from None
+    except ValueError as error:
+        where = "evaluation." if str(error).startswith("tasks") else "evaluation.suite: "
+        raise RecipeError(f"{recipe}: {where}{error}") from None
 
 
 def validate(fields: dict[str, Any], where: str) -> Recipe:
@@ -99,6 +118,7 @@ def _location(loc: tuple[Any, ...]) -> list[str]:
     """The path as it is in the file: pydantic puts a union's tag after the place of the model, a stage, a task, a
     step, a reward."""
     tagged = {("model",): 1, ("stages", "*"): 2, ("evaluation", "tasks", "*"): 3, ("sources", "*", "steps", "*"): 4}
+    tagged |= {("tasks", "*"): 2}  # of a suite's own file
     tagged |= {("stages", "*", "*", "rewards", "*"): 5}
     tags = [
         depth

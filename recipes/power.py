@@ -13,10 +13,17 @@ from recipes.promotion import Guard, Promotion
 from recipes.schema import Recipe
 from recipes.suite import Task
 
-_DISCORDANCE = {"mmlu": 0.10, "ifeval": 0.20, "verifier": 0.15, "refusal": 0.10}
-"""Of outcomes right or wrong, as seen between checkpoints of one model; a guard may say its own."""
+_DISCORDANCE = {
+    **{"mmlu": 0.10, "ifeval": 0.20, "verifier": 0.15, "refusal": 0.10, "gsm8k": 0.15, "gpqa": 0.25},
+    "perplexity": 0.001,
+}
+"""Of outcomes right or wrong, as seen between checkpoints of one model; a guard may say its own. Of a graded score it
+is the mean square of the differences; documents' byte probabilities move by about 0.03."""
 
 _DISCORDANCE_ELSEWHERE = 0.20
+
+_PUBLISHED = {"gpqa": 198, "gsm8k": 1319, "aime": 30, "truthfulqa": 817}
+"""Items of a whole published test set (GPQA's diamond one, one year of AIME); `limit` says so where there are more."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def power_of(recipe: Recipe) -> list[Power]:
 
 def sentence(power: Power, promotion: Promotion) -> str:
     """What a guard can show, for a person."""
-    margin, assumed = _points(power.guard.margin), f"{power.discordance:.0%} of outcomes assumed to change"
+    margin, assumed = _points(power.guard.margin), f"{power.discordance * 100:.3g}% of outcomes assumed to change"
     if power.items is None or power.chance is None or power.narrowest is None:
         return (
             f"{power.guard.metric}: margin {margin} needs {power.needed:,} items ({assumed}); all of the data are used"
@@ -102,7 +109,7 @@ def _items(task: Task) -> int | None:
     """Items that a task draws, if the recipe alone says so."""
     made = dict(parse_qsl(task.data.uri.partition("?")[2])).get("size") if task.data.scheme == "gym" else None
     declared = [int(number) for number in (made, task.limit) if number is not None]
-    return min(declared) if declared else None
+    return min(declared) if declared else _PUBLISHED.get(task.kind)
 
 
 def _points(share: float) -> str:

@@ -83,6 +83,14 @@ class Recipe(Section):
             "verifier": ("accuracy",),
             "refusal": ("refusal_rate",),
             "phrases": ("phrase_rate",),
+            "mmlu_pro": ("accuracy",),
+            "gpqa": ("accuracy",),
+            "gsm8k": ("strict_match", "flexible_match"),
+            "aime": ("accuracy",),
+            "truthfulqa": ("mc1", "mc2"),
+            "code": ("pass_rate",),
+            "functions": ("accuracy",),
+            "perplexity": ("byte_probability",),
         }
         return {f"{name}/{m}" for name, task in self.evaluation.tasks.items() for m in metrics[task.kind]}
 

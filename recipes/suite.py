@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from recipes.execution import Execution
 from recipes.origins import Columns, Origin
@@ -26,12 +26,97 @@ class IfevalTask(TaskBase):
 
 
 class MmluTask(TaskBase):
-    """MMLU (Hendrycks et al. 2021), lm-eval's own task code: continuation form scores the answers' text."""
+    """MMLU (Hendrycks et al. 2021), lm-eval's own task code: continuation form scores the answers' text, letter form
+    their letters."""
 
     kind: Literal["mmlu"]
     data: Origin
-    form: Literal["continuation"] = "continuation"
+    form: Literal["continuation", "letter"] = "continuation"
     shots: Literal[0, 5] = 0
+
+
+class MmluProTask(TaskBase):
+    """MMLU-Pro (Wang et al. 2024), lm-eval's own task code: reasoned answers to questions of up to ten choices."""
+
+    kind: Literal["mmlu_pro"]
+    data: Origin
+    examples: Origin | None = Field(default=None, description="the data set's validation split, for five shots")
+    shots: Literal[0, 5] = 5
+    max_new_tokens: int = Field(default=2048, ge=1)
+
+    @model_validator(mode="after")
+    def _shots_have_examples(self) -> "MmluProTask":
+        if self.shots and self.examples is None:
+            raise ValueError("five shots need 'examples', the data set's validation split; or set shots: 0")
+        return self
+
+
+class GpqaTask(TaskBase):
+    """GPQA (Rein et al. 2023), lm-eval's own zero-shot task; the order of an item's choices follows from the item."""
+
+    kind: Literal["gpqa"]
+    data: Origin
+
+
+class Gsm8kTask(TaskBase):
+    """GSM8K (Cobbe et al. 2021), lm-eval's own task code: reasoned answers, with the eight examples that it ships."""
+
+    kind: Literal["gsm8k"]
+    data: Origin
+    shots: Literal[0, 8] = 8
+    max_new_tokens: int = Field(default=512, ge=1)
+
+
+class AimeTask(TaskBase):
+    """AIME of any year, lm-eval's own task code: problems whose answer is a whole number."""
+
+    kind: Literal["aime"]
+    data: Origin
+    max_new_tokens: int = Field(default=32768, ge=1)
+
+
+class TruthfulqaTask(TaskBase):
+    """TruthfulQA (Lin et al. 2022), lm-eval's own task code: one true answer (`mc1`), or several (`mc2`)."""
+
+    kind: Literal["truthfulqa"]
+    data: Origin
+
+
+class CodeTask(TaskBase):
+    """Share of functions that pass their tests, HumanEval's way, run in a sandbox. Off until a recipe allows it."""
+
+    kind: Literal["code"]
+    data: Origin
+    allow_code_execution: bool = False
+    seconds: int = Field(default=10, ge=1, description="of CPU time for a program and its tests")
+    memory_mb: int = Field(default=512, ge=64)
+    max_new_tokens: int = Field(default=1024, ge=1)
+
+    @model_validator(mode="after")
+    def _is_allowed(self) -> "CodeTask":
+        if not self.allow_code_execution:
+            raise ValueError(
+                "this task runs programs that the model writes; if that is what you want, set "
+                "allow_code_execution: true (they run in a sandbox without network; see docs/recipes.md)"
+            )
+        return self
+
+
+class FunctionsTask(TaskBase):
+    """Share of requests answered with exactly the right function calls, BFCL's way, in the template's tool form."""
+
+    kind: Literal["functions"]
+    data: Origin
+    answers: Origin | None = Field(default=None, description="the right calls by id, where they are files of their own")
+    max_new_tokens: int = Field(default=256, ge=1)
+
+
+class PerplexityTask(TaskBase):
+    """How well a model foresees held-out text; rows are `{text}`, or lines of text."""
+
+    kind: Literal["perplexity"]
+    data: Origin
+    columns: Columns = Columns()
 
 
 class VerifierTask(TaskBase):
@@ -69,12 +154,35 @@ class PhrasesTask(TaskBase):
     max_new_tokens: int = Field(default=64, ge=1)
 
 
-Task = Annotated[IfevalTask | MmluTask | VerifierTask | RefusalTask | PhrasesTask, Field(discriminator="kind")]
+Task = Annotated[
+    IfevalTask
+    | MmluTask
+    | VerifierTask
+    | RefusalTask
+    | PhrasesTask
+    | MmluProTask
+    | GpqaTask
+    | Gsm8kTask
+    | AimeTask
+    | TruthfulqaTask
+    | CodeTask
+    | FunctionsTask
+    | PerplexityTask,
+    Field(discriminator="kind"),
+]
+
+
+class FrozenSuite(Section):
+    """The suite file whose tasks a recipe took over."""
+
+    name: Name
+    version: int = Field(ge=1)
 
 
 class Evaluation(Section):
     """The frozen suite that scores every checkpoint. Batch and dtype change bf16 outputs, so they are identity."""
 
+    suite: FrozenSuite | None = Field(default=None, exclude_if=lambda suite: suite is None)
     tasks: dict[Name, Task] = Field(min_length=1)
     reports: list[Name] = Field(min_length=1, description="checkpoints to report: base and stages")
     dtype: Literal["float32", "bfloat16"] = "bfloat16"

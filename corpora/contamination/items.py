@@ -14,7 +14,7 @@ from corpora.raw import CorpusError
 from corpora.reading.lines import BadRow, read_rows
 from corpora.sources import fetch, observe
 from corpora.tables import writing
-from recipes.suite import RefusalTask, Task
+from recipes.suite import PerplexityTask, RefusalTask, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,27 @@ VERSION = 1
 NODE = "evaluation_items"
 ITEMS = "items.parquet"
 
-_CHOICES = ("answer_a", "answer_b", "answer_c", "answer_d")
+_QUESTION = {
+    "ifeval": ("prompt",),
+    "verifier": ("question",),
+    "mmlu": ("question",),
+    "mmlu_pro": ("question",),
+    "gpqa": ("Question",),
+    "gsm8k": ("question",),
+    "aime": ("Problem", "problem", "Question"),
+    "truthfulqa": ("question",),
+    "code": ("prompt",),
+    "functions": ("question.0",),
+    "perplexity": ("text",),
+}
+"""By kind of task, the field that holds the question: the first of these that a row has."""
+
+_CHOICES = {
+    "mmlu": ("answer_a", "answer_b", "answer_c", "answer_d"),
+    "gpqa": ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
+}
+_CHOICE_LIST = {"mmlu": "choices", "mmlu_pro": "options", "truthfulqa": "mc1_targets.choices"}
+"""Where the answers to choose from stand: in fields of their own, or in a list."""
 
 Fields = Mapping[str, Any]
 
@@ -108,22 +128,34 @@ def _questions(name: str, task: Task, folder: Path, cache: Path) -> Iterator[dic
 
 def _texts(task: Task, row: Fields) -> dict[str, str]:
     """An item's texts by field, none if a field is missing or empty."""
-    if task.kind == "mmlu":
-        parts = [_text(row, field) for field in ("question", *_CHOICES)]
-        return {"question": parts[0], "question_and_choices": "\n".join(parts)} if all(parts) else {}
-    field = {"ifeval": "prompt", "verifier": "question"}.get(task.kind) or _prompt_field(task, row)
+    field = _question_field(task, row)
     text = _text(row, field)
-    return {field: text} if text else {}
+    if task.kind not in _CHOICES and task.kind not in _CHOICE_LIST:
+        return {field: text} if text else {}
+    listed = _value(row, _CHOICE_LIST.get(task.kind, ""))
+    choices = listed if isinstance(listed, list) else [_text(row, name) for name in _CHOICES.get(task.kind, ("",))]
+    parts = [text, *(choice.strip() if isinstance(choice, str) else "" for choice in choices)]
+    return {field: text, f"{field}_and_choices": "\n".join(parts)} if all(parts) else {}
 
 
-def _prompt_field(task: Task, row: Fields) -> str:
-    columns = task.columns if isinstance(task, RefusalTask) else None
-    named = (columns.prompt or columns.text) if columns else None
-    return named or ("text" if "text" in row else "prompt")
+def _question_field(task: Task, row: Fields) -> str:
+    columns = task.columns if isinstance(task, RefusalTask | PerplexityTask) else None
+    if named := (columns.prompt or columns.text) if columns else None:
+        return named
+    fields = _QUESTION.get(task.kind) or (("text",) if "text" in row else ("prompt",))
+    return next((field for field in fields if _value(row, field) is not None), fields[0])
 
 
 def _text(row: Fields, path: str) -> str:
-    """The text at a dotted path, empty if there is none."""
+    """The text at a dotted path, of a list of messages their words; empty if there is none."""
+    value = _value(row, path)
+    if isinstance(value, list):
+        said = [message["content"] for message in value if isinstance(message, dict) and "content" in message]
+        value = "\n".join(content for content in said if isinstance(content, str))
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _value(row: Fields, path: str) -> Any:
     value: Any = row
     for part in path.split("."):
         if isinstance(value, dict):
@@ -131,12 +163,12 @@ def _text(row: Fields, path: str) -> str:
         elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
         else:
-            return ""
-    return value.strip() if isinstance(value, str) else ""
+            return None
+    return value
 
 
 def _columns(task: Task) -> dict[str, Any]:
-    return task.columns.model_dump(mode="json") if isinstance(task, RefusalTask) else {}
+    return task.columns.model_dump(mode="json") if isinstance(task, RefusalTask | PerplexityTask) else {}
 
 
 def _sensitive(task: Task) -> bool:

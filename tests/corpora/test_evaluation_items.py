@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from assets.contamination import items_request
 from corpora.contamination.items import ITEMS, collect, digests_of, identity_of
@@ -12,7 +13,8 @@ from corpora.raw import CorpusError
 from recipes.origins import Columns
 from recipes.suite import Task
 from tests.assets.made_pipeline import pipeline
-from tests.evaluation.made_suite import CANARY, IFEVAL, MMLU, evaluation, write_data
+from tests.evaluation import made_benchmarks as made
+from tests.evaluation.made_suite import CANARY, IFEVAL, MMLU, evaluation, write_data, write_rows
 
 
 @pytest.fixture
@@ -77,3 +79,36 @@ def test_an_item_that_cannot_be_read_is_an_error(
         file.write(line + "\n")
     with pytest.raises(CorpusError, match=rf"evaluation\.tasks\.follow\.data: ifeval\.jsonl:5: {problem}"):
         collected(tmp_path, tasks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "expected"),
+    [
+        (
+            "mmlu_pro",
+            made.MMLU_PRO[:1],
+            ["Which leaf is wet?", "Which leaf is wet?\nrain\nsand\na leaf of stone\na lamp"],
+        ),
+        ("gpqa", made.GPQA[:1], ["What is 0 made of?", "What is 0 made of?\nink\ntea  leaves\ndust\nsalt 0"]),
+        ("gsm8k", made.GSM8K[:1], [made.GSM8K[0]["question"]]),
+        ("aime", [*made.AIME24[:1], *made.AIME25], ["Find the remainder of 20 by 7.", "Turn by an angle."]),
+        ("truthfulqa", made.TRUTHFULQA[:1], ["Do cats read?", "Do cats read?\nNo\nYes, at night\nOnly maps"]),
+        ("code", made.HUMANEVAL[:1], [made.HUMANEVAL[0]["prompt"].strip()]),
+        ("functions", made.BFCL, ["Set an alarm for seven in Rome, loudly.", "Be brief.\nWhat is love?"]),
+        ("perplexity", made.TEXTS[2:], [made.TEXTS[2]["text"]]),
+        (
+            "mmlu",
+            [{"question": "How?", "subject": "anatomy", "choices": ["a", "b", "c", "d"], "answer": 0}],
+            ["How?", "How?\na\nb\nc\nd"],
+        ),
+    ],
+)
+def test_every_benchmarks_questions_are_items(
+    tmp_path: Path, kind: str, rows: list[dict[str, Any]], expected: list[str]
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", rows)
+    more: dict[str, Any] = {"mmlu_pro": {"shots": 0}, "code": {"allow_code_execution": True}}.get(kind, {})
+    task: Task = TypeAdapter(Task).validate_python({"kind": kind, "data": {"uri": "rows.jsonl"}, **more})
+    metrics, found = collected(tmp_path, {"quiz": task})
+    assert [row["text"] for row in found] == expected
+    assert metrics["tasks"] == {"quiz": len(rows)}

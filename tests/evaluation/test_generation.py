@@ -56,6 +56,17 @@ def test_an_answer_ends_at_a_stop_token_and_the_batch_goes_on(model: LoadedModel
     assert min(expected) < 12 == max(expected)
 
 
+def test_an_answer_ends_before_a_text_that_ends_it_as_by_lm_eval(model: LoadedModel) -> None:
+    from lm_eval.models.utils import postprocess_generated_text
+
+    free = answers(model)
+    until = [free[1][4:8], free[3][-6:-3], "never"]
+    ours = generate(model, PROMPTS, 12, lambda done: None, until)
+    assert [response.text for response in ours] == [postprocess_generated_text(text, until, None) for text in free]
+    assert ours[1].text == free[1].partition(until[0])[0] != free[1]
+    assert not ours[1].cut and ours[1].tokens < 12
+
+
 def test_answers_in_fp32_do_not_depend_on_the_batch(model: LoadedModel) -> None:
     assert answers(model) == answers(replace(model, batch_size=5)) == answers(replace(model, batch_size=1))
 

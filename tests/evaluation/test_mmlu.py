@@ -99,5 +99,5 @@ def test_more_items_than_there_are_is_an_error(place: Place) -> None:
 def test_an_unknown_subject_is_named(place: Place) -> None:
     row = {"question": "q", "correct_answer": "A", "topic": "gossip", **{f"answer_{x}": x for x in "abcd"}}
     write_rows(place.folder / "mmlu.jsonl", [row])
-    with pytest.raises(EvaluationError, match=r"row 1: expected question.*found topic 'gossip'"):
+    with pytest.raises(EvaluationError, match=r"row 1: expected a subject of MMLU, found topic 'gossip'"):
         mmlu.prepare("facts", the_task(), place)

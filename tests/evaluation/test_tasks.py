@@ -170,6 +170,20 @@ def test_a_missing_punkt_is_found_before_the_model_is_loaded(
     assert "evaluation.tasks.follow.punkt: punkt_tab/english/* lacks ['collocations.tab']" in capsys.readouterr().out
 
 
+def test_answers_longer_than_the_context_are_refused_before_any_task_asks(
+    store: Store,
+    checkpoint: JobInput,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tasks = evaluation(("sums", "benign")).model_dump(mode="json")["tasks"]
+    tasks["benign"]["max_new_tokens"] = 2048
+    monkeypatch.setattr("evaluation.verifier.generate", lambda *_: pytest.fail("a token was generated"))
+    assert runner.run(job(store, checkpoint, evaluation(tasks=tasks), data), threading.Event()) == REFUSED
+    assert "evaluation.tasks.benign.max_new_tokens: 2048 new tokens leave no room" in capsys.readouterr().out
+
+
 def test_data_that_changed_since_the_launch_is_refused(
     store: Store, checkpoint: JobInput, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

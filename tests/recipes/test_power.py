@@ -67,3 +67,39 @@ def test_without_a_limit_it_says_how_many_items_it_takes() -> None:
 def _check(path: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "recipes", "check", str(path)]
     return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "items", "changing"),
+    [
+        ("gpqa", "accuracy", 198, 0.25),
+        ("gsm8k", "strict_match", 1319, 0.15),
+        ("gsm8k", "flexible_match", 1319, 0.15),
+        ("aime", "accuracy", 30, 0.2),
+        ("truthfulqa", "mc1", 817, 0.2),
+        ("truthfulqa", "mc2", 817, 0.2),
+        ("mmlu_pro", "accuracy", None, 0.2),
+        ("functions", "accuracy", None, 0.2),
+        ("perplexity", "byte_probability", None, 0.001),
+        ("code", "pass_rate", None, 0.2),
+    ],
+)
+def test_benchmarks_have_a_known_size_and_discordance(
+    tmp_path: Path, kind: str, metric: str, items: int | None, changing: float
+) -> None:
+    more = {"mmlu_pro": {"shots": 0}, "code": {"allow_code_execution": True}}.get(kind, {})
+    path = changed(tmp_path, "evaluation.tasks.quiz", {"kind": kind, "data": {"uri": "rows.jsonl"}, **more})
+    recipe = load_recipe(path)
+    guard = recipe.promotion.guards[0].model_copy(update={"metric": f"quiz/{metric}"})
+    assert guard.metric in recipe.metric_names()
+    promotion = recipe.promotion.model_copy(update={"guards": [guard]})
+    (power,) = power_of(recipe.model_copy(update={"promotion": promotion}))
+    assert (power.items, power.discordance) == (items, changing)
+
+
+def test_thirty_problems_of_aime_have_no_power_for_a_small_margin(tmp_path: Path) -> None:
+    path = changed(tmp_path, "evaluation.tasks.aime", {"kind": "aime", "data": {"uri": "aime.jsonl"}})
+    text = path.read_text(encoding="utf-8").replace("metric: ifeval/prompt_strict", "metric: aime/accuracy")
+    path.write_text(text, encoding="utf-8")
+    recipe = load_recipe(path)
+    assert any("aime/accuracy: 30 items, margin 20 points" in refusal for refusal in refusals(recipe))
