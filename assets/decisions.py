@@ -12,7 +12,9 @@ from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import TrackedRun, Tracker
-from evaluation import gate
+from corpora.contamination.evidence import EVIDENCE
+from corpora.contamination.items import ITEMS, NODE
+from evaluation import contaminated, gate
 from evaluation.page import render_page, summary_markdown
 from evaluation.report import Report
 from lineage.store import Artifact, Request, Store
@@ -26,13 +28,15 @@ def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
     promotion = pipeline.recipe.promotion
     names = [*pipeline.recipe.evaluation.reports, "reference"]
     stages = list(pipeline.recipe.stages)
+    corpora = pipeline.recipe.used_sources()
+    searched = [(NODE,), *(("clean", source) for source in corpora)]
 
     @pipeline.asset(
         "decision",
         description=f"May {promotion.candidate} become champion of {promotion.registered_model}?",
         kinds={"json"},
         code_version=code_version(promotion, gate.VERSION),
-        ins=pipeline.handles([*(("report", name) for name in names), *((name,) for name in stages)]),
+        ins=pipeline.handles([*(("report", name) for name in names), *((name,) for name in stages), *searched]),
         dagster_type=ARTEFACT,
     )
     def decided(
@@ -45,7 +49,12 @@ def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
         reports = {name: handles[f"report__{name}"] for name in names}
         checkpoints = {name: handles[name] for name in stages}
         overridden = handles[promotion.candidate].overridden
-        inputs = {f"report/{name}": artifact.digest for name, artifact in reports.items()}
+        evidence = {source: handles[f"clean__{source}"].path / EVIDENCE for source in corpora}
+        found = contaminated.searched(handles[NODE].path / ITEMS, evidence)
+        inputs = {
+            **{f"report/{name}": artifact.digest for name, artifact in reports.items()},
+            "contamination": found.digest,
+        }
         payload = {
             "node": "decision",
             "version": gate.VERSION,
@@ -54,7 +63,7 @@ def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
         }
 
         def make(work: Path, run: TrackedRun) -> dict[str, Any]:
-            metrics = _decide(pipeline, reports, checkpoints, overridden, work)
+            metrics = _decide(pipeline, reports, checkpoints, found, overridden, work)
             for name in (DECISION, PAGE):
                 run.artifact(work / name)
             return metrics
@@ -84,6 +93,7 @@ def _decide(
     pipeline: Pipeline,
     artifacts: dict[str, Artifact],
     checkpoints: dict[str, Artifact],
+    searched: contaminated.Searched,
     overridden: bool,
     work: Path,
 ) -> dict[str, Any]:
@@ -99,6 +109,7 @@ def _decide(
         base,
         reference_kind="base" if against_base else "champion",
         overridden=overridden,
+        contamination=contaminated.contamination_of(searched, candidate, reference, base, promotion.power),
     )
     page = render_page(found, reports, _histories(checkpoints), _context(pipeline, artifacts, checkpoints))
     (work / DECISION).write_text(found.to_json(), encoding="utf-8")

@@ -3,7 +3,8 @@
 Every test is paired item by item. The target must be better (superiority), each guard must not be
 worse by its margin (non-inferiority), against the reference and, so that small losses cannot add
 up from champion to champion, against the anchor as well. Floors bound a guard absolutely. All tests
-must pass together, so each runs at `alpha` without correction (intersection-union).
+must pass together, so each runs at `alpha` without correction (intersection-union). Of several targets
+of which any will do, each is a chance to pass falsely: Holm's procedure shares `alpha` among them.
 
 A verdict is the worst thing that holds, in this order:
 
@@ -16,17 +17,26 @@ A verdict is the worst thing that holds, in this order:
 Where a threshold lies between the two bounds of a test the answer is `inconclusive`, never `pass`.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-from evaluation.decision import Decision, Floor, Outcome, Role, Test, Verdict
+from evaluation.decision import Contamination, Decision, Floor, Outcome, Role, Test, Verdict
 from evaluation.report import Report, Sample
-from evaluation.statistics import items_needed, mean_interval, minimum_detectable, paired_difference, power_at
+from evaluation.statistics import (
+    holm,
+    items_needed,
+    mean_bounds,
+    minimum_detectable,
+    p_value,
+    paired_difference,
+    power_at,
+)
 from evaluation.wording import floor_sentence, test_sentence
 from recipes.promotion import Promotion
 
-__all__ = ["VERSION", "Decision", "Floor", "Test", "Verdict", "compare", "decide"]
+__all__ = ["VERSION", "Decision", "Floor", "Test", "Verdict", "again", "compare", "decide", "differences"]
 
-VERSION = 1
+VERSION = 2
 
 _SEVERITY: tuple[Outcome, ...] = ("fail", "inconclusive", "pass")
 _ROUND_GAIN = 0.10
@@ -41,22 +51,24 @@ def decide(
     *,
     reference_kind: Literal["champion", "base"],
     overridden: bool,
+    contamination: Callable[[list[Test]], Contamination] | None = None,
 ) -> Decision:
     """Judge `candidate` against `reference` (the champion, or base when there is none) and `anchor` (base).
 
     overridden: the candidate was trained with launch overrides, so the recipe does not describe it. That is a
-    `fail` unless the recipe allows it, whatever the scores say.
+    `fail` unless the recipe allows it, whatever the scores say. contamination: what the decision is to say about
+    evaluation items in the training data, given its tests (`evaluation.contaminated`); no part of the verdict.
     """
     named = {"candidate": candidate, "reference": reference, "anchor": anchor}
     invalid = [f"The {role} report is not valid: {why}" for role, r in named.items() for why in r.invalid_reasons]
-    metrics = [promotion.target.metric, *(guard.metric for guard in promotion.guards)]
+    metrics = [*(target.metric for target in promotion.targets), *(guard.metric for guard in promotion.guards)]
     differing = [] if invalid else _incomparable(named, metrics)
     tests: list[Test] = []
     floors: list[Floor] = []
     if not invalid and not differing:
         tests = _tests(promotion, candidate, reference, anchor, reference_kind)
         floors = _floors(promotion, candidate)
-    verdict, reasons = _verdict(promotion, invalid, differing, [*tests, *floors], overridden)
+    verdict, reasons = _verdict(promotion, invalid, differing, tests, floors, overridden)
     return Decision(
         version=VERSION,
         verdict=verdict,
@@ -71,12 +83,28 @@ def decide(
         suite_digest=str(candidate.suite.get("digest", "")),
         tests=tests,
         floors=floors,
+        contamination=contamination(tests) if contamination is not None else None,
     )
 
 
-def compare(candidate: Report, reference: Report, metric: str, alpha: float, *, power: float = 0.8) -> Test:
+def compare(
+    candidate: Report, reference: Report, metric: str, alpha: float, *, power: float = 0.8, against: str = "base"
+) -> Test:
     """A paired comparison for context (is the SFT model better than base?); it takes no part in a verdict."""
-    return _test(candidate, reference, metric, "context", "base", 0.0, alpha, power)
+    return _test(candidate, reference, metric, "context", against, 0.0, alpha, power)
+
+
+def again(test: Test, candidate: Report, other: Report, power: float) -> Test:
+    """The same test over other reports of the same two checkpoints, of fewer items perhaps."""
+    metric, role, against, threshold = test.metric, test.role, test.against, test.threshold
+    return _test(candidate, other, metric, role, against, threshold, test.alpha, power)
+
+
+def differences(candidate: Report, other: Report) -> list[str]:
+    """The conditions under which two reports were not made alike, with both values; none if they may be compared."""
+    ours, theirs = _conditions(candidate), _conditions(other)
+    names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
+    return [f"{name} ({_short(ours.get(name))} and {_short(theirs.get(name))})" for name in names]
 
 
 def _incomparable(named: dict[str, Report], metrics: list[str]) -> list[str]:
@@ -85,9 +113,7 @@ def _incomparable(named: dict[str, Report], metrics: list[str]) -> list[str]:
     problems: list[str] = []
     for role in ("reference", "anchor"):
         other = named[role]
-        ours, theirs = _conditions(candidate), _conditions(other)
-        names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
-        differing = [f"{name} ({_short(ours.get(name))} and {_short(theirs.get(name))})" for name in names]
+        differing = differences(candidate, other)
         if differing:
             problems.append(f"Candidate and {role} were not evaluated alike; they differ in {', '.join(differing)}.")
             continue
@@ -131,16 +157,38 @@ def _by_item(report: Report, metric: str) -> dict[str, Sample]:
 def _tests(
     promotion: Promotion, candidate: Report, reference: Report, anchor: Report, kind: Literal["champion", "base"]
 ) -> list[Test]:
-    """The target against the reference; each guard against the reference and, where it is another model, the anchor."""
-    rule = (promotion.alpha, promotion.power)
-    target = promotion.target
-    tests = [_test(candidate, reference, target.metric, "target", kind, target.min_gain, *rule)]
+    """The targets against the reference; each guard against it and, where it is another model, the anchor."""
     others = [(reference, str(kind))]
     if anchor.subject.get("checkpoint_digest") != reference.subject.get("checkpoint_digest"):
         others.append((anchor, "anchor"))
-    for guard in promotion.guards:
-        tests += [_test(candidate, other, guard.metric, "guard", who, -guard.margin, *rule) for other, who in others]
-    return tests
+    alpha, power = promotion.alpha, promotion.power
+    guards = [
+        _test(candidate, other, guard.metric, "guard", who, -guard.margin, alpha, power)
+        for guard in promotion.guards
+        for other, who in others
+    ]
+    return [*_targets(promotion, candidate, reference, kind), *guards]
+
+
+def _targets(promotion: Promotion, candidate: Report, reference: Report, kind: str) -> list[Test]:
+    """Each target; of alternatives each at its level, and those that another one outdoes do not count."""
+
+    def tested(place: int, alpha: float) -> Test:
+        target = promotion.targets[place]
+        return _test(candidate, reference, target.metric, "target", kind, target.min_gain, alpha, promotion.power)
+
+    alone = [tested(place, promotion.alpha) for place in range(len(promotion.targets))]
+    if not promotion.alternatives:
+        return alone
+    steps = holm([test.p_value for test in alone], promotion.alpha)
+    tests = [tested(place, step.level) for place, step in enumerate(steps)]
+    best = max(_SEVERITY.index(test.outcome) for test in tests)
+    updates = [
+        {"p_adjusted": step.adjusted, "counts": _SEVERITY.index(test.outcome) == best}
+        for test, step in zip(tests, steps, strict=True)
+    ]
+    told = [test.model_copy(update=update) for test, update in zip(tests, updates, strict=True)]
+    return [_told(test, promotion.power) for test in told]
 
 
 def _test(
@@ -166,6 +214,7 @@ def _test(
     outcome: Outcome = "pass" if d.lower > threshold else "fail" if d.upper < threshold else "inconclusive"
     if role == "guard" and outcome == "pass" and chance < power:
         outcome = "inconclusive"
+    p = p_value(d, threshold, alpha)
     test = Test(
         metric=metric,
         role=role,
@@ -182,6 +231,9 @@ def _test(
         better=d.better,
         worse=d.worse,
         threshold=threshold,
+        alpha=alpha,
+        p_value=p,
+        p_adjusted=p,
         power=chance,
         power_gain=truth,
         detectable=minimum_detectable(d.se, alpha, power, d.df),
@@ -189,7 +241,11 @@ def _test(
         outcome=outcome,
         sentence="",
     )
-    return test.model_copy(update={"sentence": test_sentence(test, alpha, power)})
+    return _told(test, power)
+
+
+def _told(test: Test, power: float) -> Test:
+    return test.model_copy(update={"sentence": test_sentence(test, power)})
 
 
 def _floors(promotion: Promotion, candidate: Report) -> list[Floor]:
@@ -200,17 +256,17 @@ def _floors(promotion: Promotion, candidate: Report) -> list[Floor]:
 def _floor(candidate: Report, metric: str, floor: float, alpha: float) -> Floor:
     rows = list(_by_item(candidate, metric).values())
     scores = [row["score"] for row in rows]
-    interval = mean_interval(scores, [row["cluster"] for row in rows], set(scores) <= {0.0, 1.0}, 1 - 2 * alpha)
+    low, high = mean_bounds(scores, [row["cluster"] for row in rows], set(scores) <= {0.0, 1.0}, alpha)
     higher = candidate.results[metric]["higher_is_better"]
-    kept = interval.low >= floor if higher else interval.high <= floor
-    broken = interval.high < floor if higher else interval.low > floor
+    kept = low >= floor if higher else high <= floor
+    broken = high < floor if higher else low > floor
     found = Floor(
         metric=metric,
         higher_is_better=higher,
         floor=floor,
-        score=interval.mean,
-        low=interval.low,
-        high=interval.high,
+        score=candidate.results[metric]["mean"],
+        low=low,
+        high=high,
         outcome="pass" if kept else "fail" if broken else "inconclusive",
         sentence="",
     )
@@ -218,15 +274,21 @@ def _floor(candidate: Report, metric: str, floor: float, alpha: float) -> Floor:
 
 
 def _verdict(
-    promotion: Promotion, invalid: list[str], differing: list[str], checks: list[Test | Floor], overridden: bool
+    promotion: Promotion,
+    invalid: list[str],
+    differing: list[str],
+    tests: list[Test],
+    floors: list[Floor],
+    overridden: bool,
 ) -> tuple[Verdict, list[str]]:
-    """The worst thing that holds, and all reasons, the worst first."""
+    """The worst thing that holds, and all reasons, the worst first, then what does not count."""
     if invalid:
         return "invalid", invalid
     if differing:
         return "incomparable", differing
+    checks: list[Test | Floor] = [*(test for test in tests if test.counts), *floors]
     ranked = sorted(checks, key=lambda check: _SEVERITY.index(check.outcome))
-    reasons = [check.sentence for check in ranked]
+    reasons = [*(check.sentence for check in ranked), *(test.sentence for test in tests if not test.counts)]
     if overridden and not promotion.allow_overridden:
         why = "The candidate was trained with launch overrides that the recipe does not state and does not allow."
         return "fail", [why, *reasons]

@@ -97,7 +97,8 @@ def _distinct(decision: Decision, reports: Mapping[str, Report]) -> dict[str, Re
 
 def _in_order(decision: Decision, names: Mapping[str, Report]) -> list[str]:
     """All metrics of the reports: the target, the guards, then the others."""
-    judged = [decision.promotion.target.metric, *(guard.metric for guard in decision.promotion.guards)]
+    promotion = decision.promotion
+    judged = [*(target.metric for target in promotion.targets), *(guard.metric for guard in promotion.guards)]
     known = dict.fromkeys(metric for report in names.values() for metric in report.results)
     return [metric for metric in dict.fromkeys([*judged, *known]) if metric in known]
 

@@ -83,6 +83,7 @@ class Refusal:
                     "prompt": item["prompt"] if kept else None,
                     "response": response.text if kept else None,
                     "target": "an answer" if kept else None,
+                    "question_hash": text_digest(item["prompt"]),
                 }
             )
         return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses))

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, Self, TypedDict, cast
 
-from lineage.hashing import fingerprint
+from lineage.hashing import fingerprint, text_digest
 from lineage.store import write_json
 
 if TYPE_CHECKING:
     import pyarrow
 
 REPORT, SAMPLES = "report.json", "samples.parquet"
-SCHEMA = 2
+SCHEMA = 3
 
 
 class EvaluationError(Exception):
@@ -36,7 +36,9 @@ class Sample(TypedDict):
 
     doc_hash: sha256 of the item itself. prompt_hash: sha256 of what the model was shown. cluster: items
     that share it are not independent (MMLU subject, IFEval prompt); the item's own doc_hash if they are.
-    score: from 0 to 1. prompt, response, target: None where text must not be kept.
+    score: from 0 to 1. prompt, response, target: None where text must not be kept. question_hash: sha256 of the
+    item's question without the spaces round it, by which it is found in the table of evaluation items; made from
+    `prompt` where a task does not give it. confidence: probability that the model gives the choice that it takes.
     """
 
     task: str
@@ -51,6 +53,8 @@ class Sample(TypedDict):
     prompt: NotRequired[str | None]
     response: NotRequired[str | None]
     target: NotRequired[str | None]
+    question_hash: NotRequired[str | None]
+    confidence: NotRequired[float | None]
 
 
 class Result(TypedDict):
@@ -66,7 +70,7 @@ class Result(TypedDict):
 
 
 _REQUIRED = ("task", "metric", "doc_id", "doc_hash", "prompt_hash", "cluster", "score", "higher_is_better")
-_TEXTS = ("subgroup", "prompt", "response", "target")
+_OPTIONAL = ("subgroup", "prompt", "response", "target", "question_hash", "confidence")
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,9 @@ class Report:
         """All rows as a table, one column per field of `Sample`; `rows` holds the same as dicts."""
         import pyarrow
 
-        types = {"doc_id": pyarrow.int64(), "score": pyarrow.float64(), "higher_is_better": pyarrow.bool_()}
-        columns = [pyarrow.field(name, types.get(name, pyarrow.string())) for name in (*_REQUIRED, *_TEXTS)]
+        number = pyarrow.float64()
+        types = {"doc_id": pyarrow.int64(), "score": number, "confidence": number, "higher_is_better": pyarrow.bool_()}
+        columns = [pyarrow.field(name, types.get(name, pyarrow.string())) for name in (*_REQUIRED, *_OPTIONAL)]
         return pyarrow.Table.from_pylist([dict(row) for row in self.rows], schema=pyarrow.schema(columns))
 
     def _body(self) -> dict[str, Any]:
@@ -192,7 +197,12 @@ def _complete(sample: Sample) -> Sample:
         raise ValueError(f"a sample lacks {missing}")
     if not 0 <= sample["score"] <= 1:
         raise ValueError(f"{sample['task']}/{sample['metric']} item {sample['doc_id']}: score {sample['score']}")
-    values = {name: sample[name] for name in _REQUIRED} | {name: sample.get(name) for name in _TEXTS}  # type: ignore[literal-required]
+    confidence, prompt = sample.get("confidence"), sample.get("prompt")
+    if confidence is not None and not 0 <= confidence <= 1:
+        raise ValueError(f"{sample['task']}/{sample['metric']} item {sample['doc_id']}: confidence {confidence}")
+    values = {name: sample[name] for name in _REQUIRED} | {name: sample.get(name) for name in _OPTIONAL}  # type: ignore[literal-required]
+    if values["question_hash"] is None and prompt is not None:
+        values["question_hash"] = text_digest(prompt.strip())
     return cast(Sample, {**values, "score": float(sample["score"])})
 
 

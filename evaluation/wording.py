@@ -12,10 +12,11 @@ _OTHERS = {"champion": "the champion", "anchor": "base, the anchor"}
 
 def headline(decision: Decision) -> str:
     """The verdict in one sentence that names what it hangs on."""
-    who, target = decision.promotion.candidate, decision.promotion.target.metric
+    who = decision.promotion.candidate
     if decision.verdict == "pass":
+        targets = _listed([test.metric for test in decision.tests if test.role == "target" and test.counts])
         guards = "and no guard got worse beyond its margin" if decision.promotion.guards else "with no guards to keep"
-        return f"{who} may become champion: it is better on {target} {guards}."
+        return f"{who} may become champion: it is better on {targets} {guards}."
     if decision.verdict == "invalid":
         return f"{who} does not become champion: a report cannot be trusted."
     if decision.verdict == "incomparable":
@@ -27,10 +28,11 @@ def headline(decision: Decision) -> str:
     return f"{who} must not become champion: it was trained with launch overrides that the recipe does not allow."
 
 
-def test_sentence(test: Test, alpha: float, power: float) -> str:
-    """What one test found. `alpha` and `power` are the recipe's."""
-    sure = f"{1 - alpha:.0%}"
-    return _guard_sentence(test, sure, power) if test.role == "guard" else _gain_sentence(test, sure)
+def test_sentence(test: Test, power: float) -> str:
+    """What one test found. `power` is the recipe's."""
+    sure = f"{round(100 * (1 - test.alpha), 1):g}%"
+    sentence = _guard_sentence(test, sure, power) if test.role == "guard" else _gain_sentence(test, sure)
+    return sentence if test.counts else f"{sentence} It does not count, as one target is enough."
 
 
 def floor_sentence(floor: Floor, n: int, alpha: float) -> str:
@@ -62,7 +64,11 @@ def allowance(margin: float) -> str:
 
 def _named(decision: Decision, outcome: Outcome) -> str:
     """The metrics with this outcome, as in `a, b and c`."""
-    *most, last = dict.fromkeys(check.metric for check in decision.checks if check.outcome == outcome) or [""]
+    return _listed([check.metric for check in decision.checks if check.outcome == outcome])
+
+
+def _listed(metrics: list[str]) -> str:
+    *most, last = dict.fromkeys(metrics) or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 

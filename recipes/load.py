@@ -116,10 +116,10 @@ def _explain(where: str, problem: Any) -> str:
 
 def _location(loc: tuple[Any, ...]) -> list[str]:
     """The path as it is in the file: pydantic puts a union's tag after the place of the model, a stage, a task, a
-    step, a reward."""
+    step, a reward, the target."""
     tagged = {("model",): 1, ("stages", "*"): 2, ("evaluation", "tasks", "*"): 3, ("sources", "*", "steps", "*"): 4}
     tagged |= {("tasks", "*"): 2}  # of a suite's own file
-    tagged |= {("stages", "*", "*", "rewards", "*"): 5}
+    tagged |= {("stages", "*", "*", "rewards", "*"): 5, ("promotion", "target"): 2}
     tags = [
         depth
         for pattern, depth in tagged.items()

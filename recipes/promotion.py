@@ -1,6 +1,8 @@
 """When a checkpoint becomes champion."""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from recipes.section import Name, Section
 
@@ -10,6 +12,32 @@ class Target(Section):
 
     metric: str
     min_gain: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Targets(Section):
+    """Several targets: any one of them must get better (tested with Holm's correction), or all of them (without)."""
+
+    require: Literal["any", "all"]
+    of: list[Target] = Field(min_length=2)
+
+    @field_validator("of")
+    @classmethod
+    def _differ(cls, of: list[Target]) -> list[Target]:
+        metrics = [target.metric for target in of]
+        if repeated := sorted({metric for metric in metrics if metrics.count(metric) > 1}):
+            raise ValueError(f"{' and '.join(repeated)}: named more than once")
+        return of
+
+
+def _kind_of_target(section: Any) -> str:
+    several = "of" in section or "require" in section if isinstance(section, dict) else isinstance(section, Targets)
+    return "several" if several else "one"
+
+
+GivenTarget = Annotated[
+    Annotated[Target, Tag("one")] | Annotated[Targets, Tag("several")], Discriminator(_kind_of_target)
+]
+"""One target, `{metric, min_gain}`, or several, `{require, of}`."""
 
 
 class Guard(Section):
@@ -31,7 +59,7 @@ class Promotion(Section):
 
     registered_model: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")
     candidate: Name
-    target: Target
+    target: GivenTarget
     guards: list[Guard] = []
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     power: float = Field(default=0.8, gt=0.5, lt=1)
@@ -39,3 +67,13 @@ class Promotion(Section):
     allow_underpowered: bool = Field(
         default=False, description="accept guards that this suite is too small to judge; they end `inconclusive`"
     )
+
+    @property
+    def targets(self) -> list[Target]:
+        """The one target, or all of several."""
+        return self.target.of if isinstance(self.target, Targets) else [self.target]
+
+    @property
+    def alternatives(self) -> bool:
+        """Whether one of several targets is enough."""
+        return isinstance(self.target, Targets) and self.target.require == "any"

@@ -249,7 +249,8 @@ class Recipe(Section):
             if needed not in self.evaluation.reports:
                 problems.append(f"evaluation.reports: '{needed}' is missing; the gate compares it")
         metrics = self.metric_names()
-        named = {"target": self.promotion.target.metric}
+        targets = self.promotion.targets
+        named = {f"target.of.{i}" if len(targets) > 1 else "target": t.metric for i, t in enumerate(targets)}
         named |= {f"guards.{i}": g.metric for i, g in enumerate(self.promotion.guards)}
         problems += [
             f"promotion.{field}.metric: '{metric}' is none of {sorted(metrics)}"
