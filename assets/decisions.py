@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.errors import plain_failures
 from assets.handles import ARTEFACT, Delivered, delivered
+from assets.history import scores_over_time
 from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
@@ -17,6 +18,7 @@ from corpora.contamination.items import ITEMS, NODE
 from evaluation import contaminated, gate
 from evaluation.page import render_page, summary_markdown
 from evaluation.report import Report
+from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store
 from recipes.schema import identity
 
@@ -79,8 +81,10 @@ def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
                 inputs=inputs,
                 ref="decision",
                 force=config.force,
+                informative=(PAGE,),
             )
-        return delivered("decision", artifact, metadata=_page(artifact), links=links(tracker, artifact))
+        shown = {**_page(artifact), **scores_over_time(pipeline, store, reports[promotion.candidate])}
+        return delivered("decision", artifact, metadata=shown, links=links(tracker, artifact))
 
     return decided
 
@@ -111,7 +115,8 @@ def _decide(
         overridden=overridden,
         contamination=contaminated.contamination_of(searched, candidate, reference, base, promotion.power),
     )
-    page = render_page(found, reports, _histories(checkpoints), _context(pipeline, artifacts, checkpoints))
+    context = {**_context(pipeline, artifacts, checkpoints), **_again(pipeline, artifacts, checkpoints)}
+    page = render_page(found, reports, _histories(checkpoints), context)
     (work / DECISION).write_text(found.to_json(), encoding="utf-8")
     (work / PAGE).write_text(page, encoding="utf-8")
     return {"verdict": found.verdict, "reasons": list(found.reasons), "reference_kind": found.reference_kind}
@@ -128,6 +133,30 @@ def _context(pipeline: Pipeline, reports: dict[str, Artifact], checkpoints: dict
         "work": {name: artifact.metrics for name, artifact in made.items()},
         "sources": {"base model": {"group": "weights", "licence": recipe.model.licence}, **sources},
     }
+
+
+def _again(pipeline: Pipeline, reports: dict[str, Artifact], checkpoints: dict[str, Artifact]) -> dict[str, Any]:
+    """How to make it again: commands, and what it was made with."""
+    candidate = pipeline.recipe.promotion.candidate
+    recorded = checkpoints.get(candidate, reports[candidate]).record
+    provenance = recorded["provenance"]
+    commit, changed = provenance["commit"], provenance["uncommitted_changes"]
+    pair = " ".join(str(reports[name].path) for name in (candidate, "reference"))
+    commands = [
+        f"git checkout {commit}" + ("  # and the changes that were not committed" if changed else "") if commit else "",
+        "pip install --constraint constraints.txt --editable .",
+        f"python -m orchestration run {pipeline.path}",
+        f"python -m evaluation compare {pair} --recipe {pipeline.path} --out page.html",
+    ]
+    made = {
+        "recipe file": f"sha256 {file_digest(pipeline.path)}",
+        "commit": f"{commit or 'not recorded'}{' with uncommitted changes' if changed else ''}",
+        "python": f"{provenance['python']} on {provenance['platform']}",
+        "packages": ", ".join(f"{name} {version}" for name, version in provenance["versions"].items()),
+        **{f"artefact {name}": artifact.digest for name, artifact in checkpoints.items()},
+        **{f"input of {candidate}: {name}": digest for name, digest in recorded["inputs"].items()},
+    }
+    return {"again": [command for command in commands if command], "made": made}
 
 
 def _histories(checkpoints: dict[str, Artifact]) -> dict[str, list[dict[str, Any]]]:

@@ -4,10 +4,13 @@ import dagster as dg
 
 from assets.decisions import PAGE, read_decision
 from assets.errors import plain_failures
+from assets.history import scores_over_time
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from evaluation import gate
 from evaluation import promotion as promoting
+from evaluation.registered import record_scores
+from evaluation.report import Report
 from lineage.hashing import fingerprint
 from lineage.store import Artifact, Store
 
@@ -47,6 +50,14 @@ def registry(pipeline: Pipeline) -> dg.AssetsDefinition:
                 {role: handles[f"report__{name}"].path for role, name in roles.items()},
                 {"dagster.run_id": context.run_id},
             )
+            record_scores(
+                promoting.registry_client(tracker.uri),
+                tracker.uri,
+                store.home,
+                pipeline.name,
+                promoted.source,
+                Report.load(handles[f"report__{candidate}"].path),
+            )
         state = {"version": promoted.version, "aliases": promoted.aliases, "checkpoint": handles[candidate].digest}
         return dg.MaterializeResult(
             value=None,
@@ -56,6 +67,7 @@ def registry(pipeline: Pipeline) -> dg.AssetsDefinition:
                 "version": promoted.version,
                 "aliases": ", ".join(promoted.aliases),
                 "page": dg.MetadataValue.url((decision.path / PAGE).as_uri()),
+                **scores_over_time(pipeline, store, handles[f"report__{candidate}"]),
             },
         )
 

@@ -1,17 +1,21 @@
-"""Answers side by side: the same item as base, the stages and the champion answered it.
+"""Flips: the items that the candidate lost and won against the reference, with the answers of all side by side.
 
-A few items that the candidate won, lost, and left as they were, per metric, the target's first. Only items
-whose text the report keeps can be shown; texts of harmful prompts never get into a report.
+Every flip is counted; of each metric the first of them are shown, losses before gains, and one item that stayed as it
+was. Only items whose text the report keeps can be shown; texts of harmful prompts never get into a report.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from evaluation.report import Report, Sample
 
-_EACH_WAY = 3
+_EACH_WAY = 25
 _UNCHANGED = 1
 _LONGEST_TEXT = 700
+_LONGEST_TITLE = 90
+
+Change = Literal["lost", "won", "same"]
 
 _Key = tuple[str, str, str]
 
@@ -29,39 +33,56 @@ class Answer:
 class Shown:
     """One item: what was asked and expected, and every checkpoint's answer."""
 
-    metric: str
-    change: str
+    title: str
     prompt: str
     target: str
     answers: list[Answer]
 
 
-def side_by_side(
-    reports: Mapping[str, Report], candidate: Report, reference: Report, metrics: list[str]
-) -> list[Shown]:
-    """Items of each of `metrics` that `candidate` gained on `reference`, lost, and left as they were."""
+@dataclass(frozen=True)
+class Flips:
+    """How one metric's items went: all of them counted, some shown. `texts`: whether the report keeps any."""
+
+    metric: str
+    counts: dict[Change, int]
+    shown: dict[Change, list[Shown]]
+    texts: bool
+
+
+def flips(reports: Mapping[str, Report], candidate: Report, reference: Report, metrics: list[str]) -> list[Flips]:
+    """What `candidate` lost, won and kept of each of `metrics` against `reference`, over the items of both."""
     indexed = {name: _by_item(report) for name, report in reports.items()}
     ours, theirs = _by_item(candidate), _by_item(reference)
-    shown: list[Shown] = []
+    found = []
     for metric in metrics:
-        items = [key for key in ours if "/".join(key[:2]) == metric and key in theirs and _has_text(ours[key])]
-        moves = {key: _good(ours[key]) - _good(theirs[key]) for key in items}
-        gained, lost = [k for k in items if moves[k] > 0], [k for k in items if moves[k] < 0]
-        same = [k for k in items if moves[k] == 0]
-        for change, keys in (("gained", gained[:_EACH_WAY]), ("lost", lost[:_EACH_WAY]), ("same", same[:_UNCHANGED])):
-            shown += [_shown(key, metric, change, indexed) for key in keys]
-    return shown
+        items = [key for key in ours if "/".join(key[:2]) == metric and key in theirs]
+        if not items:
+            continue
+        changes: dict[Change, list[_Key]] = {"lost": [], "won": [], "same": []}
+        for key in items:
+            move = _good(ours[key]) - _good(theirs[key])
+            changes["won" if move > 0 else "lost" if move < 0 else "same"].append(key)
+        texts = {change: [key for key in keys if _has_text(ours[key])] for change, keys in changes.items()}
+        most = {"lost": _EACH_WAY, "won": _EACH_WAY, "same": _UNCHANGED}
+        found.append(
+            Flips(
+                metric=metric,
+                counts={change: len(keys) for change, keys in changes.items()},
+                shown={c: [_shown(key, indexed) for key in keys[: most[c]]] for c, keys in texts.items()},
+                texts=any(texts.values()),
+            )
+        )
+    return found
 
 
-def _shown(key: _Key, metric: str, change: str, indexed: Mapping[str, Mapping[_Key, Sample]]) -> Shown:
+def _shown(key: _Key, indexed: Mapping[str, Mapping[_Key, Sample]]) -> Shown:
     rows = {name: items[key] for name, items in indexed.items() if key in items}
     first = next(iter(rows.values()))
     return Shown(
-        metric=metric,
-        change=change,
-        prompt=_cut(first.get("prompt")),
-        target=_cut(first.get("target")),
-        answers=[Answer(name, _cut(row.get("response")), _mark(row)) for name, row in rows.items()],
+        title=_cut(" ".join((first.get("prompt") or "").split()), _LONGEST_TITLE),
+        prompt=_cut(first.get("prompt"), _LONGEST_TEXT),
+        target=_cut(first.get("target"), _LONGEST_TEXT),
+        answers=[Answer(name, _cut(row.get("response"), _LONGEST_TEXT), _mark(row)) for name, row in rows.items()],
     )
 
 
@@ -82,6 +103,6 @@ def _mark(row: Sample) -> str:
     return {1.0: "pass", 0.0: "fail"}.get(_good(row)) or f"{_good(row):.0%}"
 
 
-def _cut(text: str | None) -> str:
+def _cut(text: str | None, longest: int) -> str:
     text = (text or "").strip()
-    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " …"
+    return text if len(text) <= longest else text[:longest] + " …"

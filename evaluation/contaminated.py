@@ -99,8 +99,9 @@ def contamination_of(
             tasks=_tasks(found, candidate),
             scores=[
                 _score(metric, role, report, subsets[role])
+                for metric in candidate.results
                 for role, report in reports.items()
-                for metric in report.results
+                if metric in report.results
             ],
             tests=repeated,
         )

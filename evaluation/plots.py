@@ -1,4 +1,4 @@
-"""Plots of a decision page, as inline SVG: differences with their intervals, scores, training curves.
+"""Plots, as SVG: differences with their intervals, scores now and over time, calibration, training curves.
 
 Text stays text and backgrounds stay transparent, so that a page reads in light and in dark and can be
 searched. Colours are those of Okabe and Ito (2008), told apart with every kind of colour vision.
@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from evaluation.calibration import Calibration
 from evaluation.decision import Outcome, Test
+from evaluation.history import Scored
 from evaluation.report import Report
 from evaluation.wording import allowance
 
@@ -83,6 +85,72 @@ def scores(reports: Mapping[str, Report], metrics: Sequence[str]) -> str:
     return svg.getvalue()
 
 
+def over_time(scored: Sequence[Scored], metrics: Sequence[str]) -> str:
+    """Scores of checkpoints in the order of their evaluation, one panel a metric, with 95 % intervals.
+
+    A ring marks the champion, a dashed one a former champion; hollow: trained with launch overrides.
+    """
+    nodes = list(dict.fromkeys(one.node for one in scored))
+    columns = min(2, len(metrics))
+    lines = -(-len(metrics) // columns)
+    with _figure(5 * columns, 0.5 + 2.1 * lines, panels=(lines, columns)) as (figure, first, svg):
+        panels = [first, *(axes for axes in figure.axes if axes is not first)]
+        for axes, metric in zip(panels, metrics, strict=False):
+            for index, node in enumerate(nodes):
+                places = [at for at, one in enumerate(scored) if one.node == node and metric in one.results]
+                of_node = [scored[at] for at in places]
+                means = [_POINTS * one.results[metric]["mean"] for one in of_node]
+                reach = [
+                    [
+                        abs(_POINTS * one.results[metric]["ci95"][side] - mean)
+                        for one, mean in zip(of_node, means, strict=True)
+                    ]
+                    for side in (0, 1)
+                ]
+                colour = _SERIES[(index + 2) % len(_SERIES)] if node != "base" else _SERIES[0]
+                axes.errorbar(places, means, yerr=reach, fmt="none", ecolor=colour, alpha=0.45, linewidth=1.5)
+                faces = ["none" if one.overridden else colour for one in of_node]
+                axes.scatter(places, means, s=30, facecolors=faces, edgecolors=colour, zorder=3, label=node)
+                for at, one, mean in zip(places, of_node, means, strict=True):
+                    if one.was_champion:
+                        style = "-" if one.champion else ":"
+                        axes.scatter(at, mean, s=130, facecolors="none", edgecolors=_INK, linestyle=style, zorder=4)
+            axes.set_title(metric, fontsize=10, color=_INK, loc="left")
+            axes.set_ylabel("%")
+            shown = sorted({round(i * (len(scored) - 1) / 4) for i in range(5)}) if len(scored) > 1 else [0]
+            axes.set_xticks(shown, [scored[at].at[5:16].replace("T", "\n") for at in shown], fontsize=8)
+            axes.margins(x=0.08)
+        for axes in panels[len(metrics) :]:
+            axes.set_axis_off()
+        handles, labels = first.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper right", ncols=len(labels), fontsize=9)
+        figure.tight_layout(rect=(0, 0, 1, 0.94))
+    return svg.getvalue()
+
+
+def reliability(calibrations: Mapping[str, Calibration]) -> str:
+    """How often choices of like confidence are right, by checkpoint; on the dotted line confidence is warranted."""
+    with _figure(4.6, 3.6) as (figure, axes, svg):
+        axes.plot([0, 100], [0, 100], color=_INK, linewidth=0.8, linestyle=":")
+        for index, (name, found) in enumerate(calibrations.items()):
+            x, y = ([_POINTS * value for value in side] for side in zip(*_points(found), strict=True))
+            sizes = [20 + 200 * b.n / found.n for b in found.bins]
+            colour = _SERIES[(2 * index) % len(_SERIES)]
+            axes.plot(x, y, color=colour, linewidth=1.2, alpha=0.7)
+            axes.scatter(x, y, s=sizes, color=colour, alpha=0.75, label=name)
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("confidence in the choice taken, %")
+        axes.set_ylabel("right, %")
+        axes.legend(loc="upper left", markerscale=0.6)
+        figure.tight_layout()
+    return svg.getvalue()
+
+
+def _points(found: Calibration) -> list[tuple[float, float]]:
+    return [(b.confidence, b.accuracy) for b in found.bins]
+
+
 def curves(history: Sequence[Mapping[str, Any]]) -> str:
     """Loss by step, with its running mean; also the margin of preferred answers, or the reward of the model's own."""
     from matplotlib.ticker import MaxNLocator
@@ -120,8 +188,13 @@ def _running_mean(values: Sequence[float]) -> list[float]:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> "Iterator[tuple[Figure, Axes, io.StringIO]]":
-    """A figure of inches `width` × `height` whose SVG (without XML prologue) is in the buffer afterwards."""
+def _figure(
+    width: float, height: float, panels: tuple[int, int] = (1, 1)
+) -> "Iterator[tuple[Figure, Axes, io.StringIO]]":
+    """A figure of inches `width` × `height`, its first axes, and a buffer that holds its SVG (no prologue) afterwards.
+
+    panels: rows and columns of axes.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -130,7 +203,8 @@ def _figure(width: float, height: float) -> "Iterator[tuple[Figure, Axes, io.Str
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height))
         FigureCanvasSVG(figure)
-        yield figure, figure.add_subplot(), buffer
+        axes = figure.subplots(*panels, squeeze=False)
+        yield figure, axes[0, 0], buffer
         raw = io.StringIO()
         figure.savefig(raw, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = raw.getvalue()

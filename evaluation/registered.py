@@ -6,6 +6,7 @@ and finished. Only weights, configuration, tokenizer and template are copied: sa
 jinja, nothing that could run code. Aliases and the ledger are left to `evaluation.promotion`.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlparse
 
-from evaluation.report import EvaluationError
+from evaluation.report import EvaluationError, Report
 from lineage.hashing import file_digest
 from lineage.store import Artifact
 from training.mlflow_store import experiment_id
@@ -26,6 +27,10 @@ _ALLOWED = (".safetensors", ".json", ".jinja", ".txt")
 _LOGGED = "models:/"
 """Before a LoggedModel's id: the source of every version made here (MLflow leaves a version's `model_id` empty)."""
 _DIGEST = "temper.checkpoint_digest"
+_DATASET_DIGEST = 36
+"""Characters that MLflow keeps of a dataset's digest."""
+_BATCH = 1000
+"""Metrics that MLflow takes at once."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,35 @@ def find_or_create(
 
     _ensure_model(client, name)
     return Registered.of(mlflow.register_model(f"{_LOGGED}{model_id}", name, tags=dict(tags)))
+
+
+def record_scores(client: "MlflowClient", uri: str, home: Path, recipe: str, source: str, report: Report) -> None:
+    """The report's scores as metrics of the LoggedModel that is a version's source; once for each report.
+
+    They belong to the MLflow run that made the report, or to one made now where there is none, so
+    `search_logged_models(…, "metrics.`<task>/<metric>` > 0.5")` finds checkpoints by their scores.
+    """
+    from mlflow.entities import Metric
+
+    experiment = experiment_id(uri, f"temper/{recipe}", home)
+    model = client.get_logged_model(source.removeprefix(_LOGGED))
+    runs = client.search_runs([experiment], f"tags.report_id = '{report.report_id}'", max_results=1)
+    tags = {"temper.kind": "scores", "report_id": report.report_id}
+    run = runs[0] if runs else client.create_run(experiment, run_name=f"scores {report.report_id[:8]}", tags=tags)
+    known = {metric.key for metric in model.metrics or [] if metric.run_id == run.info.run_id}
+    scores = {name: result["mean"] for name, result in report.results.items()}
+    scores |= {f"{name}_se": result["se"] for name, result in report.results.items()}
+    tasks = report.suite["tasks"]
+    now = int(time.time() * 1000)
+    fresh = [
+        Metric(name, value, now, 0, model.model_id, task, tasks[task]["data_digest"][:_DATASET_DIGEST], run.info.run_id)
+        for name, value in scores.items()
+        if name not in known and (task := name.partition("/")[0]) in tasks
+    ]
+    for start in range(0, len(fresh), _BATCH):
+        client.log_batch(run.info.run_id, metrics=fresh[start : start + _BATCH])
+    if not runs:
+        client.set_terminated(run.info.run_id)
 
 
 def _logged(client: "MlflowClient", experiment: str, name: str, checkpoint: Artifact, files: Mapping[str, str]) -> str:

@@ -234,9 +234,7 @@ def _effective_items(values: "NDArray[np.float64]", groups: "NDArray[Any]", coun
     return min(n, centre * (1 - centre) / se**2 * scale)
 
 
-def _mean_se(
-    values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, added: float
-) -> tuple[float, float]:
+def _mean_se(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, added: float) -> tuple[float, float]:
     """Standard error clustered as in `paired_difference`, and its degrees of freedom; so many hits and misses added."""
     factors, df = _unevenness(groups, count)
     total = len(values) + 2 * added
@@ -324,10 +322,8 @@ def _unevenness(groups: "NDArray[Any]", count: int) -> tuple["NDArray[np.float64
     return factors, max(1.0, float(n**2 / (sizes**2).sum()) - 1)
 
 
-def _resampled(
-    values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, alpha: float
-) -> tuple[float, float]:
-    """Bounds of the mean at level 1 - alpha each, by resampling whole clusters (BCa); ±infinity inwards if degenerate."""
+def _resampled(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, alpha: float) -> tuple[float, float]:
+    """Bounds of the mean at level 1 - alpha each, by resampling whole clusters (BCa); infinite inwards if degenerate."""
     import warnings
 
     import numpy as np

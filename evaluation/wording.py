@@ -4,7 +4,7 @@ Differences of shares are called points (percentage points). Every number is one
 nothing is judged here.
 """
 
-from evaluation.decision import Decision, Floor, Outcome, Test
+from evaluation.decision import Contamination, Decision, Floor, Outcome, Test
 
 _NO_DIFFERENT = "no different"
 _OTHERS = {"champion": "the champion", "anchor": "base, the anchor"}
@@ -111,3 +111,25 @@ def _seen(test: Test) -> str:
     than = "from" if change == _NO_DIFFERENT else "than"
     other = _OTHERS.get(test.against, test.against)
     return f"{test.metric}: {change} {than} {other} ({test.reference:.1%} → {test.candidate:.1%})"
+
+
+def contamination_sentence(found: Contamination) -> str:
+    """What is known of evaluation items in the training data, for a person."""
+    where = f"the rows of {_listed(found.sources)}"
+    if found.unknown == found.items:
+        return f"None of the {found.items:,} items could be looked up in {where}, so nothing is known of contamination."
+    sentences = []
+    if found.kept:
+        share = f"{found.kept:,} of {found.items:,} items"
+        sentences.append(f"{share} have a copy in {where} that was kept because the recipe allows it.")
+    else:
+        sentences.append(f"No item has a copy in what was trained on: {where} were searched.")
+    if found.removed:
+        sentences.append(
+            f"{found.removed:,} items had copies in them, all of which were taken out before training, so these items "
+            "are clean after all."
+        )
+    if found.unknown:
+        sentences.append(f"{found.unknown:,} items could not be looked up and count as neither.")
+    sentences.append("What the base model was trained on before is not known.")
+    return " ".join(sentences)
