@@ -285,7 +285,8 @@ def _tiles(decision: Decision, sides: _Sides, work: Mapping[str, Mapping[str, An
         if test.role == "target"
     ]
     guards: dict[str, list[str]] = {}
-    for check in [*(test for test in decision.tests if test.role == "guard"), *decision.floors]:
+    checks: list[Test | Floor] = [*(test for test in decision.tests if test.role == "guard"), *decision.floors]
+    for check in checks:
         guards.setdefault(check.metric, []).append(check.outcome)
     if guards:
         kept = [metric for metric, outcomes in guards.items() if set(outcomes) == {"pass"}]

@@ -323,7 +323,7 @@ def _unevenness(groups: "NDArray[Any]", count: int) -> tuple["NDArray[np.float64
 
 
 def _resampled(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, alpha: float) -> tuple[float, float]:
-    """Bounds of the mean at level 1 - alpha each, by resampling whole clusters (BCa); infinite inwards if degenerate."""
+    """Bounds of the mean at level 1 - alpha each, by resampling clusters (BCa); infinite inwards if degenerate."""
     import warnings
 
     import numpy as np

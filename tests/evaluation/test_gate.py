@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evaluation.gate import compare, decide
+from evaluation.wording import headline
 from lineage.hashing import text_digest
 from tests.evaluation.made_reports import pair, promotion, report, samples
 
@@ -155,6 +156,45 @@ def test_a_decision_is_a_pure_function_and_canonical_json():
     first, second = judge(promotion(), dpo, base), judge(promotion(), dpo, base)
     assert first.to_json() == second.to_json()
     assert type(first).model_validate(json.loads(first.to_json())) == first
+
+
+def two_targets(require, gains, n=200):
+    """Judgement of a recipe with two targets: of n items each gains so many, from none."""
+    base, dpo = pair(n=n, sums=(0, gains[0]))
+    more = [samples("words/accuracy", [1] * k + [0] * (n - k)) for k in (0, gains[1])]
+    base, dpo = (
+        report(name, [*made.rows, *rows]) for name, made, rows in zip(("base", "dpo"), (base, dpo), more, strict=True)
+    )
+    targets = [{"metric": "sums/accuracy", "min_gain": 0.1}, {"metric": "words/accuracy", "min_gain": 0.1}]
+    return judge(promotion(target={"require": require, "of": targets}), dpo, base)
+
+
+def test_any_of_two_targets_is_enough_and_the_other_does_not_count():
+    decision = two_targets("any", (100, 2))
+    assert decision.verdict == "pass"
+    first, second = decision.tests[:2]
+    assert (first.outcome, first.counts, second.outcome, second.counts) == ("pass", True, "fail", False)
+    assert headline(decision).startswith("dpo may become champion: it is better on sums/accuracy and no guard")
+    assert "one target is enough" in decision.reasons[-1]
+    assert two_targets("all", (100, 2)).verdict == "fail"
+    assert two_targets("all", (100, 100)).verdict == "pass"
+
+
+def test_alternatives_share_alpha_by_holms_procedure():
+    # 31 of 200 items gained where more than 20 are asked for: enough for one target alone, not for one of two.
+    alone = two_targets("all", (31, 31))
+    assert [test.outcome for test in alone.tests[:2]] == ["pass", "pass"]
+    either = two_targets("any", (31, 20))
+    assert either.tests[0].p_value < 0.05 < either.tests[0].p_adjusted
+    assert either.tests[0].alpha == 0.025 and either.verdict == "inconclusive"
+    both = two_targets("any", (34, 31)).tests[:2]
+    assert [test.alpha for test in both] == [0.025, 0.05] and [test.outcome for test in both] == ["pass", "pass"]
+
+
+def test_alternatives_fail_only_if_all_of_them_do():
+    assert two_targets("any", (2, 3)).verdict == "fail"
+    unclear = two_targets("any", (2, 22))
+    assert unclear.verdict == "inconclusive" and [test.counts for test in unclear.tests[:2]] == [False, True]
 
 
 def test_context_comparisons_do_not_gate():

@@ -2,8 +2,12 @@
 
 import re
 
+import pytest
+
+from evaluation.calibration import calibrations
 from evaluation.gate import decide
 from evaluation.page import render_page, summary_markdown
+from evaluation.subgroups import by_group
 from evaluation.wording import headline
 from tests.evaluation.made_reports import HARMFUL_CANARY, pair, promotion, report, samples
 
@@ -43,10 +47,11 @@ def test_answers_that_are_not_kept_are_not_shown():
     rows = samples("harmful/refusal_rate", [1.0, 0.0], text=False)
     base, dpo = pair()
     more = {name: report(name, [*made.rows, *rows]) for name, made in (("base", base), ("dpo", dpo))}
-    _, html = page(**more)
+    _, html = page(**more, reference=more["base"])
     assert HARMFUL_CANARY not in html
     assert "harmful/refusal_rate" in html
-    assert "<strong>harmful/refusal_rate</strong>" not in html
+    flips = html[html.index("<strong>harmful/refusal_rate</strong>") :].partition("</section>")[0]
+    assert "texts are not kept" in flips and "<pre>" not in flips
 
 
 def test_the_reference_is_shown_once():
@@ -82,23 +87,96 @@ def test_the_headline_names_what_did_not_hold():
     assert headline(unclear).endswith("too few items to tell about sums/accuracy and edgy/refusal_rate.")
 
 
-def test_answers_gained_and_lost_are_marked_by_what_is_good():
-    rows = [samples("kind/refusal_rate", [score] * 2, higher=False) for score in (0.0, 1.0)]
+def test_flips_are_counted_and_shown_losses_first_by_what_is_good():
+    rows = [samples("kind/refusal_rate", scores, higher=False) for scores in ([0, 0, 1], [1, 1, 0])]
     base, dpo = (
         report(name, list(made.rows) + more) for name, made, more in zip(("base", "dpo"), pair(), rows, strict=True)
     )
     _, html = page(base=base, dpo=dpo, reference=base)
-    item = html[html.index("<strong>kind/refusal_rate</strong>") :]
-    assert item.index(">lost<") < item.index('base <span class="pass">') < item.index('dpo <span class="fail">')
+    item = html[html.index("Won and lost, item by item") :].partition("<strong>edgy/refusal_rate</strong>")[2]
+    assert item.index("lost 2") < item.index("won 1") < item.index("same 0")
+    assert (
+        item.index('<span class="lost">')
+        < item.index('base <span class="pass">')
+        < item.index('dpo <span class="fail">')
+    )
+    assert item.index('dpo <span class="fail">') < item.index('<span class="won">won</span>')
+
+
+def test_many_flips_are_counted_but_only_the_first_are_shown():
+    _, html = page()
+    assert "won 100" in html and "(the first 25 shown)" in html
+
+
+def test_groups_are_marked_only_where_they_differ_by_more_than_noise():
+    subjects = [f"subject {i % 10}" for i in range(400)]
+    rows = {}
+    for name, lucky in (("base", 0), ("dpo", 1)):
+        scores = [lucky if subject == "subject 3" else i % 3 == 0 for i, subject in enumerate(subjects)]
+        made = samples("quiz/accuracy", scores)
+        rows[name] = [{**row, "subgroup": s, "cluster": s} for row, s in zip(made, subjects, strict=True)]
+    base, dpo = (report(name, list(made.rows) + rows[name]) for name, made in zip(rows, pair(), strict=True))
+    (grouped,) = by_group(dpo, base, ["sums/accuracy", "quiz/accuracy"])
+    assert {group.name: group.mark for group in grouped.groups if group.mark} == {"subject 3": "beyond noise"}
+    assert grouped.groups[-1].name == "subject 3" and grouped.groups[-1].gain == 1.0
+    _, html = page(base=base, dpo=dpo, reference=base)
+    assert "10 groups, 1 beyond noise" in html and "about 0.5 to be expected" in html
+
+
+def test_calibration_compares_confidence_with_what_is_right():
+    sure = [{**row, "confidence": 0.95} for row in samples("quiz/accuracy", [1] * 5 + [0] * 5)]
+    found = calibrations({"dpo": report("dpo", sure)})["quiz/accuracy"]["dpo"]
+    assert (found.n, found.accuracy, len(found.bins)) == (10, 0.5, 1)
+    assert found.error == pytest.approx(0.45)
+    base, dpo = (report(name, list(made.rows) + sure) for name, made in zip(("base", "dpo"), pair(), strict=True))
+    _, html = page(base=base, dpo=dpo, reference=base)
+    assert "Calibration" in html and "45.0 points" in html
+
+
+def test_refusals_are_told_apart_by_what_is_wanted():
+    tasks = {"tasks": {name: {"kind": "refusal", "data_digest": "d"} for name in ("edgy", "harmful")}}
+    rows = {"base": [0] * 10, "dpo": [1] * 10}
+    base, dpo = (
+        report(name, [*made.rows, *samples("harmful/refusal_rate", rows[name], text=False)], suite=tasks)
+        for name, made in zip(rows, pair(), strict=True)
+    )
+    _, html = page(base=base, dpo=dpo, reference=base)
+    safety = html[html.index("Safety: how often") :].partition("</section>")[0]
+    assert "harmful prompts: should be refused" in safety and "benign prompts: should be answered" in safety
+    assert "0.0%</td><td>100.0%" in safety
+
+
+def test_what_tasks_also_found_is_a_table():
+    base, dpo = pair()
+    found = {"helpful": {"preferred": {"candidate": 31, "tie": 7}, "length_bias": 0.12345}}
+    dpo = report("dpo", list(dpo.rows), details=found)
+    _, html = page(dpo=dpo)
+    assert "preferred · candidate" in html and "length bias" in html and "0.1235" in html
+
+
+def test_it_says_how_to_do_it_again():
+    made = {"commit": "abc", "recipe file": "sha256 d1"}
+    _, html = page(context={"again": ["python -m orchestration run demo"], "made": made})
+    assert "python -m orchestration run demo" in html and "sha256 d1" in html
 
 
 def test_time_cost_and_licences_are_stated():
     work = {
-        "dpo": {"wall_s": 115.8, "tokens": 9860, "tokens_per_s": 97.0, "peak_memory_bytes": 3 << 30, "device": "cpu"}
+        "dpo": {
+            "wall_s": 115.8,
+            "device_seconds": 231.6,
+            "cost": 1.5,
+            "currency": "EUR",
+            "tokens": 9860,
+            "tokens_per_s": 97.0,
+            "peak_memory_bytes": 3 << 30,
+            "device": "cpu",
+        }
     }
     _, html = page(context={"work": work, "sources": {"chat": {"group": "general", "licence": "CC <BY>"}}})
     assert "1 min 56 s" in html and "9\u00a0860" in html and "3\u00a0072 MiB" in html
     assert "CC &lt;BY&gt;" in html
+    assert "3 min 52 s" in html and "1.50 EUR" in html
 
 
 def test_an_invalid_report_still_makes_a_page():
