@@ -1,6 +1,6 @@
 """Every rule of the gate at the margin: of 10,000 draws it passes no more than its 5 %, and three standard errors.
 
-The truth lies exactly on the threshold, so every pass is a false one. (The paired tests with clusters of one size are in
+The truth lies exactly on the threshold, so every pass is a false one. (Paired tests with clusters of one size:
 test_statistics.)
 """
 

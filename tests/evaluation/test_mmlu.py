@@ -1,5 +1,6 @@
 """MMLU by the likelihood of its answers."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from evaluation.harness import HarnessTask, run_harness
 from evaluation.likelihood import log_likelihoods
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from lineage.hashing import text_digest
 from recipes.suite import MmluTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 
@@ -101,3 +103,18 @@ def test_an_unknown_subject_is_named(place: Place) -> None:
     write_rows(place.folder / "mmlu.jsonl", [row])
     with pytest.raises(EvaluationError, match=r"row 1: expected a subject of MMLU, found topic 'gossip'"):
         mmlu.prepare("facts", the_task(), place)
+
+
+def test_confidence_is_the_softmax_of_what_answers_are_ranked_by() -> None:
+    item = {"subject": "anatomy", "question": " Which? ", "choices": ["ab", "abcd", "a", "abc"], "answer": 1}
+    sample = {
+        "arguments": [["the prompt"]],
+        "filtered_resps": [(-2.0, False), (-2.0, False), (-1.0, False), (-3.0, False)],
+        "acc_norm": 1.0,
+    }
+    made = mmlu._sample("facts", 0, item, sample, mmlu._choice(item, sample))
+    others = 3 * math.exp(-1.0)
+    assert made["confidence"] == pytest.approx(math.exp(-0.5) / (math.exp(-0.5) + others))
+    assert (made["response"], made["question_hash"]) == ("abcd", text_digest("Which?\nab\nabcd\na\nabc"))
+    sample["filtered_resps"][0] = (math.nan, False)
+    assert mmlu._sample("facts", 0, item, sample, mmlu._choice(item, sample))["confidence"] is None

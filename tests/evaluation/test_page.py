@@ -147,7 +147,7 @@ def test_refusals_are_told_apart_by_what_is_wanted():
 
 
 def test_what_tasks_also_found_is_a_table():
-    base, dpo = pair()
+    _, dpo = pair()
     found = {"helpful": {"preferred": {"candidate": 31, "tie": 7}, "length_bias": 0.12345}}
     dpo = report("dpo", list(dpo.rows), details=found)
     _, html = page(dpo=dpo)

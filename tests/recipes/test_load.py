@@ -68,6 +68,18 @@ def test_recipes_are_called_after_their_files() -> None:
         ("stages.dpo.start", "stf", "stages.dpo.start: 'stf' is none of the checkpoints before it"),
         ("stages.sft.mixture", "caht", "stages.sft.mixture: 'caht' is not a mixture"),
         ("promotion.target.metric", "sums/acc", "promotion.target.metric: 'sums/acc' is none of"),
+        ("promotion.target", {"require": "some", "of": []}, "promotion.target.require: Input should be 'any' or 'all'"),
+        (
+            "promotion.target",
+            {"require": "any", "of": [{"metric": "mmlu/accuracy"}, {"metric": "sums/acc"}]},
+            "promotion.target.of.1.metric: 'sums/acc' is none of",
+        ),
+        (
+            "promotion.target",
+            {"require": "any", "of": [{"metric": "sums/accuracy"}, {"metric": "sums/accuracy"}]},
+            "promotion.target.of: sums/accuracy: named more than once",
+        ),
+        ("promotion.target.min_gian", 0.1, "promotion.target.min_gian: unknown key; did you mean 'min_gain'?"),
         ("evaluation.reports", ["sft", "dpo"], "evaluation.reports: 'base' is missing"),
         ("stages.sft.execution", {"micro_batch": 3}, "batch_rows 16 is not a multiple of micro_batch × devices = 3"),
         ("schedule.cron", "weekly", "'weekly' is not a cron of five fields"),
@@ -104,6 +116,12 @@ def test_a_missing_file_and_broken_yaml_are_one_line(tmp_path: Path) -> None:
     broken.write_text("a: [1,\n", encoding="utf-8")
     with pytest.raises(RecipeError, match=r"broken\.yaml:2"):
         load_recipe(broken)
+
+
+def test_one_target_is_written_as_ever_and_keeps_its_identity() -> None:
+    promotion = Recipe.model_validate({"name": "demo", **DEMO}).promotion
+    assert identity(promotion)["target"] == {"metric": "sums/accuracy", "min_gain": 0.1}
+    assert [target.metric for target in promotion.targets] == ["sums/accuracy"] and not promotion.alternatives
 
 
 def test_identity_ignores_execution_and_where_bytes_lie() -> None:

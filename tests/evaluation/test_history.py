@@ -1,0 +1,81 @@
+"""Scores over time: read from sealed records and the ledger, drawn, and findable in MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.history import scores_over_time
+from evaluation.history import history
+from evaluation.ledger import Ledger
+from evaluation.promotion import registry_client
+from evaluation.registered import record_scores
+from evaluation.report import write_report
+from lineage.store import Artifact, Request, Store
+from tests.assets.made_pipeline import pipeline
+from tests.evaluation.made_promotions import checkpoint, decision, register, uri
+from tests.evaluation.made_reports import report, samples
+from training.mlflow_store import prepare_store
+
+
+def sealed_report(store: Store, recipe: str, scored: str, right: int, suite: str = "suite") -> Artifact:
+    """A checkpoint `scored` of the recipe, and its sealed report with so many of ten right."""
+    made = Request(recipe, "sft", {"checkpoint": scored})
+    with store.building(made) as work:
+        (work / "model.safetensors").write_bytes(scored.encode())
+        maker = store.seal(made, config={}, metrics={}, inputs={})
+    request = Request(recipe, "report", {"scored": scored, "suite": suite})
+    with store.building(request) as work:
+        found = report(scored, samples("sums/accuracy", [1] * right + [0] * (10 - right)), suite={"digest": suite})
+        write_report(work, found)
+        results = {"results": found.results}
+        return store.seal(request, config={}, metrics=results, inputs={"checkpoint": maker.digest})
+
+
+def committed(home: Path, model: str, digest: str) -> None:
+    ledger = Ledger(home / "ledger" / f"{model}.jsonl")
+    facts: dict[str, Any] = {"verdict": "pass", "reasons": [], "champion_before": None, "previous_before": None}
+    ledger.append("committed", version="1", checkpoint_digest=digest, decision_digest="d", **facts)
+
+
+def test_every_checkpoint_of_a_suite_is_there_and_the_champions_are_marked(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first, second, _ = (sealed_report(store, "tiny", name, right) for name, right in (("a", 2), ("b", 5), ("c", 8)))
+    sealed_report(store, "tiny", "d", 9, suite="another")
+    for artifact in (first, second):
+        committed(tmp_path, "tiny", artifact.record["inputs"]["checkpoint"])
+    found = history(tmp_path, "tiny", "tiny", "suite")
+    assert found.other_suites == 1
+    assert {one.node for one in found.scored} == {"sft"}
+    by_score = {one.results["sums/accuracy"]["mean"]: (one.champion, one.was_champion) for one in found.scored}
+    assert by_score == {0.2: (False, True), 0.5: (True, True), 0.8: (False, False)}
+
+
+def test_the_picture_is_in_the_metadata_itself(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    artifact = sealed_report(store, "tiny", "a", 4)
+    shown = scores_over_time(pipeline(tmp_path), store, artifact)["scores_over_time"].value
+    assert shown.startswith("![scores over time](data:image/svg+xml;base64,")
+    assert "| sft `" in shown and "40.0%" in shown
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    prepare_store(uri(tmp_path))
+    return tmp_path
+
+
+def test_a_registered_checkpoint_is_found_by_its_scores(home: Path) -> None:
+    candidate = checkpoint(home)
+    promoted = register(home, candidate, decision(candidate))
+    client = registry_client(uri(home))
+    scored = report("dpo", samples("sums/accuracy", [1] * 3 + [0]))
+    for _ in range(2):
+        record_scores(client, uri(home), home, candidate.recipe, promoted.source, scored)
+    (experiment,) = (e for e in client.search_experiments() if e.name == f"temper/{candidate.recipe}")
+    ids = [experiment.experiment_id]
+    (model,) = client.search_logged_models(ids, "metrics.`sums/accuracy` > 0.7")
+    assert promoted.source.endswith(model.model_id)
+    assert not client.search_logged_models(ids, "metrics.`sums/accuracy` > 0.8")
+    assert sorted(metric.key for metric in model.metrics) == ["sums/accuracy", "sums/accuracy_se"]
+    assert len(client.search_runs(ids, f"tags.report_id = '{scored.report_id}'")) == 1
