@@ -17,7 +17,7 @@ from evaluation.gate import compare
 from evaluation.plots import curves, forest, reliability, scores
 from evaluation.report import Report
 from evaluation.subgroups import by_group
-from evaluation.wording import allowance, contamination_sentence, headline, points
+from evaluation.wording import allowance, contamination_sentence, headline, listed
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _REFERENCE = "reference"
@@ -107,12 +107,9 @@ def render_comparison(
     """
     tests = [] if differing else compared(candidate, reference)
     names = {"B": reference, "A": candidate}
-    seen = [f"{test.metric} {points(test.gain)}" for test in tests]
     return _render(
         label="incomparable" if differing else "comparison",
-        headline="A and B cannot be compared: they were not made alike."
-        if differing
-        else f"A against B: {', '.join(seen) or 'no metric in common'}.",
+        headline="A and B cannot be compared: they were not made alike." if differing else _told_apart(tests),
         lead="No recipe was given, so nothing is decided.",
         tiles=[],
         findings=[("incomparable", f"A and B differ in {what}.") for what in differing]
@@ -250,6 +247,19 @@ def _findings(decision: Decision) -> list[tuple[str, str]]:
     outcomes: dict[str, str] = {check.sentence: check.outcome for check in decision.checks}
     outcomes |= {test.sentence: "aside" for test in decision.tests if not test.counts}
     return [(outcomes.get(reason, decision.verdict), reason) for reason in decision.reasons]
+
+
+def _told_apart(tests: Sequence[Test]) -> str:
+    """A comparison in one sentence."""
+    sides = {which: [test.metric for test in tests if _direction(test) == which] for which in ("pass", "fail")}
+    said = [
+        f"A is {how} than B on {listed(sides[w])}" for w, how in (("pass", "better"), ("fail", "worse")) if sides[w]
+    ]
+    rest = len(tests) - sum(map(len, sides.values()))
+    if rest:
+        said.append(f"on {rest} of {len(tests)} metrics they cannot be told apart")
+    sentence = "; ".join(said) or "A and B have no metric in common"
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _direction(test: Test) -> str:

@@ -52,12 +52,13 @@ def forest(tests: Sequence[Test]) -> str:
             axes.plot([_POINTS * test.lower, _POINTS * test.upper], [place, place], color=colour, linewidth=2.5)
             axes.plot(_POINTS * test.gain, place, "o", color=colour, markersize=7)
             asked = "may lose up to" if test.role == "guard" else "must gain more than"
-            beside = f"{asked} {allowance(abs(test.threshold))}"
+            beside = "" if test.role == "context" else f"{asked} {allowance(abs(test.threshold))}"
             axes.text(1.02, place, beside, transform=axes.get_yaxis_transform(), va="center", clip_on=False)
         axes.axvline(0, color=_INK, linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(tests)), [f"{t.metric} vs {t.against}" for t in reversed(tests)])
         axes.set_ylim(-0.6, len(tests) - 0.4)
-        axes.set_xlabel("points better (right) or worse (left) · grey: what may be lost, or must be gained")
+        grey = " · grey: what may be lost, or must be gained" if any(test.role != "context" for test in tests) else ""
+        axes.set_xlabel(f"points better (right) or worse (left){grey}")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         figure.tight_layout()

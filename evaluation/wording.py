@@ -14,7 +14,7 @@ def headline(decision: Decision) -> str:
     """The verdict in one sentence that names what it hangs on."""
     who = decision.promotion.candidate
     if decision.verdict == "pass":
-        targets = _listed([test.metric for test in decision.tests if test.role == "target" and test.counts])
+        targets = listed([test.metric for test in decision.tests if test.role == "target" and test.counts])
         guards = "and no guard got worse beyond its margin" if decision.promotion.guards else "with no guards to keep"
         return f"{who} may become champion: it is better on {targets} {guards}."
     if decision.verdict == "invalid":
@@ -64,10 +64,11 @@ def allowance(margin: float) -> str:
 
 def _named(decision: Decision, outcome: Outcome) -> str:
     """The metrics with this outcome, as in `a, b and c`."""
-    return _listed([check.metric for check in decision.checks if check.outcome == outcome])
+    return listed([check.metric for check in decision.checks if check.outcome == outcome])
 
 
-def _listed(metrics: list[str]) -> str:
+def listed(metrics: list[str]) -> str:
+    """Names as in `a, b and c`."""
     *most, last = dict.fromkeys(metrics) or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
@@ -115,7 +116,7 @@ def _seen(test: Test) -> str:
 
 def contamination_sentence(found: Contamination) -> str:
     """What is known of evaluation items in the training data, for a person."""
-    where = f"the rows of {_listed(found.sources)}"
+    where = f"the rows of {listed(found.sources)}"
     if found.unknown == found.items:
         return f"None of the {found.items:,} items could be looked up in {where}, so nothing is known of contamination."
     sentences = []

@@ -23,7 +23,7 @@ from tests.evaluation.made_suite import MMLU, evaluation, write_data, write_rows
 TEXTS = [
     "A lighthouse keeper counts the ships that pass on the first nine nights of winter and never names the island.",
     "Explain to a child of seven why the moon seems to follow the car on a long drive through open country at night.",
-    "Write a letter to a neighbour who has borrowed a ladder, a saw and two buckets, and ask for the saw alone, please.",
+    "Write a letter to a neighbour who has borrowed a ladder, a saw and two buckets, and ask for the saw alone.",
 ]
 
 
