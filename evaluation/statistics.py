@@ -122,7 +122,7 @@ def paired_difference(
     size). With fewer than two clusters the bounds are -1 and 1: nothing is known.
     """
     values, groups, count = _checked(candidate, clusters)
-    other, _, _ = _checked(reference, clusters)
+    other, _, _ = _checked(reference, None)
     if len(values) != len(other):
         raise ValueError(f"{len(values)} scores of the candidate against {len(other)} of the reference")
     x = values - other
@@ -313,13 +313,13 @@ def _clustered_se(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: 
 
 
 def _unevenness(groups: "NDArray[Any]", count: int) -> tuple["NDArray[np.float64]", float]:
-    """Factor of each cluster's sum of residuals, 1 for clusters of one size, and degrees of freedom (one at least)."""
+    """Factor of each cluster's sum of residuals (1 for clusters of one size), and degrees of freedom (0 for one)."""
     import numpy as np
 
     sizes = np.bincount(groups, minlength=count).astype(np.float64)
     n = sizes.sum()
     factors: NDArray[np.float64] = (count - 1) / count * n / np.maximum(n - sizes, 1e-9)
-    return factors, max(1.0, float(n**2 / (sizes**2).sum()) - 1)
+    return factors, max(1.0, float(n**2 / (sizes**2).sum()) - 1) if count > 1 else 0.0
 
 
 def _resampled(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, alpha: float) -> tuple[float, float]:
