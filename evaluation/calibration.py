@@ -1,6 +1,6 @@
 """Does a model know when it is right? Its confidence in the choices that it takes, against how often they are right.
 
-For multiple choice alone: a sample's `confidence` is the share of the choice taken in the softmax of what the choices
+For multiple choice that is right or wrong: a sample's `confidence` is the share of the choice taken in the softmax of what the choices
 are ranked by (C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, for the error and the plot).
 """
 
@@ -46,7 +46,7 @@ def _of(report: Report, metric: str) -> Calibration | None:
         for row in report.rows
         if f"{row['task']}/{row['metric']}" == metric and (confidence := row.get("confidence")) is not None
     ]
-    if not pairs:
+    if not pairs or any(score not in (0.0, 1.0) for _, score in pairs):
         return None
     bins: dict[int, list[tuple[float, float]]] = {}
     for confidence, score in pairs:

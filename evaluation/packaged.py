@@ -117,7 +117,7 @@ class Packaged:
         if self.benchmark.by_length:
             logprobs = [value / len(text) for value, text in zip(logprobs, choices, strict=True)]
         place = logprobs.index(max(logprobs))
-        return _Answer(place, choices[place], True)
+        return _Answer(place, choices[place], True, confidence=_confidence(logprobs))
 
     def _scored(self, index: int, found: "_Found") -> list[dict[str, Any]]:
         """What lm-eval says of an item, in the order of the metrics."""
@@ -143,6 +143,7 @@ class Packaged:
                 "prompt": item[self.benchmark.question],
                 "response": answer.text,
                 "target": self.benchmark.target(item),
+                "confidence": answer.confidence,
             }
             for (name, metric), scored in zip(self.benchmark.metrics.items(), self._scored(index, found), strict=True)
         ]
@@ -164,12 +165,13 @@ _Found = Mapping[tuple[int, str, str], dict[str, Any]]
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the model answered: the place of its choice, or its words."""
+    """What the model answered: the place of its choice, with its share in the softmax over all, or its words."""
 
     choice: int | None
     text: str | None
     finite: bool
     cut: bool = False
+    confidence: float | None = None
 
 
 def items_of(where: str, rows: Sequence[Mapping[str, Any]], benchmark: Benchmark) -> list[Item]:
@@ -208,6 +210,11 @@ def _shown(row: Mapping[str, Any], name: str) -> str:
 
 def _logprobs(scored: Mapping[str, Any]) -> list[float]:
     return [float(one[0]) for one in scored["filtered_resps"]]
+
+
+def _confidence(ranked: Sequence[float]) -> float:
+    """Share of the best in the softmax of what the choices are ranked by."""
+    return 1 / math.fsum(math.exp(value - max(ranked)) for value in ranked)
 
 
 def _score(scored: Mapping[str, Any], key: str) -> float:

@@ -5,11 +5,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from corpora.contamination.items import ITEMS, collect
 from evaluation import runner, sandbox
+from evaluation.contaminated import searched
 from evaluation.report import EvaluationError, Report
 from lineage.job import SEALED
 from lineage.store import Store
 from recipes.load import SHIPPED, load_recipe
+from recipes.suite import Evaluation
 from tests.corpora.test_rendering import WITH_TOOLS
 from tests.evaluation import made_benchmarks as made
 from tests.evaluation.made_suite import evaluation, job, sealed_checkpoint, write_data, write_rows
@@ -59,3 +62,16 @@ def test_every_benchmark_gives_the_metrics_that_a_recipe_may_name(tiny_base: Pat
     assert (counts["gsm8k/strict_match"], counts["gpqa/accuracy"], counts["functions/accuracy"]) == (2, 6, 2)
     assert report.details["perplexity"]["bits per byte"] > 0
     assert "choices" in report.suite["tasks"]["gpqa"]
+    assert _not_looked_up(report, suite, tmp_path) == set()
+
+
+def _not_looked_up(report: Report, suite: Evaluation, folder: Path) -> set[str]:
+    """Tasks with items that the table of evaluation items does not know."""
+    work = folder / "items"
+    work.mkdir()
+    collect(suite.tasks, folder, folder / "cache", work)
+    found = searched(work / ITEMS, {})
+    questions: dict[tuple[str, int], set[str | None]] = {}
+    for row in report.rows:
+        questions.setdefault((row["task"], row["doc_id"]), set()).add(row.get("question_hash"))
+    return {task for (task, _), told in questions.items() if {found.state(task, q) for q in told} == {"unknown"}}

@@ -12,7 +12,6 @@ from evaluation.harness import HarnessTask, run_harness
 from evaluation.likelihood import log_likelihoods
 from evaluation.report import EvaluationError
 from evaluation.task import Place
-from lineage.hashing import text_digest
 from recipes.suite import MmluTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 
@@ -66,6 +65,9 @@ def test_accuracy_is_that_of_lm_eval_alone(model: LoadedModel, place: Place, sho
     task = HarnessTask("anatomy", "mmlu/continuation/mmlu_anatomy.yaml", splits, shots)
     theirs = run_harness(model, [task], scratch, lambda done: None, chat=False).samples["anatomy"]
     assert [s["score"] for s in ours.samples[:2]] == [row["acc_norm"] for row in theirs]
+    ranked = [float(r[0]) / len(text) for r, text in zip(theirs[0]["filtered_resps"], rows[0]["choices"], strict=True)]
+    shares = [math.exp(value) for value in ranked]
+    assert ours.samples[0]["confidence"] == pytest.approx(max(shares) / sum(shares))
     assert theirs[0]["arguments"][0][0].count("Question: ") == shots + 1
     assert theirs[0]["arguments"][0][0].endswith("Question: Which of these pumps blood?\nAnswer:")
 
@@ -103,18 +105,3 @@ def test_an_unknown_subject_is_named(place: Place) -> None:
     write_rows(place.folder / "mmlu.jsonl", [row])
     with pytest.raises(EvaluationError, match=r"row 1: expected a subject of MMLU, found topic 'gossip'"):
         mmlu.prepare("facts", the_task(), place)
-
-
-def test_confidence_is_the_softmax_of_what_answers_are_ranked_by() -> None:
-    item = {"subject": "anatomy", "question": " Which? ", "choices": ["ab", "abcd", "a", "abc"], "answer": 1}
-    sample = {
-        "arguments": [["the prompt"]],
-        "filtered_resps": [(-2.0, False), (-2.0, False), (-1.0, False), (-3.0, False)],
-        "acc_norm": 1.0,
-    }
-    made = mmlu._sample("facts", 0, item, sample, mmlu._choice(item, sample))
-    others = 3 * math.exp(-1.0)
-    assert made["confidence"] == pytest.approx(math.exp(-0.5) / (math.exp(-0.5) + others))
-    assert (made["response"], made["question_hash"]) == ("abcd", text_digest("Which?\nab\nabcd\na\nabc"))
-    sample["filtered_resps"][0] = (math.nan, False)
-    assert mmlu._sample("facts", 0, item, sample, mmlu._choice(item, sample))["confidence"] is None
