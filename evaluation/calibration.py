@@ -1,7 +1,8 @@
 """Does a model know when it is right? Its confidence in the choices that it takes, against how often they are right.
 
-For multiple choice that is right or wrong: a sample's `confidence` is the share of the choice taken in the softmax of what the choices
-are ranked by (C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, for the error and the plot).
+For multiple choice that is right or wrong: a sample's `confidence` is the share of the choice taken in the softmax of
+what the choices are ranked by (C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, for the error and
+the plot).
 """
 
 from collections.abc import Mapping
