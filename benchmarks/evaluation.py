@@ -20,7 +20,7 @@ import yaml
 from benchmarks.base import base_folder
 from evaluation import ifeval, mmlu
 from evaluation.answered import Answered
-from evaluation.generation import LoadedModel, load_model
+from evaluation.generation import Transformers, load_model
 from evaluation.harness import local_rows, packaged_tasks
 from evaluation.task import Place, Prepared
 from lineage.hashing import fingerprint
@@ -76,7 +76,7 @@ def _prepared(folder: Path, arguments: argparse.Namespace) -> dict[str, Prepared
     }
 
 
-def _ours(model: LoadedModel, task: Prepared) -> tuple[Scores, float]:
+def _ours(model: Transformers, task: Prepared) -> tuple[Scores, float]:
     began = time.perf_counter()
     outcome = task.run(model, lambda done: None)
     seconds = time.perf_counter() - began
@@ -88,7 +88,7 @@ def _ours(model: LoadedModel, task: Prepared) -> tuple[Scores, float]:
     return scores, seconds
 
 
-def _theirs(model: LoadedModel, name: str, task: Prepared, folder: Path, max_new_tokens: int) -> tuple[Scores, float]:
+def _theirs(model: Transformers, name: str, task: Prepared, folder: Path, max_new_tokens: int) -> tuple[Scores, float]:
     """lm-eval on its own: its tasks, its back end, its loop."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
@@ -153,7 +153,7 @@ def _outcomes(sample: Mapping[str, Any]) -> list[float]:
     return [float(sample["prompt_level_strict_acc"]), *map(float, sample["inst_level_strict_acc"])]
 
 
-def _forward_passes(model: LoadedModel, tasks: Mapping[str, Prepared]) -> int:
+def _forward_passes(model: Transformers, tasks: Mapping[str, Prepared]) -> int:
     """Passes through the model of the same evaluation, made again."""
     passes: list[int] = []
     hook = model.model.register_forward_hook(lambda *_: passes.append(1))

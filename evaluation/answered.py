@@ -4,7 +4,8 @@ An evaluation that was stopped or killed goes on at the sample, and one that was
 belongs to everything that decides it: the checkpoint's bytes, dtype, device, the libraries' versions and the
 question's own tokens and limits. In types other than float32 it also depends on the questions that shared its batch,
 and then belongs to all of them together. Kept are token ids and numbers, never text, in one SQLite file a checkpoint
-below the cache folder; deleting it costs time and nothing else.
+below the cache folder; deleting it costs time and nothing else. Answers of a server belong to its address, the name
+that it gives the model and the version that it reports as well; their text is kept as numbers, too.
 """
 
 import json
@@ -30,6 +31,11 @@ class Answered:
         self._database.execute("pragma synchronous = normal")  # a power cut may lose the last answers, never the file
         self._database.execute("create table if not exists answers (question text primary key, answer text not null)")
         self.found = 0
+
+    @classmethod
+    def by(cls, folder: Path, **identity: Any) -> "Answered":
+        """Those of whatever `identity` (JSON) names."""
+        return cls(folder / f"{fingerprint({'decoding': VERSION, **identity})}.sqlite")
 
     @classmethod
     def of(cls, folder: Path, checkpoint_digest: str, dtype: str, device: str) -> "Answered":

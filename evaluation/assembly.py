@@ -23,10 +23,11 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "lm_eval", "nltk", "langdete
 
 @dataclass(frozen=True)
 class Done:
-    """A task's outcome and the seconds that it took."""
+    """A task's outcome, the seconds that it took, and what computed it (`LoadedModel.facts`)."""
 
     outcome: Outcome
     wall_s: float
+    computed_by: dict[str, Any]
 
 
 def build_report(
@@ -51,7 +52,7 @@ def build_report(
             **({"frozen": suite["suite"]} if "suite" in suite else {}),
             "tasks": tasks,
         },
-        runtime=_runtime(evaluation),
+        runtime=_runtime(evaluation, next(iter(done.values())).computed_by),
         health={name: one.outcome.health for name, one in done.items()},
         details={name: one.outcome.details for name, one in done.items() if one.outcome.details},
         invalid_reasons=reasons,
@@ -71,15 +72,16 @@ def _subject(checkpoint: Artifact) -> dict[str, str]:
     }
 
 
-def _runtime(evaluation: Evaluation) -> dict[str, Any]:
+def _runtime(evaluation: Evaluation, computed_by: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
+    here = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
-        "backend": "transformers",
+        **computed_by,
         "versions": {name: version(name) for name in _PACKAGES},
         "dtype": evaluation.dtype,
         "batch_size": evaluation.batch_size,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": "the server's" if evaluation.backend == "server" else here,
         "threads": torch.get_num_threads(),
     }
 

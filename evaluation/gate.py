@@ -17,6 +17,7 @@ A verdict is the worst thing that holds, in this order:
 Where a threshold lies between the two bounds of a test the answer is `inconclusive`, never `pass`.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -130,14 +131,24 @@ def _conditions(report: Report) -> dict[str, str]:
     return {
         "suite": str(report.suite.get("digest")),
         **{f"data of {name}": str(task.get("data_digest")) for name, task in tasks.items()},
+        **{f"judge of {name}": str(found["judge"]) for name, found in report.details.items() if "judge" in found},
         "chat template": str(report.subject.get("template_sha256")),
         **{name: str(report.runtime.get(name)) for name in ("backend", "dtype", "batch_size")},
+        "back end version": _backend_version(report),
+        "api": str(report.runtime.get("api", "completions")),
     }
 
 
+def _backend_version(report: Report) -> str:
+    """As a server says it; of a back end in the job's own process, that of its package."""
+    runtime = report.runtime
+    version = runtime.get("backend_version") or runtime.get("versions", {}).get(runtime.get("backend"))
+    return str(version)
+
+
 def _short(value: str | None) -> str:
-    """Enough of a digest to tell two apart."""
-    return "none" if value is None else value[:12]
+    """Enough of a digest to tell two apart, anything else as it is."""
+    return "none" if value is None else value[:12] if re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def _pairing_problem(ours: dict[str, Sample], theirs: dict[str, Sample]) -> str | None:

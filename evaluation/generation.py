@@ -1,4 +1,7 @@
-"""A checkpoint in memory, and how it answers: greedy decoding in batches, the same for every task.
+"""A checkpoint that answers, whatever computes its answers, and the back end that does so in this process.
+
+`LoadedModel` is what a task sees; `generate` and `likelihood.log_likelihoods` are how it asks. `Transformers` decodes
+greedily in batches, the same for every task; `served.Served` asks a server.
 
 Prompts are sorted by length and padded on the left. Decoding stops at the end of the turn; a finished
 answer leaves its batch, so that a batch costs what its unfinished answers cost (`generate` of transformers
@@ -10,45 +13,21 @@ from an earlier attempt (`answered`) are not given again.
 """
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from corpora.reading.items import Message
 from corpora.rendering import ChatTemplate
 from evaluation.answered import Answered
 from evaluation.report import EvaluationError
 from evaluation.task import Tick
 from lineage.hashing import fingerprint
 
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A causal model on its device with the chat template and tokenizer of its checkpoint."""
-
-    model: Any
-    template: ChatTemplate
-    batch_size: int
-    stop_ids: frozenset[int]
-    answered: Answered | None = None
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.template.tokenizer
-
-    @property
-    def context(self) -> int:
-        """Most tokens that the model reads and writes together."""
-        return int(self.model.config.get_text_config().max_position_embeddings)
-
-    @property
-    def alone(self) -> bool:
-        """Whether an answer is the same whatever else is in its batch."""
-        return str(self.model.dtype) == "torch.float32"
-
-    def chat_prompt(self, user: str) -> str:
-        """One user turn as the model was trained to see it, up to where the assistant speaks."""
-        return self.template.render([{"role": "user", "content": user}], generation_prompt=True)
+if TYPE_CHECKING:
+    from evaluation.likelihood import Likelihood, Pair
 
 
 @dataclass(frozen=True)
@@ -62,7 +41,122 @@ class Response:
     finite: bool
 
 
-def load_model(checkpoint: Path, dtype: Literal["float32", "bfloat16"], batch_size: int) -> LoadedModel:
+class LoadedModel(ABC):
+    """A checkpoint that answers, with its own chat template and tokenizer."""
+
+    template: ChatTemplate
+    batch_size: int
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.template.tokenizer
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Most tokens that the model reads and writes together."""
+
+    @property
+    @abstractmethod
+    def described(self) -> Any:
+        """What libraries ask for a model's `config` and `device`: the model itself where it is in this process."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What computes the answers, as reports state it: `backend`, and what else two reports must share."""
+
+    @property
+    @abstractmethod
+    def known(self) -> int:
+        """Answers that were known from before."""
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """A conversation as the model was trained to see it, up to where the assistant speaks."""
+        return self.template.render(messages, generation_prompt=True)
+
+    def chat_prompt(self, user: str) -> str:
+        """One user turn, rendered."""
+        return self.render([{"role": "user", "content": user}])
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str]) -> list[Response]:
+        """As the function; an answer may go on behind a text of `until`."""
+
+    @abstractmethod
+    def log_likelihoods(self, pairs: "Sequence[Pair]", tick: Tick) -> "list[Likelihood]": ...
+
+
+def generate(
+    model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str] = ()
+) -> list[Response]:
+    """Greedy answers to rendered prompts, in their order. until: texts at which an answer ends, without them.
+
+    Raises EvaluationError before the first token if a prompt and its answer may not fit the model's context.
+    """
+    return [_ended(response, until) for response in model.generate(prompts, max_new_tokens, tick, until)]
+
+
+def _ended(response: Response, until: Sequence[str]) -> Response:
+    text = response.text
+    for stop in until:
+        text = text.partition(stop)[0]
+    return response if text == response.text else dataclasses.replace(response, text=text, cut=False)
+
+
+def prompt_ids(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
+    """Rendered prompts as tokens. Raises EvaluationError if one of them and its answer may not fit the context."""
+    ids = [model.template.tokenise(prompt) for prompt in prompts]
+    longest = max(map(len, ids), default=0)
+    if longest + max_new_tokens > model.context:
+        raise EvaluationError(
+            f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's context of "
+            f"{model.context} tokens; lower max_new_tokens"
+        )
+    return ids
+
+
+@dataclass(frozen=True)
+class Transformers(LoadedModel):
+    """A causal model on its device."""
+
+    model: Any
+    template: ChatTemplate
+    batch_size: int
+    stop_ids: frozenset[int]
+    answered: Answered | None = None
+
+    @property
+    def context(self) -> int:
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+    @property
+    def described(self) -> Any:
+        return self.model
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"backend": "transformers"}
+
+    @property
+    def known(self) -> int:
+        return self.answered.found if self.answered else 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether an answer is the same whatever else is in its batch."""
+        return str(self.model.dtype) == "torch.float32"
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str]) -> list[Response]:
+        return _generate(self, prompts, max_new_tokens, tick, until)
+
+    def log_likelihoods(self, pairs: "Sequence[Pair]", tick: Tick) -> "list[Likelihood]":
+        from evaluation.likelihood import score  # which builds on this module
+
+        return score(self, pairs, tick)
+
+
+def load_model(checkpoint: Path, dtype: Literal["float32", "bfloat16"], batch_size: int) -> Transformers:
     """Load a checkpoint folder: safetensors only, no remote code, on CUDA if there is one.
 
     Raises EvaluationError if it cannot be loaded whole: transformers would fill what is missing at random.
@@ -84,25 +178,19 @@ def load_model(checkpoint: Path, dtype: Literal["float32", "bfloat16"], batch_si
     if bad:
         raise EvaluationError(f"{checkpoint}: {len(bad)} weights are missing or of another shape, as {bad[0]}")
     template = ChatTemplate.load(checkpoint)
-    stops = frozenset({template.end_of_turn_id, template.tokenizer.eos_token_id} - {None})
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return LoadedModel(model.eval().to(device), template, batch_size, stops)
+    return Transformers(model.eval().to(device), template, batch_size, stop_ids(template))
 
 
-def generate(
-    model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str] = ()
+def stop_ids(template: ChatTemplate) -> frozenset[int]:
+    """Tokens that end an answer: the end of the turn, and of the text."""
+    return frozenset({template.end_of_turn_id, template.tokenizer.eos_token_id} - {None})
+
+
+def _generate(
+    model: Transformers, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str]
 ) -> list[Response]:
-    """Greedy answers to rendered prompts, in their order. until: texts at which an answer ends, without them.
-
-    Raises EvaluationError before the first token if a prompt and its answer may not fit the model's context.
-    """
-    ids = [model.template.tokenise(prompt) for prompt in prompts]
-    longest = max(map(len, ids), default=0)
-    if longest + max_new_tokens > model.context:
-        raise EvaluationError(
-            f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's context of "
-            f"{model.context} tokens; lower max_new_tokens"
-        )
+    ids = prompt_ids(model, prompts, max_new_tokens)
     order = sorted(range(len(ids)), key=lambda index: (-len(ids[index]), index))
     questions = _questions(model, ids, order, max_new_tokens, until)
     known = model.answered.get(questions) if model.answered else {}
@@ -122,7 +210,7 @@ def generate(
     answers = [_Answer(**known[question]) for question in questions]
     texts = model.tokenizer.batch_decode([answer.tokens for answer in answers], skip_special_tokens=True)
     return [
-        Response(_before(text, until), len(row), len(answer.tokens), answer.cut, answer.finite)
+        Response(text, len(row), len(answer.tokens), answer.cut, answer.finite)
         for text, row, answer in zip(texts, ids, answers, strict=True)
     ]
 
@@ -136,14 +224,8 @@ class _Answer:
     finite: bool
 
 
-def _before(text: str, until: Sequence[str]) -> str:
-    for stop in until:
-        text = text.partition(stop)[0]
-    return text
-
-
 def _questions(
-    model: LoadedModel, ids: Sequence[list[int]], order: Sequence[int], max_new_tokens: int, until: Sequence[str]
+    model: Transformers, ids: Sequence[list[int]], order: Sequence[int], max_new_tokens: int, until: Sequence[str]
 ) -> list[str]:
     """What each prompt's answer is known by; with the prompts of its batch where these take part in it."""
     beside: dict[int, list[list[int]]] = {}
@@ -158,7 +240,7 @@ def _questions(
     return [fingerprint({"prompt": row, "beside": beside[index], **shared}) for index, row in enumerate(ids)]
 
 
-def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
+def left_padded(model: Transformers, rows: Sequence[Sequence[int]]) -> tuple[Any, Any, Any]:
     """(input ids, attention mask, position ids) of rows padded on the left, on the model's device."""
     import torch
 
@@ -169,7 +251,7 @@ def left_padded(model: LoadedModel, rows: Sequence[Sequence[int]]) -> tuple[Any,
 
 
 def _decode(
-    model: LoadedModel,
+    model: Transformers,
     rows: Sequence[list[int]],
     max_new_tokens: int,
     until: Sequence[str],

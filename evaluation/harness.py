@@ -147,7 +147,9 @@ def _adapter(model: LoadedModel, tick: Tick) -> tuple[Any, _Log]:
         """lm-eval's transformers back end, asking through our decoding."""
 
         def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-            return model.template.render(chat_history, generation_prompt=add_generation_prompt)
+            if add_generation_prompt:
+                return model.render(chat_history)
+            return model.template.render(chat_history)
 
         def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
             contexts = [request.args[0] for request in requests]
@@ -171,9 +173,9 @@ def _adapter(model: LoadedModel, tick: Tick) -> tuple[Any, _Log]:
             return [(found.logprob, found.greedy) for found in log_likelihoods(model, pairs, tick)]
 
     adapter = Adapter(
-        pretrained=model.model,
+        pretrained=model.described,
         tokenizer=model.tokenizer,
-        device=str(model.model.device),
+        device=str(model.described.device),
         batch_size=model.batch_size,
         max_length=model.context,
     )

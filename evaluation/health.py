@@ -49,4 +49,4 @@ def problems(name: str, expected: int, outcome: Outcome) -> list[str]:
         found.append(f"{name}: {health['empty']} of {expected} answers are empty")
     if health.get("constant", 0) and expected >= _TELLING:
         found.append(f"{name}: the same choice for each of {expected} items")
-    return found
+    return [*found, *(f"{name}: {fault}" for fault in outcome.faults)]

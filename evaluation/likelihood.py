@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.generation import LoadedModel, left_padded
+from evaluation.generation import LoadedModel, Transformers, left_padded
 from evaluation.task import Tick
 from lineage.hashing import fingerprint
 
@@ -38,6 +38,11 @@ def log_likelihoods(model: LoadedModel, pairs: Sequence[Pair], tick: Tick) -> li
 
     `tick` gets the number of distinct contexts done. Contexts must fit the model: shorten them before.
     """
+    return model.log_likelihoods(pairs, tick)
+
+
+def score(model: Transformers, pairs: Sequence[Pair], tick: Tick) -> list[Likelihood]:
+    """The same by the model in this process."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, (context, _) in enumerate(pairs):
         groups.setdefault(tuple(context), []).append(index)
@@ -74,7 +79,7 @@ def _batches(questions: Sequence[_Question], most_answers: int) -> list[list[_Qu
     return batches
 
 
-def _known_or_scored(model: LoadedModel, batch: Sequence[_Question]) -> list[Likelihood]:
+def _known_or_scored(model: Transformers, batch: Sequence[_Question]) -> list[Likelihood]:
     """A batch is known as a whole: padding moves a log-probability's last bits, and so a report's identity."""
     question = fingerprint({"likelihoods": [[list(context), answers] for context, answers in batch]})
     if model.answered and (known := model.answered.get([question])):
@@ -93,7 +98,7 @@ def _positions(batch: Sequence[_Question]) -> int:
 
 
 def _score(
-    model: LoadedModel, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[list[int]]]
+    model: Transformers, contexts: Sequence[Sequence[int]], answers: Sequence[Sequence[list[int]]]
 ) -> list[Likelihood]:
     """Likelihoods of the answers to each context, flat, context by context."""
     import torch

@@ -11,20 +11,36 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from corpora.sources import CorpusError
-from evaluation import benchmarks, code, functions, ifeval, mmlu, perplexity, phrases, refusal, verifier
+from evaluation import (
+    benchmarks,
+    code,
+    functions,
+    graded_judge,
+    ifeval,
+    mmlu,
+    pairwise_judge,
+    perplexity,
+    phrases,
+    refusal,
+    verifier,
+)
 from evaluation.answered import Answered
 from evaluation.assembly import Done, build_report, record_metrics, track
+from evaluation.endpoint import Endpoint, ServerDown
 from evaluation.generation import LoadedModel, load_model
 from evaluation.report import EvaluationError, write_report
+from evaluation.served import connect
+from evaluation.serving import command, launched
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import Artifact, StoreError, write_json
-from recipes.execution import Execution
+from recipes.execution import EvaluationExecution
 from recipes.suite import Evaluation, Task
 from training import Interrupted, TrainingError
 from training.progress import Progress, reporting, say
@@ -44,7 +60,7 @@ def run(job: Job, stop: threading.Event) -> int:
     except (EvaluationError, CorpusError, TrainingError) as error:
         say(f"error: {error}")
         return REFUSED
-    except StoreError as error:
+    except (StoreError, ServerDown) as error:
         say(f"error: {error}")
         return FAILED
     return SEALED
@@ -58,6 +74,8 @@ def evaluate(job: Job, stop: threading.Event) -> None:
         return
     evaluation = Evaluation.model_validate(job.config["suite"])
     folder, cache = Path(job.config["folder"]), Path(job.config["cache"])
+    if evaluation.backend in ("vllm", "sglang"):
+        command(evaluation.backend)
     suite = suite_identity(evaluation, folder, cache)
     if suite != job.payload["suite"]:
         raise EvaluationError("the suite or its data changed after this job was written; launch it again")
@@ -105,6 +123,10 @@ def _prepare(name: str, task: Task, place: Place) -> Prepared:
             return functions.prepare(name, task, place)
         case "perplexity":
             return perplexity.prepare(name, task, place)
+        case "pairwise_judge":
+            return pairwise_judge.prepare(name, task, place)
+        case "graded_judge":
+            return graded_judge.prepare(name, task, place)
 
 
 def _checkpoint(job: Job) -> Artifact:
@@ -130,13 +152,15 @@ def _run_tasks(
 ) -> dict[str, Done]:
     """Every task's outcome, from the work folder where an earlier attempt left it."""
     files = {name: kept / f"{name}.json" for name in prepared}
-    model: LoadedModel | None = None
-    done = {}
-    for name, task in prepared.items():
-        if not files[name].is_file():
-            if model is None:
-                model = _load(job, evaluation)
-                _refuse_what_cannot_fit(prepared, model)
+    done = {name: _read(file) for name, file in files.items() if file.is_file()}
+    with ExitStack() as stack:
+        model: LoadedModel | None = None
+        if len(done) < len(prepared):
+            model = stack.enter_context(_loaded(job, evaluation, kept, stop))
+            _refuse_what_cannot_fit(prepared, model)
+        for name, task in prepared.items():
+            if model is None or (name in done and done[name].computed_by == model.facts):
+                continue
             _set_seed(evaluation.seed)
             progress = Progress(f"{job.ref} {name}", len(task.items), task.unit)
 
@@ -150,14 +174,11 @@ def _run_tasks(
                 outcome = task.run(model, tick)
             except EvaluationError as error:
                 raise EvaluationError(f"evaluation.tasks.{name}: {error}") from None
-            write_json(
-                files[name], {"outcome": dataclasses.asdict(outcome), "wall_s": round(time.monotonic() - started, 3)}
-            )
-        saved = json.loads(files[name].read_text(encoding="utf-8"))
-        done[name] = Done(Outcome(**saved["outcome"]), saved["wall_s"])
-    if model and model.answered and model.answered.found:
-        say(f"{job.ref}: {model.answered.found} answers were known from before")
-    return done
+            done[name] = Done(outcome, round(time.monotonic() - started, 3), model.facts)
+            write_json(files[name], dataclasses.asdict(done[name]))
+        if model and model.known:
+            say(f"{job.ref}: {model.known} answers were known from before")
+    return {name: done[name] for name in prepared}
 
 
 def _refuse_what_cannot_fit(prepared: Mapping[str, Prepared], model: LoadedModel) -> None:
@@ -171,18 +192,46 @@ def _refuse_what_cannot_fit(prepared: Mapping[str, Prepared], model: LoadedModel
             )
 
 
-def _load(job: Job, evaluation: Evaluation) -> LoadedModel:
+def _read(file: Path) -> Done:
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    return Done(Outcome(**saved["outcome"]), saved["wall_s"], saved["computed_by"])
+
+
+@contextmanager
+def _loaded(job: Job, evaluation: Evaluation, kept: Path, stop: threading.Event) -> Iterator[LoadedModel]:
+    """The checkpoint, ready to answer, by the back end that the recipe names."""
+    given, answers = job.inputs["checkpoint"], Path(job.config["cache"]) / "answers"
+    execution = EvaluationExecution.model_validate(job.execution)
+    evaluation = evaluation.model_copy(update={"execution": execution})
+
+    def met(endpoint: Endpoint, name: str) -> LoadedModel:
+        return connect(endpoint, name, given.path, given.digest, evaluation, answers)
+
+    def alive() -> None:
+        if stop.is_set():
+            raise Interrupted(f"{job.ref}: stopped while its server started")
+
+    if evaluation.backend == "transformers":
+        yield _in_this_process(job, evaluation, answers)
+    elif evaluation.backend == "server":
+        where = "evaluation.execution.server"
+        endpoint = Endpoint.of(where, execution.server, evaluation.batch_size, "TEMPER_SERVER_URL")
+        name = execution.server.model.replace("{checkpoint}", given.digest)
+        yield met(endpoint, name.replace("{name}", job.ref.rpartition("/")[2]))
+    else:
+        with launched(given.path, given.digest, evaluation, kept / "server.log", alive) as endpoint:
+            yield met(endpoint, given.digest)
+
+
+def _in_this_process(job: Job, evaluation: Evaluation, answers: Path) -> LoadedModel:
     import torch
 
-    threads = Execution.model_validate(job.execution).threads
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if evaluation.execution.threads is not None:
+        torch.set_num_threads(evaluation.execution.threads)
     given = job.inputs["checkpoint"]
     model = load_model(given.path, evaluation.dtype, evaluation.batch_size)
-    folder = Path(job.config["cache"]) / "answers"
-    return dataclasses.replace(
-        model, answered=Answered.of(folder, given.digest, evaluation.dtype, str(model.model.device))
-    )
+    known = Answered.of(answers, given.digest, evaluation.dtype, str(model.model.device))
+    return dataclasses.replace(model, answered=known)
 
 
 def _set_seed(seed: int) -> None:

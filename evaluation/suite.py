@@ -28,5 +28,5 @@ def suite_identity(evaluation: Evaluation, folder: Path, cache: Path) -> dict[st
 def _task_identity(task: Task, folder: Path, cache: Path) -> dict[str, Any]:
     origins = {name: value for name in type(task).model_fields if isinstance(value := getattr(task, name), Origin)}
     digests = {f"{name}_digest": observe(origin, folder, cache) for name, origin in origins.items()}
-    settings = {name: value for name, value in identity(task).items() if name not in origins}
+    settings = {name: value for name, value in identity(task).items() if name not in (*origins, "advisory")}
     return {**settings, **digests}

@@ -41,13 +41,14 @@ class Outcome:
     and `cut` (answers without text, answers stopped by the token limit), `truncated` (prompts that lost
     their beginning), `constant` (1 if every item got the same choice). tokens: read and written by the model.
     details: findings (JSON) that are no score and no fault, as a judge's preference for the first answer; a person
-    reads them by their names.
+    reads them by their names. faults: why the outcome cannot be trusted, beyond what the counts of health say.
     """
 
     samples: list[Sample]
     health: dict[str, int]
     tokens: int
     details: dict[str, Any] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
 
 
 class Prepared(Protocol):

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from recipes.section import Section
+from recipes.servers import CheckpointServer
 
 
 class Execution(Section):
@@ -15,6 +16,12 @@ class Execution(Section):
     gradient_checkpointing: bool = False
     threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; its own choice when not given")
     grace_seconds: float = Field(default=6.0, gt=0, description="from a termination's first signal to SIGKILL")
+
+
+class EvaluationExecution(Execution):
+    """How a machine evaluates; `server` is what back ends other than transformers need to know."""
+
+    server: CheckpointServer = CheckpointServer()
 
 
 class Sharing(Section):

@@ -16,6 +16,7 @@ from recipes.cleaning import Length
 from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
+from recipes.judges import JudgedTask
 from recipes.mixtures import Mixture
 from recipes.preferences import Preferences
 from recipes.promotion import Promotion
@@ -91,6 +92,8 @@ class Recipe(Section):
             "code": ("pass_rate",),
             "functions": ("accuracy",),
             "perplexity": ("byte_probability",),
+            "pairwise_judge": ("win_rate", "length_controlled_win_rate"),
+            "graded_judge": ("grade",),
         }
         return {f"{name}/{m}" for name, task in self.evaluation.tasks.items() for m in metrics[task.kind]}
 
@@ -257,7 +260,20 @@ class Recipe(Section):
             for field, metric in named.items()
             if metric not in metrics
         ]
+        problems += [
+            f"promotion.{field}.metric: {problem}"
+            for field, metric in named.items()
+            if metric in metrics and (problem := self._advisory_problem(metric))
+        ]
         return problems
+
+    def _advisory_problem(self, metric: str) -> str | None:
+        """Why promotion may not rest on a metric of a judge, if it is one."""
+        task = metric.partition("/")[0]
+        judged = self.evaluation.tasks[task]
+        if isinstance(judged, JudgedTask) and judged.advisory:
+            return f"'{metric}' is a judge's opinion; say advisory: false in evaluation.tasks.{task} to let it decide"
+        return None
 
 
 _RESERVED = {
@@ -282,4 +298,12 @@ def identity(section: Section) -> dict[str, Any]:
 
     Bytes are identified by digest, so `uri` is left out too: moving a file makes nothing stale.
     """
-    return section.model_dump(mode="json", exclude={"execution": True, "uri": True, "sha256": True, "licence": True})
+    dumped = section.model_dump(mode="json", exclude={"uri": True, "sha256": True, "licence": True})
+    return {name: _without_execution(value) for name, value in dumped.items() if name != "execution"}
+
+
+def _without_execution(value: Any) -> Any:
+    """The same without `execution` anywhere inside, as a judge has its own."""
+    if isinstance(value, dict):
+        return {name: _without_execution(inner) for name, inner in value.items() if name != "execution"}
+    return [_without_execution(inner) for inner in value] if isinstance(value, list) else value

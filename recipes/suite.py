@@ -1,19 +1,16 @@
 """The frozen suite that scores every checkpoint, and its tasks."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from recipes.execution import Execution
+from recipes.execution import EvaluationExecution
+from recipes.judges import GradedJudgeTask, PairwiseJudgeTask
 from recipes.origins import Columns, Origin
 from recipes.section import Name, Section
+from recipes.task_base import TaskBase
 
-
-class TaskBase(Section):
-    """One benchmark of a suite. `limit` draws that many items by `sample_seed`; none means all."""
-
-    limit: int | None = Field(default=None, ge=1)
-    sample_seed: int = Field(default=0, ge=0)
+Backend = Literal["transformers", "server", "vllm", "sglang"]
 
 
 class IfevalTask(TaskBase):
@@ -28,6 +25,8 @@ class IfevalTask(TaskBase):
 class MmluTask(TaskBase):
     """MMLU (Hendrycks et al. 2021), lm-eval's own task code: continuation form scores the answers' text, letter form
     their letters."""
+
+    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
 
     kind: Literal["mmlu"]
     data: Origin
@@ -54,6 +53,8 @@ class MmluProTask(TaskBase):
 class GpqaTask(TaskBase):
     """GPQA (Rein et al. 2023), lm-eval's own zero-shot task; the order of an item's choices follows from the item."""
 
+    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
+
     kind: Literal["gpqa"]
     data: Origin
 
@@ -77,6 +78,8 @@ class AimeTask(TaskBase):
 
 class TruthfulqaTask(TaskBase):
     """TruthfulQA (Lin et al. 2022), lm-eval's own task code: one true answer (`mc1`), or several (`mc2`)."""
+
+    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
 
     kind: Literal["truthfulqa"]
     data: Origin
@@ -113,6 +116,8 @@ class FunctionsTask(TaskBase):
 
 class PerplexityTask(TaskBase):
     """How well a model foresees held-out text; rows are `{text}`, or lines of text."""
+
+    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
 
     kind: Literal["perplexity"]
     data: Origin
@@ -167,7 +172,9 @@ Task = Annotated[
     | TruthfulqaTask
     | CodeTask
     | FunctionsTask
-    | PerplexityTask,
+    | PerplexityTask
+    | PairwiseJudgeTask
+    | GradedJudgeTask,
     Field(discriminator="kind"),
 ]
 
@@ -179,8 +186,18 @@ class FrozenSuite(Section):
     version: int = Field(ge=1)
 
 
+def _usual(value: str) -> bool:
+    """What is as it always was stays out of the identity: older reports do not become stale."""
+    return value in ("transformers", "completions")
+
+
 class Evaluation(Section):
-    """The frozen suite that scores every checkpoint. Batch and dtype change bf16 outputs, so they are identity."""
+    """The frozen suite that scores every checkpoint. Batch and dtype change bf16 outputs, so they are identity.
+
+    `backend`: what computes the answers: transformers in the job's own process, an OpenAI-compatible `server` that
+    serves the checkpoint, or `vllm` or `sglang`, launched by the job. Behind a server, `batch_size` is how many
+    requests it has at a time, and `api` says who applies the chat template: we (`completions`) or the server (`chat`).
+    """
 
     suite: FrozenSuite | None = Field(default=None, exclude_if=lambda suite: suite is None)
     tasks: dict[Name, Task] = Field(min_length=1)
@@ -188,4 +205,15 @@ class Evaluation(Section):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     batch_size: int = Field(default=16, ge=1)
     seed: int = Field(default=0, ge=0)
-    execution: Execution = Execution()
+    backend: Backend = Field(default="transformers", exclude_if=_usual)
+    api: Literal["completions", "chat"] = Field(default="completions", exclude_if=_usual)
+    execution: EvaluationExecution = EvaluationExecution()
+
+    @model_validator(mode="after")
+    def _back_end_can_answer(self) -> "Evaluation":
+        if self.api == "chat" and self.backend == "transformers":
+            raise ValueError("api: chat is of a server; backend transformers has none")
+        needing = [name for name, task in self.tasks.items() if task.asks == "likelihoods"]
+        if self.api == "chat" and needing:
+            raise ValueError(f"api: chat gives no log-probabilities of given answers, which {needing} need")
+        return self

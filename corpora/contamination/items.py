@@ -14,6 +14,7 @@ from corpora.raw import CorpusError
 from corpora.reading.lines import BadRow, read_rows
 from corpora.sources import fetch, observe
 from corpora.tables import writing
+from recipes.judges import JudgedTask
 from recipes.suite import PerplexityTask, RefusalTask, Task
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _questions(name: str, task: Task, folder: Path, cache: Path) -> Iterator[dic
 
 def _texts(task: Task, row: Fields) -> dict[str, str]:
     """An item's texts by field, none if a field is missing or empty."""
+    if isinstance(task, JudgedTask):
+        return _turns(task, row)
     field = _question_field(task, row)
     text = _text(row, field)
     if task.kind not in _CHOICES and task.kind not in _CHOICE_LIST:
@@ -136,6 +139,16 @@ def _texts(task: Task, row: Fields) -> dict[str, str]:
     choices = listed if isinstance(listed, list) else [_text(row, name) for name in _CHOICES.get(task.kind, ("",))]
     parts = [text, *(choice.strip() if isinstance(choice, str) else "" for choice in choices)]
     return {field: text, f"{field}_and_choices": "\n".join(parts)} if all(parts) else {}
+
+
+def _turns(task: JudgedTask, row: Fields) -> dict[str, str]:
+    """A judged item's requests, one or several."""
+    found: dict[str, str] = {}
+    while text := _text(row, f"{task.columns.turns}.{len(found)}"):
+        found[f"{task.columns.turns}.{len(found)}"] = text
+    if not found and (text := _text(row, task.columns.prompt)):
+        return {task.columns.prompt: text}
+    return found
 
 
 def _question_field(task: Task, row: Fields) -> str:
@@ -168,8 +181,11 @@ def _value(row: Fields, path: str) -> Any:
 
 
 def _columns(task: Task) -> dict[str, Any]:
-    return task.columns.model_dump(mode="json") if isinstance(task, RefusalTask | PerplexityTask) else {}
+    has_columns = isinstance(task, RefusalTask | PerplexityTask | JudgedTask)
+    return task.columns.model_dump(mode="json") if has_columns else {}
 
 
 def _sensitive(task: Task) -> bool:
+    if isinstance(task, JudgedTask):
+        return task.sensitive
     return isinstance(task, RefusalTask) and task.prompts == "harmful"

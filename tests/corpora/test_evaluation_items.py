@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from assets.contamination import items_request
 from corpora.contamination.items import ITEMS, collect, digests_of, identity_of
 from corpora.raw import CorpusError
+from recipes.judges import PairwiseJudgeTask
 from recipes.origins import Columns
 from recipes.suite import Task
 from tests.assets.made_pipeline import pipeline
@@ -63,6 +64,17 @@ def test_the_request_of_a_recipe_follows_its_data_alone(tmp_path: Path) -> None:
         "c", data, promotion={"alpha": 0.01, "target": {"metric": "sums/accuracy", "min_gain": 0.2}}
     )
     assert first != fingerprint("d", more)
+
+
+def test_all_turns_of_a_judged_conversation_are_items(tmp_path: Path) -> None:
+    rows = [{"turns": ["Begin a tale.", "Go on with it."], "baseline": ["a", "b"]}, {"prompt": "One more."}]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    judged = PairwiseJudgeTask.model_validate(
+        {"kind": "pairwise_judge", "data": {"uri": "rows.jsonl"}, "judge": {"model": "m"}, "sensitive": True}
+    )
+    _, items = collected(tmp_path, {"talk": judged})
+    assert [row["text"] for row in items] == ["Begin a tale.", "Go on with it.", "One more."]
+    assert all(row["sensitive"] for row in items)
 
 
 def test_another_column_gives_other_items(tmp_path: Path, tasks: dict[str, Task]) -> None:
