@@ -71,6 +71,7 @@ class GradedJudge:
             "doc_id": index,
             "doc_hash": fingerprint([item.digest, turn]),
             "prompt_hash": prompt_hash,
+            "question_hash": item.question_hash,
             "cluster": item.digest,
             "score": 0.5 if reply.verdict is None else (reply.verdict - 1) / 9,
             "higher_is_better": True,

@@ -8,7 +8,7 @@ from typing import Any
 from evaluation.generation import LoadedModel, Response, generate
 from evaluation.report import EvaluationError
 from evaluation.task import Tick, draw
-from lineage.hashing import fingerprint
+from lineage.hashing import fingerprint, text_digest
 from recipes.judges import JudgedTask
 
 
@@ -24,6 +24,11 @@ class JudgedItem:
     @property
     def digest(self) -> str:
         return fingerprint(vars(self))
+
+    @property
+    def question_hash(self) -> str:
+        """Of the first request, by which the item is found in the table of evaluation items."""
+        return text_digest(self.turns[0].strip())
 
 
 def items_of(

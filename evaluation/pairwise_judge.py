@@ -77,6 +77,7 @@ class PairwiseJudge:
                 "doc_id": index,
                 "doc_hash": item.digest,
                 "prompt_hash": hashes[index],
+                "question_hash": item.question_hash,
                 "higher_is_better": True,
                 "subgroup": item.category,
             }

@@ -17,6 +17,7 @@ from evaluation.judge_prompts import comparison, read_comparison, read_grade
 from evaluation.report import EvaluationError, Report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place
+from lineage.hashing import text_digest
 from lineage.job import INTERRUPTED, SEALED
 from lineage.store import Store
 from recipes.judges import GradedJudgeTask, PairwiseJudgeTask
@@ -106,6 +107,7 @@ def test_wins_ties_and_losses_are_counted_and_both_orders_are_asked(tmp_path: Pa
     assert problems("arena", 3, outcome) == []
     assert outcome.details["judge"] == {"model": "fake", "answered_as": ["fake-judge-1"]}
     first = outcome.samples[0]
+    assert {sample["question_hash"] for sample in outcome.samples[:2]} == {text_digest("Question 0?")}
     assert first["prompt"] == "Question 0?" and "worth=3" in str(first["response"])
     assert "our answer first: {" in str(first["target"]) and "our answer second: {" in str(first["target"])
     assert prepared.facts["judge"] == "fake" and prepared.facts["judge_prompt_version"] == 1
