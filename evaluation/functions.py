@@ -67,6 +67,7 @@ class Functions:
                 "prompt": item["messages"][-1]["content"],
                 "response": responses[index].text,
                 "target": json.dumps(item["expected"], ensure_ascii=False),
+                "question_hash": text_digest("\n".join(said["content"] for said in item["messages"]).strip()),
             }
             for index, item in enumerate(self.items)
         ]
