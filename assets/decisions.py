@@ -15,8 +15,8 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import TrackedRun, Tracker
 from corpora.contamination.evidence import EVIDENCE
 from corpora.contamination.items import ITEMS, NODE
-from evaluation import contaminated, gate
-from evaluation.page import render_page, summary_markdown
+from evaluation.gating import contaminated, gate
+from evaluation.pages.page import render_page, summary_markdown
 from evaluation.report import Report
 from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store

@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 
 from assets.pipeline import Pipeline
-from evaluation.history import History, history
-from evaluation.plots import over_time
+from evaluation.pages.history import History, history
+from evaluation.pages.plots import over_time
 from evaluation.report import Report
 from lineage.store import Artifact, Store
 

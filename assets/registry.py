@@ -7,9 +7,9 @@ from assets.errors import plain_failures
 from assets.history import scores_over_time
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
-from evaluation import gate
-from evaluation import promotion as promoting
-from evaluation.registered import record_scores
+from evaluation.gating import gate
+from evaluation.registry import promotion as promoting
+from evaluation.registry.registered import record_scores
 from evaluation.report import Report
 from lineage.hashing import fingerprint
 from lineage.store import Artifact, Store

@@ -13,7 +13,7 @@ from assets.making import Launcher, links, make_by_job
 from assets.pipeline import GPU, Pipeline, code_version
 from assets.tracking import Tracker
 from evaluation import suite
-from evaluation.promotion import champion
+from evaluation.registry.promotion import champion
 from evaluation.report import Report
 from lineage.job import Job, JobInput
 from lineage.store import Artifact, Store

@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from benchmarks.base import base_folder
-from evaluation import ifeval, mmlu
-from evaluation.answered import Answered
-from evaluation.generation import Transformers, load_model
-from evaluation.harness import local_rows, packaged_tasks
+from evaluation.backends.answered import Answered
+from evaluation.backends.generation import Transformers, load_model
 from evaluation.task import Place, Prepared
+from evaluation.tasks import ifeval, mmlu
+from evaluation.tasks.harness import local_rows, packaged_tasks
 from lineage.hashing import fingerprint
 from lineage.job import home_folder
 from recipes.load import SHIPPED, load_recipe

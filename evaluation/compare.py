@@ -33,8 +33,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _describe(candidate: Report, reference: Report, out: Path | None, context: dict[str, Any]) -> int:
-    from evaluation.gate import differences
-    from evaluation.page import compared, render_comparison
+    from evaluation.gating.gate import differences
+    from evaluation.pages.page import compared, render_comparison
 
     differing = differences(candidate, reference)
     if out is not None:
@@ -55,8 +55,8 @@ def _describe(candidate: Report, reference: Report, out: Path | None, context: d
 
 
 def _decide(candidate: Report, reference: Report, recipe_file: Path, out: Path | None, context: dict[str, Any]) -> int:
-    from evaluation.gate import decide
-    from evaluation.page import render_page
+    from evaluation.gating.gate import decide
+    from evaluation.pages.page import render_page
     from recipes.load import RecipeError, load_recipe
 
     try:

@@ -6,7 +6,7 @@ each metric with its standard error and interval, the health of the run, and the
 bad: it is then not `valid` and says why, so that a gate can refuse it and a person can look at it.
 
 Reports hold nothing that changes from one run to the next (no time, no path, no name): the same
-checkpoint, suite and runtime give the same bytes. Comparing reports is left to `evaluation.gate`.
+checkpoint, suite and runtime give the same bytes. Comparing reports is left to `evaluation.gating.gate`.
 """
 
 import json
@@ -214,7 +214,7 @@ def _results(rows: Sequence[Sample]) -> dict[str, Result]:
 
 
 def _result(rows: Sequence[Sample]) -> Result:
-    from evaluation.statistics import mean_interval
+    from evaluation.gating.statistics import mean_interval
 
     scores = [row["score"] for row in rows]
     clusters = [row["cluster"] for row in rows]

@@ -1,8 +1,8 @@
 """The job that scores one checkpoint by one suite and seals the report.
 
 All tasks are prepared before the model is loaded, the model is loaded once, each finished task is kept in the work
-folder and each answer in the cache (`evaluation.answered`): an evaluation that was stopped or killed goes on where it
-was, to the same report.
+folder and each answer in the cache (`evaluation.backends.answered`): an evaluation that was stopped or killed goes on
+where it was, to the same report.
 What becomes of the outcomes is `evaluation.assembly`'s.
 """
 
@@ -16,28 +16,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from corpora.sources import CorpusError
-from evaluation import (
-    benchmarks,
-    code,
-    functions,
-    graded_judge,
-    ifeval,
-    mmlu,
-    pairwise_judge,
-    perplexity,
-    phrases,
-    refusal,
-    verifier,
-)
-from evaluation.answered import Answered
 from evaluation.assembly import Done, build_report, record_metrics, track
-from evaluation.endpoint import Endpoint, ServerDown
-from evaluation.generation import LoadedModel, load_model
+from evaluation.backends.answered import Answered
+from evaluation.backends.endpoint import Endpoint, ServerDown
+from evaluation.backends.generation import LoadedModel, load_model
+from evaluation.backends.served import connect
+from evaluation.backends.serving import command, launched
+from evaluation.judges import graded as graded_judge
+from evaluation.judges import pairwise as pairwise_judge
 from evaluation.report import EvaluationError, write_report
-from evaluation.served import connect
-from evaluation.serving import command, launched
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
+from evaluation.tasks import benchmarks, code, functions, ifeval, mmlu, perplexity, phrases, refusal, verifier
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import Artifact, StoreError, write_json
 from recipes.execution import EvaluationExecution

@@ -18,7 +18,7 @@ from lineage.hashing import fingerprint
 from recipes.origins import Origin
 
 if TYPE_CHECKING:
-    from evaluation.generation import LoadedModel
+    from evaluation.backends.generation import LoadedModel
 
 Tick = Callable[[int], None]
 """Called at least once per forward pass with the work done so far, in items; raises to stop the job."""

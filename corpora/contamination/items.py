@@ -181,8 +181,9 @@ def _value(row: Fields, path: str) -> Any:
 
 
 def _columns(task: Task) -> dict[str, Any]:
-    has_columns = isinstance(task, RefusalTask | PerplexityTask | JudgedTask)
-    return task.columns.model_dump(mode="json") if has_columns else {}
+    if isinstance(task, RefusalTask | PerplexityTask | JudgedTask):
+        return task.columns.model_dump(mode="json")
+    return {}
 
 
 def _sensitive(task: Task) -> bool:

@@ -5,9 +5,9 @@ import os
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from evaluation.decision import Decision
-from evaluation.gate import decide
-from evaluation.promotion import Promoted, promote
+from evaluation.gating.decision import Decision
+from evaluation.gating.gate import decide
+from evaluation.registry.promotion import Promoted, promote
 from lineage.store import Artifact, Request, Store
 from tests.evaluation.made_reports import pair, promotion, report
 

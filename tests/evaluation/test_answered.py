@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from evaluation import runner
-from evaluation.answered import Answered
-from evaluation.generation import LoadedModel, generate, load_model
+from evaluation.backends.answered import Answered
+from evaluation.backends.generation import LoadedModel, generate, load_model
 from evaluation.report import Report
 from lineage.job import INTERRUPTED, SEALED, Job, JobInput
 from lineage.store import Store

@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from evaluation import runner
-from evaluation.endpoint import Endpoint, ServerDown, ask
-from evaluation.gate import decide
-from evaluation.generation import generate, load_model
-from evaluation.likelihood import log_likelihoods
+from evaluation.backends.endpoint import Endpoint, ServerDown, ask
+from evaluation.backends.generation import generate, load_model
+from evaluation.backends.likelihood import log_likelihoods
+from evaluation.backends.served import Served, connect
+from evaluation.gating.gate import decide
 from evaluation.report import EvaluationError, Report
-from evaluation.served import Served, connect
 from lineage.job import FAILED, REFUSED, SEALED, Job, JobInput
 from lineage.store import Store
 from recipes.suite import Evaluation
@@ -294,7 +294,7 @@ def test_nobody_there_is_told_from_a_refusal(free_url: str) -> None:
 @pytest.fixture
 def free_url(checkpoint: JobInput) -> str:
     """An address at which nobody answers."""
-    from evaluation.serving import _free_port
+    from evaluation.backends.serving import _free_port
 
     return f"http://127.0.0.1:{_free_port()}/v1"
 

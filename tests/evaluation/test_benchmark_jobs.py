@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from corpora.contamination.items import ITEMS, collect
-from evaluation import runner, sandbox
-from evaluation.contaminated import searched
+from evaluation import runner
+from evaluation.gating.contaminated import searched
 from evaluation.report import EvaluationError, Report
+from evaluation.tasks import sandbox
 from lineage.job import SEALED
 from lineage.store import Store
 from recipes.load import SHIPPED, load_recipe

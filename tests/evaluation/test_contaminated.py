@@ -8,12 +8,12 @@ import pytest
 from corpora.cleaning.clean import clean
 from corpora.contamination.evidence import EVIDENCE
 from corpora.contamination.items import ITEMS, collect
-from evaluation.contaminated import Searched, contamination_of, searched
-from evaluation.decision import Decision
-from evaluation.gate import decide
-from evaluation.page import render_page
+from evaluation.gating.contaminated import Searched, contamination_of, searched
+from evaluation.gating.decision import Decision
+from evaluation.gating.gate import decide
+from evaluation.gating.wording import contamination_sentence
+from evaluation.pages.page import render_page
 from evaluation.report import Report
-from evaluation.wording import contamination_sentence
 from lineage.hashing import text_digest
 from recipes.contamination import Contamination
 from recipes.sources import Source

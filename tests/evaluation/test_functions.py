@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from evaluation import functions
-from evaluation.functions import are_right, calls_in
-from evaluation.generation import LoadedModel, Response, load_model
+from evaluation.backends.generation import LoadedModel, Response, load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from evaluation.tasks import functions
+from evaluation.tasks.functions import are_right, calls_in
 from recipes.suite import FunctionsTask
 from tests.corpora.test_rendering import WITH_TOOLS
 from tests.evaluation.made_benchmarks import BFCL, BFCL_ANSWERS

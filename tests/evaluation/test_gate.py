@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from evaluation.gate import compare, decide
-from evaluation.wording import headline
+from evaluation.gating.gate import compare, decide
+from evaluation.gating.wording import headline
 from lineage.hashing import text_digest
 from tests.evaluation.made_reports import pair, promotion, report, samples
 

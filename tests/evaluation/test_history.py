@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from assets.history import scores_over_time
-from evaluation.history import history
-from evaluation.ledger import Ledger
-from evaluation.promotion import registry_client
-from evaluation.registered import record_scores
+from evaluation.pages.history import history
+from evaluation.registry.ledger import Ledger
+from evaluation.registry.promotion import registry_client
+from evaluation.registry.registered import record_scores
 from evaluation.report import write_report
 from lineage.store import Artifact, Request, Store
 from tests.assets.made_pipeline import pipeline

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from evaluation import ifeval
-from evaluation.generation import load_model
-from evaluation.harness import packaged_tasks
+from evaluation.backends.generation import load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from evaluation.tasks import ifeval
+from evaluation.tasks.harness import packaged_tasks
 from recipes.suite import IfevalTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 

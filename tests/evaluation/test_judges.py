@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from evaluation import graded_judge, pairwise_judge, runner
-from evaluation.generation import LoadedModel, Response
+from evaluation import runner
+from evaluation.backends.generation import LoadedModel, Response
 from evaluation.health import problems
-from evaluation.judge_items import JudgedItem
-from evaluation.judge_prompts import comparison, read_comparison, read_grade
+from evaluation.judges import graded as graded_judge
+from evaluation.judges import pairwise as pairwise_judge
+from evaluation.judges.items import JudgedItem
+from evaluation.judges.prompts import comparison, read_comparison, read_grade
 from evaluation.report import EvaluationError, Report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place

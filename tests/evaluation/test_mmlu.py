@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import mmlu
-from evaluation.generation import LoadedModel, load_model
-from evaluation.harness import HarnessTask, run_harness
-from evaluation.likelihood import log_likelihoods
+from evaluation.backends.generation import LoadedModel, load_model
+from evaluation.backends.likelihood import log_likelihoods
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from evaluation.tasks import mmlu
+from evaluation.tasks.harness import HarnessTask, run_harness
 from recipes.suite import MmluTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 
@@ -73,7 +73,7 @@ def test_accuracy_is_that_of_lm_eval_alone(model: LoadedModel, place: Place, sho
 
 
 def test_every_subject_has_examples() -> None:
-    from evaluation.harness import packaged_tasks
+    from evaluation.tasks.harness import packaged_tasks
 
     names = [path.stem for path in (packaged_tasks() / "mmlu" / "continuation").glob("mmlu_*.yaml")]
     found = {name: mmlu.examples(name.removeprefix("mmlu_")) for name in names}

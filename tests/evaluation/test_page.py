@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from evaluation.calibration import calibrations
-from evaluation.gate import decide
-from evaluation.page import render_page, summary_markdown
-from evaluation.subgroups import by_group
-from evaluation.wording import headline
+from evaluation.gating.gate import decide
+from evaluation.gating.wording import headline
+from evaluation.pages.calibration import calibrations
+from evaluation.pages.page import render_page, summary_markdown
+from evaluation.pages.subgroups import by_group
 from tests.evaluation.made_reports import HARMFUL_CANARY, pair, promotion, report, samples
 
 HISTORY = [{"step": step, "loss": 2.0 / step, "rewards/margins": 0.1 * step} for step in range(1, 6)]

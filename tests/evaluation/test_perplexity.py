@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import perplexity
-from evaluation.generation import LoadedModel, load_model
+from evaluation.backends.generation import LoadedModel, load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place
+from evaluation.tasks import perplexity
 from recipes.suite import PerplexityTask
 from tests.evaluation.made_benchmarks import TEXTS
 from tests.evaluation.made_suite import write_rows

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from evaluation import phrases
-from evaluation.generation import LoadedModel, Response, load_model
+from evaluation.backends.generation import LoadedModel, Response, load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from evaluation.tasks import phrases
 from recipes.suite import PhrasesTask
 from tests.evaluation.made_suite import write_rows
 

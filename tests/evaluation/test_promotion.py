@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.ledger import Ledger
-from evaluation.promotion import CHALLENGER, CHAMPION, StaleDecision, champion, registry_client
+from evaluation.registry.ledger import Ledger
+from evaluation.registry.promotion import CHALLENGER, CHAMPION, StaleDecision, champion, registry_client
 from evaluation.report import EvaluationError
 from lineage.hashing import file_digest
 from lineage.store import Request, Store

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from corpora.sources import fetch
-from evaluation import mmlu, perplexity
-from evaluation.decision import Decision
-from evaluation.gate import decide
-from evaluation.generation import LoadedModel, load_model
+from evaluation.backends.generation import LoadedModel, load_model
+from evaluation.gating.decision import Decision
+from evaluation.gating.gate import decide
 from evaluation.health import problems
 from evaluation.report import Report, Sample
 from evaluation.task import Place, Prepared
+from evaluation.tasks import mmlu, perplexity
 from recipes.promotion import Promotion
 from recipes.suite import MmluTask, PerplexityTask
 from tests import tiny
@@ -175,9 +175,7 @@ def test_noise_in_the_weights_is_refused_by_a_guard(real: Path, tasks: dict[str,
         (0.0, "letter: the same choice for each of 24 items"),  # every token is as likely, so the answer is always A
     ],
 )
-def test_a_model_that_says_nothing_is_invalid(
-    real: Path, tasks: dict[str, Prepared], norm: float, reason: str
-) -> None:
+def test_a_model_that_says_nothing_is_invalid(real: Path, tasks: dict[str, Prepared], norm: float, reason: str) -> None:
     model = loaded(real)
     model.model.model.norm.weight.data.fill_(norm)
     empty = scored(model, {"letter": tasks["letter"]})

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from evaluation import code, functions, sandbox
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from evaluation.tasks import code, functions, sandbox
 from recipes.suite import CodeTask, FunctionsTask
 from tests.tiny import test_cache
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from evaluation import code, sandbox
-from evaluation.generation import LoadedModel, Response, load_model
+from evaluation.backends.generation import LoadedModel, Response, load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from evaluation.tasks import code, sandbox
 from recipes.suite import CodeTask
 from tests.evaluation.made_benchmarks import HUMANEVAL
 from tests.evaluation.made_suite import write_rows

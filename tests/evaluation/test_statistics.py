@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.statistics import (
+from evaluation.gating.statistics import (
     items_needed,
     mean_interval,
     minimum_detectable,

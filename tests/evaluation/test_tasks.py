@@ -179,7 +179,7 @@ def test_answers_longer_than_the_context_are_refused_before_any_task_asks(
 ) -> None:
     tasks = evaluation(("sums", "benign")).model_dump(mode="json")["tasks"]
     tasks["benign"]["max_new_tokens"] = 2048
-    monkeypatch.setattr("evaluation.verifier.generate", lambda *_: pytest.fail("a token was generated"))
+    monkeypatch.setattr("evaluation.tasks.verifier.generate", lambda *_: pytest.fail("a token was generated"))
     assert runner.run(job(store, checkpoint, evaluation(tasks=tasks), data), threading.Event()) == REFUSED
     assert "evaluation.tasks.benign.max_new_tokens: 2048 new tokens leave no room" in capsys.readouterr().out
 

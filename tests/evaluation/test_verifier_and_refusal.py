@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation import refusal, verifier
-from evaluation.generation import LoadedModel, Response, load_model
-from evaluation.refusal import is_refusal
+from evaluation.backends.generation import LoadedModel, Response, load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
+from evaluation.tasks import refusal, verifier
+from evaluation.tasks.refusal import is_refusal
 from recipes.suite import RefusalTask, VerifierTask
 from tests.evaluation.made_suite import CANARY, evaluation, write_data, write_rows
 

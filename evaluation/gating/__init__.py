@@ -1,0 +1,1 @@
+"""From two reports to a verdict: statistics, tests, decision, and its words."""

@@ -1,0 +1,1 @@
+"""What people read: the page of a decision or comparison, its plots, and scores over time."""

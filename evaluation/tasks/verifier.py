@@ -1,0 +1,71 @@
+"""Held-out problems of the domain, each answer scored by the verifier that came with the problem.
+
+`accuracy` counts exact answers: the verifier gives 1 to the whole answer without anything round it.
+Verifiers of reasoning-gym also give a small score to an answer buried in text; a mean over these would
+reward rambling, so they are only kept as health (`partial`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from corpora.verifiers import score
+from evaluation.backends.generation import LoadedModel, generate
+from evaluation.health import of_answers
+from evaluation.report import EvaluationError, Sample
+from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from lineage.hashing import fingerprint, text_digest
+from recipes.suite import VerifierTask
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Drawn problems: {task, arguments, question, answer, entry}; `entry` is what the verifier reads."""
+
+    name: str
+    items: list[dict[str, Any]]
+    facts: dict[str, Any]
+    max_new_tokens: int
+    unit: str = "problems"
+
+    def run(self, model: LoadedModel, tick: Tick) -> Outcome:
+        prompts = [model.chat_prompt(item["question"]) for item in self.items]
+        responses = generate(model, prompts, self.max_new_tokens, tick)
+        graded = [score(item, r.text) for item, r in zip(self.items, responses, strict=True)]
+        samples: list[Sample] = [
+            {
+                "task": self.name,
+                "metric": "accuracy",
+                "doc_id": index,
+                "doc_hash": (digest := fingerprint(item)),
+                "prompt_hash": text_digest(prompts[index]),
+                "cluster": digest,
+                "score": float(graded[index] == 1.0),
+                "higher_is_better": True,
+                "prompt": item["question"],
+                "response": responses[index].text,
+                "target": item["answer"],
+            }
+            for index, item in enumerate(self.items)
+        ]
+        health = {**of_answers(responses), "partial": sum(0 < grade < 1 for grade in graded)}
+        return Outcome(samples, health, sum(r.prompt_tokens + r.tokens for r in responses))
+
+
+def prepare(name: str, task: VerifierTask, place: Place) -> Verifier:
+    """Read and draw the problems, and try the verifier on their own answers.
+
+    Raises EvaluationError if a problem's own answer does not score 1: such a verifier measures nothing.
+    """
+    where = f"evaluation.tasks.{name}"
+    rows = read_rows(f"{where}.data", task.data, place)
+    items = draw(where, rows.rows, task.limit, task.sample_seed)
+    for index, item in enumerate(items, start=1):
+        if score(item, item["answer"]) != 1.0:
+            raise EvaluationError(f"{where}.data: problem {index}: the verifier does not accept the problem's answer")
+    facts = {
+        "data_digest": rows.digest,
+        "duplicates": rows.duplicates,
+        "harness": "reasoning_gym",
+        "prompts": "chat template, greedy answer",
+    }
+    return Verifier(name, items, facts, task.max_new_tokens)
