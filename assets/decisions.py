@@ -16,7 +16,8 @@ from assets.tracking import TrackedRun, Tracker
 from corpora.contamination.evidence import EVIDENCE
 from corpora.contamination.items import ITEMS, NODE
 from evaluation.gating import contaminated, gate
-from evaluation.pages.page import render_page, summary_markdown
+from evaluation.pages.first_screen import summary_markdown
+from evaluation.pages.page import render_page
 from evaluation.report import Report
 from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store

@@ -22,15 +22,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from evaluation.gating.decision import Contamination, Decision, Floor, Outcome, Role, Test, Verdict
-from evaluation.gating.statistics import (
-    holm,
-    items_needed,
-    mean_bounds,
-    minimum_detectable,
-    p_value,
-    paired_difference,
-    power_at,
-)
+from evaluation.gating.power import items_needed, minimum_detectable, power_at
+from evaluation.gating.statistics import holm, mean_bounds, p_value, paired_difference
 from evaluation.gating.wording import floor_sentence, test_sentence
 from evaluation.report import Report, Sample
 from recipes.promotion import Promotion

@@ -1,4 +1,4 @@
-"""Intervals, paired differences and power: every number that a gate may decide by.
+"""Intervals, paired differences and their p-values: every number that a gate may decide by.
 
 All scores lie in [0, 1] and a cluster is a set of items that share a cause (the subject of a
 question, the prompt of an instruction): items inside one are not independent. Nothing here knows
@@ -242,40 +242,6 @@ def _mean_se(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, 
     pseudo = 2 * added**2 * ((1 - centre) ** 2 + centre**2)
     squares = float(((factors * _sums(values - centre, groups, count)) ** 2).sum()) + pseudo
     return math.sqrt(squares * count / (count - 1)) / total, df
-
-
-def power_at(gap: float, se: float, alpha: float, df: float | None) -> float:
-    """Probability that a bound at level 1 - alpha clears a threshold that the truth exceeds by `gap`.
-
-    Non-inferiority at a true difference of 0: gap = margin. Superiority at a true gain g: gap = g - min_gain.
-    Noncentral t where the test uses t, normal otherwise.
-    """
-    from scipy.stats import nct, norm
-
-    if se == 0:
-        return 1.0 if gap > 0 else 0.0
-    if df is not None and df < 1:
-        return 0.0
-    critical = quantile(1 - alpha, df)
-    return float(norm.sf(critical - gap / se) if df is None else nct.sf(critical, df, gap / se))
-
-
-def minimum_detectable(se: float, alpha: float, power: float, df: float | None) -> float:
-    """The smallest gap that a test with this standard error clears with probability `power`.
-
-    (q[1-alpha] + q[power]) * se (Miller 2024, section 5). It is the narrowest margin that an equally good
-    model passes with that probability, and the smallest gain above `min_gain` shown with it.
-    """
-    if df is not None and df < 1:
-        return 1.0
-    return (quantile(1 - alpha, df) + quantile(power, df)) * se
-
-
-def items_needed(n: int, se: float, gap: float, alpha: float, power: float, df: float | None) -> int | None:
-    """Items for `power` at a true `gap`, if more of them behave like these n; None when no number would do."""
-    if gap <= 0:
-        return None
-    return math.ceil(n * (minimum_detectable(se, alpha, power, df) / gap) ** 2)
 
 
 @cache

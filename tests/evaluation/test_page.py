@@ -7,7 +7,8 @@ import pytest
 from evaluation.gating.gate import decide
 from evaluation.gating.wording import headline
 from evaluation.pages.calibration import calibrations
-from evaluation.pages.page import render_page, summary_markdown
+from evaluation.pages.first_screen import summary_markdown
+from evaluation.pages.page import render_page
 from evaluation.pages.subgroups import by_group
 from tests.evaluation.made_reports import HARMFUL_CANARY, pair, promotion, report, samples
 

@@ -5,14 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.gating.statistics import (
-    items_needed,
-    mean_interval,
-    minimum_detectable,
-    paired_difference,
-    power_at,
-    quantile,
-)
+from evaluation.gating.power import items_needed, minimum_detectable, power_at
+from evaluation.gating.statistics import mean_interval, paired_difference, quantile
 
 DRAWS = 10_000
 ALPHA = 0.05

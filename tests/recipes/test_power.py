@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.gating.statistics import minimum_detectable, paired_difference, power_at
+from evaluation.gating.power import minimum_detectable, power_at
+from evaluation.gating.statistics import paired_difference
 from recipes.load import SHIPPED, load_recipe
 from recipes.power import power_of, refusals, sentence
 from tests.recipes.test_load import changed
