@@ -100,7 +100,7 @@ class CodeTask(TaskBase):
         if not self.allow_code_execution:
             raise ValueError(
                 "this task runs programs that the model writes; if that is what you want, set "
-                "allow_code_execution: true (they run in a sandbox without network; see docs/recipes.md)"
+                "allow_code_execution: true (they run in a sandbox without network; see docs/evaluation.md)"
             )
         return self
 
