@@ -75,7 +75,7 @@ def test_nothing_is_left_outside(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("whom", ["os.getppid()", "-1", "0", str(os.getpid())])
+@pytest.mark.parametrize("whom", ["os.getppid()", "-1", "0", str(os.getpid())], ids=["parent", "all", "group", "tests"])
 def test_this_process_cannot_be_killed(whom: str) -> None:
     sandbox.run(f"import os, signal\nos.kill({whom}, signal.SIGKILL)", LIMITS)
     assert sandbox.run("pass", LIMITS) == "passed"
