@@ -20,7 +20,7 @@ def test_a_margin_that_100_items_cannot_show_is_refused_with_figures(tmp_path: P
     path = changed(tmp_path, "promotion.guards.0.margin", 0.01)
     done = _check(path)
     assert done.returncode == 2
-    assert "promotion.guards.0: ifeval/prompt_strict: 40 items, margin 1 point:" in done.stderr
+    assert "promotion.guards.0: ifeval/prompt_strict: 32 items, margin 1 point:" in done.stderr
     assert "raise margin or limit" in done.stderr and "Traceback" not in done.stderr
 
 
