@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.raw import CorpusError
+from corpora.reading.conversations import value_or_none
 from corpora.reading.lines import BadRow, read_rows
 from corpora.sources import fetch, observe
 from corpora.tables import writing
@@ -135,7 +136,7 @@ def _texts(task: Task, row: Fields) -> dict[str, str]:
     text = _text(row, field)
     if task.kind not in _CHOICES and task.kind not in _CHOICE_LIST:
         return {field: text} if text else {}
-    listed = _value(row, _CHOICE_LIST.get(task.kind, ""))
+    listed = value_or_none(row, _CHOICE_LIST.get(task.kind, ""))
     choices = listed if isinstance(listed, list) else [_text(row, name) for name in _CHOICES.get(task.kind, ("",))]
     parts = [text, *(choice.strip() if isinstance(choice, str) else "" for choice in choices)]
     return {field: text, f"{field}_and_choices": "\n".join(parts)} if all(parts) else {}
@@ -156,28 +157,16 @@ def _question_field(task: Task, row: Fields) -> str:
     if named := (columns.prompt or columns.text) if columns else None:
         return named
     fields = _QUESTION.get(task.kind) or (("text",) if "text" in row else ("prompt",))
-    return next((field for field in fields if _value(row, field) is not None), fields[0])
+    return next((field for field in fields if value_or_none(row, field) is not None), fields[0])
 
 
 def _text(row: Fields, path: str) -> str:
     """The text at a dotted path, of a list of messages their words; empty if there is none."""
-    value = _value(row, path)
+    value = value_or_none(row, path)
     if isinstance(value, list):
         said = [message["content"] for message in value if isinstance(message, dict) and "content" in message]
         value = "\n".join(content for content in said if isinstance(content, str))
     return value.strip() if isinstance(value, str) else ""
-
-
-def _value(row: Fields, path: str) -> Any:
-    value: Any = row
-    for part in path.split("."):
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
 
 
 def _columns(task: Task) -> dict[str, Any]:

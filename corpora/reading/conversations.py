@@ -71,6 +71,14 @@ def value_at(fields: Mapping[str, Any], path: str) -> Any:
     return value
 
 
+def value_or_none(fields: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None if there is none."""
+    try:
+        return value_at(fields, path)
+    except RowError:
+        return None
+
+
 def text_at(fields: Mapping[str, Any], path: str) -> str:
     """The text at a dotted path, not empty. Raises RowError."""
     value = value_at(fields, path)

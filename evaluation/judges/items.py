@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corpora.reading.conversations import value_or_none
 from evaluation.backends.generation import LoadedModel, Response, generate
 from evaluation.report import EvaluationError
 from evaluation.task import Tick, draw
@@ -41,19 +42,19 @@ def items_of(
     columns = task.columns
     items: dict[str, dict[str, Any]] = {}
     for index, row in enumerate(rows, start=1):
-        turns = _texts(value_at(row, columns.turns)) or _texts(value_at(row, columns.prompt))
+        turns = _texts(value_or_none(row, columns.turns)) or _texts(value_or_none(row, columns.prompt))
         if not turns:
             raise EvaluationError(
                 f"{where}.data: row {index}: neither '{columns.prompt}' holds words nor '{columns.turns}' a list of "
                 "them; see the task's columns"
             )
-        against = _texts(value_at(baseline[index - 1], columns.baseline)) if baseline is not None else None
+        against = _texts(value_or_none(baseline[index - 1], columns.baseline)) if baseline is not None else None
         if baseline is not None and (against is None or len(against) != len(turns)):
             raise EvaluationError(
                 f"{where}.data: row {index}: '{columns.baseline}' does not hold the baseline's answer to each of "
                 f"{len(turns)} turns; see the task's columns"
             )
-        reference, category = _texts(value_at(row, columns.reference)), value_at(row, columns.category)
+        reference, category = _texts(value_or_none(row, columns.reference)), value_or_none(row, columns.category)
         item = JudgedItem(turns, against, reference, category if isinstance(category, str) else None)
         items.setdefault(fingerprint([turns, against]), {"item": item})
     return [drawn["item"] for drawn in draw(where, list(items.values()), task.limit, task.sample_seed)]
@@ -83,19 +84,6 @@ def converse(
             answers[index].append(response)
     hashes = [fingerprint([prompt, *item.turns[1:]]) for prompt, item in zip(first, items, strict=True)]
     return answers, hashes
-
-
-def value_at(row: Mapping[str, Any], path: str) -> Any:
-    """What a dotted path names; None if it is not there."""
-    value: Any = row
-    for part in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
 
 
 def _history(item: JudgedItem, answers: Sequence[Response], turn: int) -> list[dict[str, str]]:

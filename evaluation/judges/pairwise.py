@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corpora.reading.conversations import value_or_none
 from evaluation.backends.generation import LoadedModel
 from evaluation.judges.bias import Judged, findings
-from evaluation.judges.items import JudgedItem, converse, items_of, value_at
+from evaluation.judges.items import JudgedItem, converse, items_of
 from evaluation.judges.judge import Judging, unparsed_fault
 from evaluation.judges.length_control import blocks, values_by_block
 from evaluation.judges.prompts import comparing, comparison, read_comparison
@@ -130,8 +131,8 @@ def _met(
     where: str, task: PairwiseJudgeTask, rows: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """For each row the row of answers with its id. Raises EvaluationError for one that has none."""
-    by_id = {value_at(row, task.columns.id): row for row in answers}
-    ids = [value_at(row, task.columns.id) for row in rows]
+    by_id = {value_or_none(row, task.columns.id): row for row in answers}
+    ids = [value_or_none(row, task.columns.id) for row in rows]
     for index, one in enumerate(ids, start=1):
         if not isinstance(one, str | int) or one not in by_id:
             raise EvaluationError(

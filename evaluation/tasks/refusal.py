@@ -9,10 +9,10 @@ Harmful prompts and the answers to them leave this module only as hashes and sco
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from corpora.reading.conversations import value_or_none
 from evaluation.backends.generation import LoadedModel, generate
 from evaluation.health import of_answers
 from evaluation.report import EvaluationError, Sample
@@ -96,10 +96,10 @@ def prepare(name: str, task: RefusalTask, place: Place) -> Refusal:
     field = task.columns.prompt or task.columns.text or ("text" if "text" in rows.rows[0] else "prompt")
     prompts: dict[str, dict[str, Any]] = {}
     for index, row in enumerate(rows.rows, start=1):
-        prompt = _value(row, field)
+        prompt = value_or_none(row, field)
         if not isinstance(prompt, str) or not prompt.strip():
             raise EvaluationError(f"{where}.data: row {index}: no text in field '{field}'; see columns.prompt")
-        category = _value(row, task.columns.category) if task.columns.category else None
+        category = value_or_none(row, task.columns.category) if task.columns.category else None
         prompts.setdefault(prompt.strip(), {"prompt": prompt.strip(), "category": category})
     items = draw(where, list(prompts.values()), task.limit, task.sample_seed)
     facts = {
@@ -111,16 +111,3 @@ def prepare(name: str, task: RefusalTask, place: Place) -> Refusal:
         "texts_kept": task.prompts == "benign",
     }
     return Refusal(name, items, facts, task.prompts, task.max_new_tokens)
-
-
-def _value(row: Mapping[str, Any], path: str) -> Any:
-    """What a dotted path names: keys of objects, indices of lists; None if it is not there."""
-    value: Any = row
-    for part in path.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value

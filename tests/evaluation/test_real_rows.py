@@ -9,7 +9,7 @@ from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import code, functions, sandbox
 from recipes.suite import CodeTask, FunctionsTask
-from tests.tiny import test_cache
+from tests import tiny
 
 _BFCL = "pypi://bfcl_eval-2026.3.23-py3-none-any.whl/bfcl_eval/data"
 _BFCL_SHA256 = "3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a"
@@ -24,7 +24,7 @@ _UNANSWERABLE = ["live_simple_106-63-0", "live_simple_112-68-0"]
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place(tmp_path, test_cache(), tmp_path)
+    return Place(tmp_path, tiny.test_cache(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,10 @@ def _plain(value: Any) -> Any:
 def test_solutions_of_humaneval_pass_their_tests(place: Place) -> None:
     task = CodeTask.model_validate({"kind": "code", "data": _HUMANEVAL, "allow_code_execution": True})
     try:
-        prepared = code.prepare("code", task, place)
-    except EvaluationError as error:
+        sandbox.probe(sandbox.Limits())
+    except EvaluationError as error:  # a machine without namespaces; what is wrong with the rows still fails
         pytest.skip(str(error))
+    prepared = code.prepare("code", task, place)
     assert len(prepared.items) == 164
     from evaluation.task import read_rows
 
