@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.base import base_folder
 from evaluation.backends.answered import Answered
-from evaluation.backends.generation import Transformers, load_model
+from evaluation.backends.in_process import Transformers, load_model
 from evaluation.task import Place, Prepared
 from evaluation.tasks import ifeval, mmlu
 from evaluation.tasks.harness import local_rows, packaged_tasks

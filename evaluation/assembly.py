@@ -122,16 +122,20 @@ def record_metrics(report: Report, done: Mapping[str, Done]) -> dict[str, Any]:
 
 
 def track(
-    log: RunLog, prepared: Mapping[str, Prepared], report: Report, metrics: Mapping[str, Any], work: Path
+    log: RunLog,
+    checkpoint: Artifact,
+    prepared: Mapping[str, Prepared],
+    report: Report,
+    metrics: Mapping[str, Any],
+    work: Path,
 ) -> None:
-    """Scores, costs, settings and the report's files to the job's MLflow run."""
-    scores = {name: result["mean"] for name, result in report.results.items()}
-    errors = {f"{name}_se": result["se"] for name, result in report.results.items()}
+    """Scores, costs, settings and the report's files to the job's MLflow run, scores to the checkpoint's model, too."""
     seconds = {f"{name}/wall_s": task["wall_s"] for name, task in metrics["tasks"].items()}
-    log.metrics({**scores, **errors, **seconds, "wall_s": metrics["wall_s"]}, step=0)
+    log.metrics({**report.scores, **seconds, "wall_s": metrics["wall_s"]}, step=0)
     log.params({"suite": report.suite["digest"], **{name: report.runtime[name] for name in ("dtype", "batch_size")}})
     log.tags({"report_id": report.report_id, "valid": report.valid, **report.subject})
     for name, task in prepared.items():
         log.dataset(name, task.facts["data_digest"], work / SAMPLES, len(task.items), context="evaluation")
     log.artifact(work / REPORT)
     log.artifact(work / SAMPLES)
+    log.scores(checkpoint, report.scores, report.data_digests)

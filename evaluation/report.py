@@ -97,6 +97,17 @@ class Report:
         return not self.invalid_reasons
 
     @property
+    def scores(self) -> dict[str, float]:
+        """Means by metric, and their standard errors as `<metric>_se`."""
+        means = {name: result["mean"] for name, result in self.results.items()}
+        return means | {f"{name}_se": result["se"] for name, result in self.results.items()}
+
+    @property
+    def data_digests(self) -> dict[str, str]:
+        """Digest of its items by task."""
+        return {name: task["data_digest"] for name, task in self.suite["tasks"].items()}
+
+    @property
     def report_id(self) -> str:
         """sha256 of the report's body, samples included."""
         return fingerprint(self._body())

@@ -19,7 +19,8 @@ from corpora.sources import CorpusError
 from evaluation.assembly import Done, build_report, record_metrics, track
 from evaluation.backends.answered import Answered
 from evaluation.backends.endpoint import Endpoint, ServerDown
-from evaluation.backends.generation import LoadedModel, load_model
+from evaluation.backends.generation import LoadedModel
+from evaluation.backends.in_process import load_model
 from evaluation.backends.served import connect
 from evaluation.backends.serving import command, launched
 from evaluation.judges import graded as graded_judge
@@ -80,7 +81,7 @@ def evaluate(job: Job, stop: threading.Event) -> None:
         report = build_report(checkpoint, evaluation, suite, prepared, done)
         write_report(work, report)
         metrics = record_metrics(report, done)
-        track(log, prepared, report, metrics, work)
+        track(log, checkpoint, prepared, report, metrics, work)
         artifact = job.store.seal(
             job.request,
             config={**job.config, "execution": job.execution},

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.job import Tracking
+from lineage.store import Artifact
 from training import TrainingError
+from training.logged_models import log_scores, logged_model
 from training.progress import say
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class RunLog:
 
     def artifact(self, path: Path) -> None:
         """Upload one file."""
+
+    def scores(self, checkpoint: Artifact, values: Mapping[str, float], data: Mapping[str, str]) -> None:
+        """Scores of a checkpoint, as `training.logged_models.log_scores` takes them, on its LoggedModel."""
 
 
 @contextmanager
@@ -111,6 +116,14 @@ class _MlflowRunLog(RunLog):
 
     def artifact(self, path: Path) -> None:
         self._try(lambda: self._client.log_artifact(self._run_id, str(path)))
+
+    def scores(self, checkpoint: Artifact, values: Mapping[str, float], data: Mapping[str, str]) -> None:
+        def send() -> None:
+            experiment = self._client.get_run(self._run_id).info.experiment_id
+            model = logged_model(self._client, experiment, checkpoint)
+            log_scores(self._client, self._run_id, model, values, data)
+
+        self._try(send)
 
     def _try(self, send: Callable[[], None]) -> None:
         from mlflow.exceptions import MlflowException

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.backends.generation import LoadedModel, Transformers, left_padded
+from evaluation.backends.generation import LoadedModel
+from evaluation.backends.in_process import Transformers, left_padded
 from evaluation.task import Tick
 from lineage.hashing import fingerprint
 

@@ -25,15 +25,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from evaluation.gating.clusters import checked, clustered_se, resampled, sums, unevenness
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
-
-_RESAMPLES = 2000
-_RESAMPLING_SEED = 0
-"""Fixed: the same reports give the same bounds."""
-_RESAMPLED_AT_ONCE = 1 << 22
-"""Scores held at a time while resampling (32 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,9 @@ def mean_interval(
     """
     from scipy.stats import binomtest, t
 
-    values, groups, count = _checked(scores, clusters)
+    values, groups, count = checked(scores, clusters)
     n, mean = len(values), float(values.mean())
-    se = _clustered_se(values, groups, count)
+    se = clustered_se(values, groups, count)
     if (binary and count == n) or se == 0 or count < 2:
         trials = n if count == n else count
         exact = binomtest(round(mean * trials), trials).proportion_ci(confidence, method="wilson")
@@ -121,19 +117,19 @@ def paired_difference(
     5 %), and the cluster bootstrap (BCa), which corrects for skew but is too narrow with few clusters (8 of uneven
     size). With fewer than two clusters the bounds are -1 and 1: nothing is known.
     """
-    values, groups, count = _checked(candidate, clusters)
-    other, _, _ = _checked(reference, None)
+    values, groups, count = checked(candidate, clusters)
+    other, _, _ = checked(reference, None)
     if len(values) != len(other):
         raise ValueError(f"{len(values)} scores of the candidate against {len(other)} of the reference")
     x = values - other
     n, mean = len(x), float(x.mean())
     clustered = count < n
-    spread = float((_sums(x - mean, groups, count) ** 2).sum())
+    spread = float((sums(x - mean, groups, count) ** 2).sum())
     weight = n / count if binary or math.isclose(spread, 0, abs_tol=1e-12) else 0.0
     centre = float(x.sum()) / (n + 2 * weight)
     pseudo = weight**2 * ((1 - centre) ** 2 / 2 + (1 + centre) ** 2 / 2 + centre**2)
-    factors, freedom = _unevenness(groups, count)
-    squares = float(((factors * _sums(x - centre, groups, count)) ** 2).sum()) + pseudo
+    factors, freedom = unevenness(groups, count)
+    squares = float(((factors * sums(x - centre, groups, count)) ** 2).sum()) + pseudo
     df = None if binary and not clustered else freedom
     better, worse = int((x > 0).sum()), int((x < 0).sum())
     if count < 2:
@@ -143,7 +139,7 @@ def paired_difference(
     reach = quantile(1 - alpha, df) * se
     lower, upper = max(-1.0, centre - reach), min(1.0, centre + reach)
     if not weight:
-        low, high = _resampled(x, groups, count, alpha)
+        low, high = resampled(x, groups, count, alpha)
         lower, upper = min(lower, low), max(upper, high)
     return Difference(n, count, mean, centre, se, lower, upper, df, better, worse)
 
@@ -202,7 +198,7 @@ def mean_bounds(
     standard error and the cluster bootstrap (BCa), the farther of the two on each side; [0, 1] where they do not vary,
     and for fewer than two clusters.
     """
-    values, groups, count = _checked(scores, clusters)
+    values, groups, count = checked(scores, clusters)
     n, mean = len(values), float(values.mean())
     if count < 2:
         return 0.0, 1.0
@@ -211,7 +207,7 @@ def mean_bounds(
     se, df = _mean_se(values, groups, count, 0.0)
     if math.isclose(se, 0, abs_tol=1e-12):
         return 0.0, 1.0
-    low, high = _resampled(values, groups, count, alpha)
+    low, high = resampled(values, groups, count, alpha)
     reach = quantile(1 - alpha, df) * se
     return max(0.0, min(mean - reach, low)), min(1.0, max(mean + reach, high))
 
@@ -236,11 +232,11 @@ def _effective_items(values: "NDArray[np.float64]", groups: "NDArray[Any]", coun
 
 def _mean_se(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, added: float) -> tuple[float, float]:
     """Standard error clustered as in `paired_difference`, and its degrees of freedom; so many hits and misses added."""
-    factors, df = _unevenness(groups, count)
+    factors, df = unevenness(groups, count)
     total = len(values) + 2 * added
     centre = (float(values.sum()) + added) / total
     pseudo = 2 * added**2 * ((1 - centre) ** 2 + centre**2)
-    squares = float(((factors * _sums(values - centre, groups, count)) ** 2).sum()) + pseudo
+    squares = float(((factors * sums(values - centre, groups, count)) ** 2).sum()) + pseudo
     return math.sqrt(squares * count / (count - 1)) / total, df
 
 
@@ -250,76 +246,3 @@ def quantile(level: float, df: float | None) -> float:
     from scipy.stats import norm, t
 
     return float(norm.ppf(level) if df is None else t.ppf(level, df))
-
-
-def _checked(
-    scores: "ArrayLike", clusters: Sequence[Hashable] | None
-) -> tuple["NDArray[np.float64]", "NDArray[Any]", int]:
-    """Scores as an array, the number of each one's cluster, and how many clusters there are."""
-    import numpy as np
-
-    values = np.asarray(scores, dtype=np.float64)
-    if not len(values):
-        raise ValueError("no scores")
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("scores lie outside [0, 1] or are not numbers")
-    if clusters is None:
-        return values, np.arange(len(values)), len(values)
-    if len(clusters) != len(values):
-        raise ValueError(f"{len(values)} scores in {len(clusters)} cluster labels")
-    numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
-    return values, np.array([numbers[label] for label in clusters]), len(numbers)
-
-
-def _clustered_se(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int) -> float:
-    if count < 2:
-        return 0.0
-    residual = _sums(values - values.mean(), groups, count)
-    return float(math.sqrt((residual**2).sum() * count / (count - 1)) / len(values))
-
-
-def _unevenness(groups: "NDArray[Any]", count: int) -> tuple["NDArray[np.float64]", float]:
-    """Factor of each cluster's sum of residuals (1 for clusters of one size), and degrees of freedom (0 for one)."""
-    import numpy as np
-
-    sizes = np.bincount(groups, minlength=count).astype(np.float64)
-    n = sizes.sum()
-    factors: NDArray[np.float64] = (count - 1) / count * n / np.maximum(n - sizes, 1e-9)
-    return factors, max(1.0, float(n**2 / (sizes**2).sum()) - 1) if count > 1 else 0.0
-
-
-def _resampled(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int, alpha: float) -> tuple[float, float]:
-    """Bounds of the mean at level 1 - alpha each, by resampling clusters (BCa); infinite inwards if degenerate."""
-    import warnings
-
-    import numpy as np
-    from scipy.stats import DegenerateDataWarning, bootstrap
-
-    sums, sizes = _sums(values, groups, count), np.bincount(groups, minlength=count)
-
-    def mean(sums: Any, sizes: Any, axis: int = -1) -> Any:
-        return sums.sum(axis=axis) / sizes.sum(axis=axis)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)
-        found = bootstrap(
-            (sums, sizes),
-            mean,
-            paired=True,
-            vectorized=True,
-            n_resamples=_RESAMPLES,
-            batch=max(1, _RESAMPLED_AT_ONCE // count),
-            confidence_level=1 - 2 * alpha,
-            method="BCa",
-            rng=np.random.default_rng(_RESAMPLING_SEED),
-        ).confidence_interval
-    low, high = float(found.low), float(found.high)
-    return (low if math.isfinite(low) else math.inf), (high if math.isfinite(high) else -math.inf)
-
-
-def _sums(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int) -> "NDArray[np.float64]":
-    """Sum of the values of each cluster."""
-    import numpy as np
-
-    sums: NDArray[np.float64] = np.bincount(groups, weights=values, minlength=count).astype(np.float64)
-    return sums

@@ -12,7 +12,7 @@ from typing import Any
 
 from evaluation.backends.generation import LoadedModel
 from evaluation.judges.items import JudgedItem, converse, items_of
-from evaluation.judges.judge import Judging, Reply, unparsed_fault
+from evaluation.judges.judge import Judging, Reply, judged
 from evaluation.judges.length_control import Estimate
 from evaluation.judges.prompts import GRADING, grading, read_grade
 from evaluation.report import Sample
@@ -43,24 +43,12 @@ class GradedJudge:
         half = len(self.items) // 2
         replies = self.judging.ask(prompts, read_grade, lambda done: tick(half + done * half // len(places)))
         tick(len(self.items))
-        unparsed = sum(reply.verdict is None for reply in replies)
-        everything = [response for given in answers for response in given]
         samples = [
             self._sample(place, hashes[place[0]], texts[place[0]], reply)
             for place, reply in zip(places, replies, strict=True)
         ]
-        return Outcome(
-            samples,
-            {
-                "nonfinite": sum(not response.finite for response in everything),
-                "empty": sum(not any(text.strip() for text in ours) for ours in texts),
-                "cut": sum(response.cut for response in everything),
-                "judge_replies_without_verdict": unparsed,
-            },
-            sum(response.prompt_tokens + response.tokens for response in everything),
-            findings(places, texts, replies, self.task),
-            unparsed_fault(unparsed, len(replies), self.task.max_unparsed),
-        )
+        details = findings(places, texts, replies, self.task)
+        return judged(samples, answers, replies, details, self.task.max_unparsed)
 
     def _sample(self, place: tuple[int, int], prompt_hash: str, texts: Sequence[str], reply: Reply) -> Sample:
         index, turn = place

@@ -12,9 +12,10 @@ from typing import Any
 
 from evaluation.backends.answered import Answered
 from evaluation.backends.endpoint import Endpoint, ask, look_up, refusal
+from evaluation.backends.generation import Response
 from evaluation.judges.prompts import VERSION
-from evaluation.report import EvaluationError
-from evaluation.task import Place, Tick
+from evaluation.report import EvaluationError, Sample
+from evaluation.task import Outcome, Place, Tick
 from lineage.hashing import fingerprint, text_digest
 from recipes.judges import JudgedTask
 
@@ -83,11 +84,29 @@ class Judging:
         return {"judge": self.model, "judge_prompt_version": VERSION, "judge_prompt": text_digest(prompt)}
 
 
-def unparsed_fault(unparsed: int, replies: int, most: float) -> list[str]:
-    """Why so many replies without a verdict make an outcome worthless, if they do."""
-    if unparsed <= most * replies:
-        return []
-    return [f"{unparsed} of {replies} replies of the judge hold no verdict; at most {most:.0%} may (max_unparsed)"]
+def judged(
+    samples: list[Sample],
+    answers: Sequence[Sequence[Response]],
+    replies: Sequence[Reply],
+    details: dict[str, Any],
+    max_unparsed: float,
+) -> Outcome:
+    """The outcome of a judged task. answers: of each item, by turn. Too many replies without a verdict are a fault."""
+    given = [response for turns in answers for response in turns]
+    unparsed = sum(reply.verdict is None for reply in replies)
+    fault = f"{unparsed} of {len(replies)} replies of the judge hold no verdict; at most {max_unparsed:.0%} may"
+    return Outcome(
+        samples,
+        {
+            "nonfinite": sum(not response.finite for response in given),
+            "empty": sum(not any(response.text.strip() for response in turns) for turns in answers),
+            "cut": sum(response.cut for response in given),
+            "judge_replies_without_verdict": unparsed,
+        },
+        sum(response.prompt_tokens + response.tokens for response in given),
+        details,
+        [f"{fault} (max_unparsed)"] if unparsed > max_unparsed * len(replies) else [],
+    )
 
 
 def _said(endpoint: Endpoint, reply: Any) -> str:

@@ -13,7 +13,7 @@ from corpora.reading.conversations import value_or_none
 from evaluation.backends.generation import LoadedModel
 from evaluation.judges.bias import Judged, findings
 from evaluation.judges.items import JudgedItem, converse, items_of
-from evaluation.judges.judge import Judging, unparsed_fault
+from evaluation.judges.judge import Judging, judged
 from evaluation.judges.length_control import blocks, values_by_block
 from evaluation.judges.prompts import comparing, comparison, read_comparison
 from evaluation.report import EvaluationError, Sample
@@ -42,37 +42,27 @@ class PairwiseJudge:
             comparison(item, *order, levels) for item, ours, base in pairs for order in ((ours, base), (base, ours))
         ]
         replies = self.judging.ask(prompts, read_comparison(levels), lambda done: tick(half + done // 4))
-        judged = [
+        compared = [
             Judged((replies[2 * i], replies[2 * i + 1]), sum(map(len, ours)), sum(map(len, base)))
             for i, (_, ours, base) in enumerate(pairs)
         ]
         tick(len(self.items))
-        unparsed = sum(reply.verdict is None for reply in replies)
-        everything = [response for given in answers for response in given]
-        return Outcome(
-            self._samples(hashes, texts, judged),
-            {
-                "nonfinite": sum(not response.finite for response in everything),
-                "empty": sum(not any(text.strip() for text in ours) for ours in texts),
-                "cut": sum(response.cut for response in everything),
-                "judge_replies_without_verdict": unparsed,
-            },
-            sum(response.prompt_tokens + response.tokens for response in everything),
-            findings(judged, self.task, replies),
-            unparsed_fault(unparsed, len(replies), self.task.max_unparsed),
-        )
+        details = findings(compared, self.task, replies)
+        return judged(self._samples(hashes, texts, compared), answers, replies, details, self.task.max_unparsed)
 
-    def _samples(self, hashes: Sequence[str], texts: Sequence[Sequence[str]], judged: Sequence[Judged]) -> list[Sample]:
+    def _samples(
+        self, hashes: Sequence[str], texts: Sequence[Sequence[str]], compared: Sequence[Judged]
+    ) -> list[Sample]:
         """The win rate's samples with the texts, and the length-controlled one's without."""
         members = blocks([item.digest for item in self.items])
         levels = values_by_block(
             members,
-            [one.score for one in judged],
-            [one.difference for one in judged],
-            [one.verdicts is not None for one in judged],
+            [one.score for one in compared],
+            [one.difference for one in compared],
+            [one.verdicts is not None for one in compared],
         )
         samples: list[Sample] = []
-        for index, (item, one) in enumerate(zip(self.items, judged, strict=True)):
+        for index, (item, one) in enumerate(zip(self.items, compared, strict=True)):
             shared: Any = {
                 "task": self.name,
                 "doc_id": index,

@@ -1,12 +1,11 @@
 """Checkpoints in the MLflow registry: one version per checkpoint, its bytes unchanged.
 
-A checkpoint is logged as a LoggedModel, PENDING until every file has arrived with the bytes of the
+A checkpoint is logged as a LoggedModel, external until every file has arrived with the bytes of the
 record, and only then registered. What a crash left half-done is found again by the checkpoint's digest
 and finished. Only weights, configuration, tokenizer and template are copied: safetensors, JSON, text and
 jinja, nothing that could run code. Aliases and the ledger are left to `evaluation.registry.promotion`.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlparse
 from evaluation.report import EvaluationError, Report
 from lineage.hashing import file_digest
 from lineage.store import Artifact
+from training.logged_models import DIGEST, files_arrived, has_files, log_scores, logged_model
 from training.mlflow_store import experiment_id
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 _ALLOWED = (".safetensors", ".json", ".jinja", ".txt")
 _LOGGED = "models:/"
 """Before a LoggedModel's id: the source of every version made here (MLflow leaves a version's `model_id` empty)."""
-_DIGEST = "temper.checkpoint_digest"
-_DATASET_DIGEST = 36
-"""Characters that MLflow keeps of a dataset's digest."""
-_BATCH = 1000
-"""Metrics that MLflow takes at once."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Registered:
 
 def version_with(client: "MlflowClient", name: str, checkpoint_digest: str) -> Registered | None:
     """The version of `name` that holds this checkpoint, or None."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{_DIGEST}` = '{checkpoint_digest}'")
+    found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{checkpoint_digest}'")
     return Registered.of(found[0]) if found else None
 
 
@@ -67,7 +62,7 @@ def find_or_create(
         _verify(client, found.source.removeprefix(_LOGGED), files)
         return found
     experiment = experiment_id(uri, f"temper/{checkpoint.recipe}", home)
-    model_id = _logged(client, experiment, name, checkpoint, files)
+    model_id = _logged(client, experiment, checkpoint, files)
     import mlflow
 
     _ensure_model(client, name)
@@ -77,47 +72,26 @@ def find_or_create(
 def record_scores(client: "MlflowClient", uri: str, home: Path, recipe: str, source: str, report: Report) -> None:
     """The report's scores as metrics of the LoggedModel that is a version's source; once for each report.
 
-    They belong to the MLflow run that made the report, or to one made now where there is none, so
-    `search_logged_models(…, "metrics.`<task>/<metric>` > 0.5")` finds checkpoints by their scores.
+    They belong to the MLflow run that made the report, or to one made now where there is none.
     """
-    from mlflow.entities import Metric
-
     experiment = experiment_id(uri, f"temper/{recipe}", home)
     model = client.get_logged_model(source.removeprefix(_LOGGED))
     runs = client.search_runs([experiment], f"tags.report_id = '{report.report_id}'", max_results=1)
     tags = {"temper.kind": "scores", "report_id": report.report_id}
     run = runs[0] if runs else client.create_run(experiment, run_name=f"scores {report.report_id[:8]}", tags=tags)
-    known = {metric.key for metric in model.metrics or [] if metric.run_id == run.info.run_id}
-    scores = {name: result["mean"] for name, result in report.results.items()}
-    scores |= {f"{name}_se": result["se"] for name, result in report.results.items()}
-    tasks = report.suite["tasks"]
-    now = int(time.time() * 1000)
-    fresh = [
-        Metric(name, value, now, 0, model.model_id, task, tasks[task]["data_digest"][:_DATASET_DIGEST], run.info.run_id)
-        for name, value in scores.items()
-        if name not in known and (task := name.partition("/")[0]) in tasks
-    ]
-    for start in range(0, len(fresh), _BATCH):
-        client.log_batch(run.info.run_id, metrics=fresh[start : start + _BATCH])
+    log_scores(client, run.info.run_id, model, report.scores, report.data_digests)
     if not runs:
         client.set_terminated(run.info.run_id)
 
 
-def _logged(client: "MlflowClient", experiment: str, name: str, checkpoint: Artifact, files: Mapping[str, str]) -> str:
+def _logged(client: "MlflowClient", experiment: str, checkpoint: Artifact, files: Mapping[str, str]) -> str:
     """Id of the LoggedModel that holds the checkpoint, made or finished now if need be."""
-    from mlflow.entities import LoggedModelStatus
-
-    known = client.search_logged_models([experiment], f"tags.`{_DIGEST}` = '{checkpoint.digest}'")
-    model = known[0] if known else None
-    if model is None:
-        tags = {_DIGEST: checkpoint.digest, "temper.fingerprint": checkpoint.fingerprint}
-        model = client.create_logged_model(experiment, name=name, tags=tags, model_type="checkpoint")
-    if model.status != LoggedModelStatus.READY:
+    model = logged_model(client, experiment, checkpoint)
+    if not has_files(model):
         for file in files:
             client.log_model_artifact(model.model_id, str(checkpoint.path / file))
     _verify(client, model.model_id, files)
-    if model.status != LoggedModelStatus.READY:
-        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    files_arrived(client, model)
     return str(model.model_id)
 
 

@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from evaluation.backends.generation import LoadedModel, generate
-from evaluation.health import of_answers
-from evaluation.report import EvaluationError, Sample
+from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
 from evaluation.tasks import sandbox
+from evaluation.tasks.answers import outcome
 from evaluation.tasks.packaged import texts_of
-from lineage.hashing import fingerprint, text_digest
 from recipes.suite import CodeTask
 
 _ASKED = "Write a solution to the following problem and make sure that it passes the tests:\n```python\n{prompt}\n```\n"
@@ -47,29 +46,24 @@ class Code:
         for item, response in zip(self.items, responses, strict=True):
             tick(len(self.items))
             ended.append(sandbox.run(program_of(item, response.text), self.limits))
-        samples: list[Sample] = [
+        scored = (
             {
                 "task": self.name,
                 "metric": "pass_rate",
-                "doc_id": index,
-                "doc_hash": (digest := fingerprint(item)),
-                "prompt_hash": text_digest(prompts[index]),
-                "cluster": digest,
-                "score": float(ended[index] == "passed"),
+                "score": float(how == "passed"),
                 "higher_is_better": True,
                 "prompt": item["prompt"],
-                "response": responses[index].text,
                 "target": item["test"],
             }
-            for index, item in enumerate(self.items)
-        ]
+            for item, how in zip(self.items, ended, strict=True)
+        )
         counts = Counter(ended)
         details = {
             "programs that passed their tests": counts["passed"],
             "programs that ended with an error": counts["failed"],
             "programs stopped when their time was over": counts["stopped"],
         }
-        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses), details)
+        return outcome(self.items, prompts, responses, scored, details=details)
 
 
 def prepare(name: str, task: CodeTask, place: Place) -> Code:

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.backends.generation import LoadedModel, generate
-from evaluation.health import of_answers
-from evaluation.report import EvaluationError, Sample
+from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.tasks.answers import outcome
 from evaluation.tasks.packaged import list_of, texts_of
-from lineage.hashing import fingerprint, text_digest
+from lineage.hashing import text_digest
 from recipes.suite import FunctionsTask
 
 _ROLES = ("system", "user", "assistant")
@@ -53,26 +53,21 @@ class Functions:
         ]
         responses = generate(model, prompts, self.max_new_tokens, tick)
         called = [calls_in(response.text) for response in responses]
-        samples: list[Sample] = [
+        scored = (
             {
                 "task": self.name,
                 "metric": "accuracy",
-                "doc_id": index,
-                "doc_hash": (digest := fingerprint(item)),
-                "prompt_hash": text_digest(prompts[index]),
-                "cluster": digest,
-                "score": float(are_right(called[index], item["expected"])),
+                "score": float(are_right(calls, item["expected"])),
                 "higher_is_better": True,
                 "subgroup": _category(item["id"]),
                 "prompt": item["messages"][-1]["content"],
-                "response": responses[index].text,
                 "target": json.dumps(item["expected"], ensure_ascii=False),
                 "question_hash": text_digest("\n".join(said["content"] for said in item["messages"]).strip()),
             }
-            for index, item in enumerate(self.items)
-        ]
+            for item, calls in zip(self.items, called, strict=True)
+        )
         details = {"answers without a call": sum(not calls for calls in called)}
-        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses), details)
+        return outcome(self.items, prompts, responses, scored, details=details)
 
 
 def prepare(name: str, task: FunctionsTask, place: Place) -> Functions:

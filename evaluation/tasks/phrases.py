@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.backends.generation import LoadedModel, generate
-from evaluation.health import of_answers
-from evaluation.report import EvaluationError, Sample
+from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
-from lineage.hashing import fingerprint, text_digest
+from evaluation.tasks.answers import outcome
 from recipes.suite import PhrasesTask
 
 
@@ -41,23 +40,19 @@ class Phrases:
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
         prompts = [model.chat_prompt(item["prompt"]) for item in self.items]
         responses = generate(model, prompts, self.max_new_tokens, tick)
-        samples: list[Sample] = [
+        target = f"{'' if self.wanted else 'not '}{' or '.join(self.phrases)}"
+        scored = (
             {
                 "task": self.name,
                 "metric": "phrase_rate",
-                "doc_id": index,
-                "doc_hash": (digest := fingerprint(item)),
-                "prompt_hash": text_digest(prompts[index]),
-                "cluster": digest,
-                "score": float(says(responses[index].text, self.phrases)),
+                "score": float(says(response.text, self.phrases)),
                 "higher_is_better": self.wanted,
                 "prompt": item["prompt"],
-                "response": responses[index].text,
-                "target": f"{'' if self.wanted else 'not '}{' or '.join(self.phrases)}",
+                "target": target,
             }
-            for index, item in enumerate(self.items)
-        ]
-        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses))
+            for item, response in zip(self.items, responses, strict=True)
+        )
+        return outcome(self.items, prompts, responses, scored)
 
 
 def prepare(name: str, task: PhrasesTask, place: Place) -> Phrases:

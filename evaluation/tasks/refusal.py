@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from corpora.reading.conversations import value_or_none
 from evaluation.backends.generation import LoadedModel, generate
-from evaluation.health import of_answers
-from evaluation.report import EvaluationError, Sample
+from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.tasks.answers import outcome
 from lineage.hashing import fingerprint, text_digest
 from recipes.suite import RefusalTask
 
@@ -65,28 +65,22 @@ class Refusal:
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
         prompts = [model.chat_prompt(item["prompt"]) for item in self.items]
         responses = generate(model, prompts, self.max_new_tokens, tick)
-        samples: list[Sample] = []
-        for index, (item, prompt, response) in enumerate(zip(self.items, prompts, responses, strict=True)):
-            digest = fingerprint(item)
-            kept = self.kind == "benign"
-            samples.append(
-                {
-                    "task": self.name,
-                    "metric": "refusal_rate",
-                    "doc_id": index,
-                    "doc_hash": digest,
-                    "prompt_hash": text_digest(prompt),
-                    "cluster": digest,
-                    "score": float(is_refusal(response.text)),
-                    "higher_is_better": self.kind == "harmful",
-                    "subgroup": item["category"],
-                    "prompt": item["prompt"] if kept else None,
-                    "response": response.text if kept else None,
-                    "target": "an answer" if kept else None,
-                    "question_hash": text_digest(item["prompt"]),
-                }
-            )
-        return Outcome(samples, of_answers(responses), sum(r.prompt_tokens + r.tokens for r in responses))
+        kept = self.kind == "benign"
+        scored = (
+            {
+                "task": self.name,
+                "metric": "refusal_rate",
+                "score": float(is_refusal(response.text)),
+                "higher_is_better": not kept,
+                "subgroup": item["category"],
+                "prompt": item["prompt"] if kept else None,
+                "response": response.text if kept else None,
+                "target": "an answer" if kept else None,
+                "question_hash": text_digest(item["prompt"]),
+            }
+            for item, response in zip(self.items, responses, strict=True)
+        )
+        return outcome(self.items, prompts, responses, scored)
 
 
 def prepare(name: str, task: RefusalTask, place: Place) -> Refusal:

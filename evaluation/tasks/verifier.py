@@ -10,10 +10,9 @@ from typing import Any
 
 from corpora.verifiers import score
 from evaluation.backends.generation import LoadedModel, generate
-from evaluation.health import of_answers
-from evaluation.report import EvaluationError, Sample
+from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
-from lineage.hashing import fingerprint, text_digest
+from evaluation.tasks.answers import outcome
 from recipes.suite import VerifierTask
 
 
@@ -30,25 +29,20 @@ class Verifier:
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
         prompts = [model.chat_prompt(item["question"]) for item in self.items]
         responses = generate(model, prompts, self.max_new_tokens, tick)
-        graded = [score(item, r.text) for item, r in zip(self.items, responses, strict=True)]
-        samples: list[Sample] = [
+        graded = [score(item, response.text) for item, response in zip(self.items, responses, strict=True)]
+        scored = (
             {
                 "task": self.name,
                 "metric": "accuracy",
-                "doc_id": index,
-                "doc_hash": (digest := fingerprint(item)),
-                "prompt_hash": text_digest(prompts[index]),
-                "cluster": digest,
-                "score": float(graded[index] == 1.0),
+                "score": float(grade == 1.0),
                 "higher_is_better": True,
                 "prompt": item["question"],
-                "response": responses[index].text,
                 "target": item["answer"],
             }
-            for index, item in enumerate(self.items)
-        ]
-        health = {**of_answers(responses), "partial": sum(0 < grade < 1 for grade in graded)}
-        return Outcome(samples, health, sum(r.prompt_tokens + r.tokens for r in responses))
+            for item, grade in zip(self.items, graded, strict=True)
+        )
+        partial = sum(0 < grade < 1 for grade in graded)
+        return outcome(self.items, prompts, responses, scored, health={"partial": partial})
 
 
 def prepare(name: str, task: VerifierTask, place: Place) -> Verifier:

@@ -15,7 +15,8 @@ import pytest
 
 from evaluation import runner
 from evaluation.backends.answered import Answered
-from evaluation.backends.generation import LoadedModel, generate, load_model
+from evaluation.backends.generation import LoadedModel, generate
+from evaluation.backends.in_process import load_model
 from evaluation.report import Report
 from lineage.job import INTERRUPTED, SEALED, Job, JobInput
 from lineage.store import Store

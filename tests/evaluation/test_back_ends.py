@@ -16,7 +16,8 @@ import pytest
 
 from evaluation import runner
 from evaluation.backends.endpoint import Endpoint, ServerDown, ask
-from evaluation.backends.generation import generate, load_model
+from evaluation.backends.generation import generate
+from evaluation.backends.in_process import load_model
 from evaluation.backends.likelihood import log_likelihoods
 from evaluation.backends.served import Served, connect
 from evaluation.gating.gate import decide

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from evaluation.backends.generation import LoadedModel, Response, load_model
+from evaluation.backends.generation import LoadedModel, Response
+from evaluation.backends.in_process import load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place
 from evaluation.tasks import benchmarks, harness, mmlu

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, generate, load_model
+from evaluation.backends.generation import LoadedModel, generate
+from evaluation.backends.in_process import load_model
 from evaluation.report import EvaluationError
 
 PROMPTS = ["One", "A longer prompt, with more words", "Three small ones", "Say it again, please", "x y"]

@@ -11,11 +11,14 @@ from evaluation.registry.ledger import Ledger
 from evaluation.registry.promotion import registry_client
 from evaluation.registry.registered import record_scores
 from evaluation.report import write_report
+from lineage.job import Tracking
 from lineage.store import Artifact, Request, Store
 from tests.assets.made_pipeline import pipeline
 from tests.evaluation.made_promotions import checkpoint, decision, register, uri
 from tests.evaluation.made_reports import report, samples
-from training.mlflow_store import prepare_store
+from training.logged_models import has_files
+from training.mlflow_store import experiment_id, prepare_store
+from training.tracking import run_log
 
 
 def sealed_report(store: Store, recipe: str, scored: str, right: int, suite: str = "suite") -> Artifact:
@@ -79,3 +82,18 @@ def test_a_registered_checkpoint_is_found_by_its_scores(home: Path) -> None:
     assert not client.search_logged_models(ids, "metrics.`sums/accuracy` > 0.8")
     assert sorted(metric.key for metric in model.metrics) == ["sums/accuracy", "sums/accuracy_se"]
     assert len(client.search_runs(ids, f"tags.report_id = '{scored.report_id}'")) == 1
+
+
+def test_a_checkpoint_that_was_only_scored_is_found_too_and_gets_its_files_when_it_is_registered(home: Path) -> None:
+    scored = checkpoint(home)
+    client = registry_client(uri(home))
+    experiment = experiment_id(uri(home), f"temper/{scored.recipe}", home)
+    run = client.create_run(experiment)
+    for mean in (0.75, 0.0):  # the second time is a repetition
+        with run_log(Tracking(uri=uri(home), run_id=run.info.run_id)) as log:
+            log.scores(scored, {"sums/accuracy": mean}, {"sums": "0" * 64})
+    (model,) = client.search_logged_models([experiment], "metrics.`sums/accuracy` > 0.7")
+    assert not has_files(model)
+    promoted = register(home, scored, decision(scored))
+    assert promoted.source.endswith(model.model_id)
+    assert has_files(client.get_logged_model(model.model_id))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evaluation.backends.generation import load_model
+from evaluation.backends.in_process import load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import ifeval

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, load_model
+from evaluation.backends.generation import LoadedModel
+from evaluation.backends.in_process import load_model
 from evaluation.backends.likelihood import log_likelihoods
 from evaluation.report import EvaluationError
 from evaluation.task import Place

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, load_model
+from evaluation.backends.generation import LoadedModel
+from evaluation.backends.in_process import load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place
 from evaluation.tasks import perplexity

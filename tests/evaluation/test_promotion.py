@@ -12,6 +12,7 @@ from evaluation.report import EvaluationError
 from lineage.hashing import file_digest
 from lineage.store import Request, Store
 from tests.evaluation.made_promotions import MODEL, checkpoint, decision, register, started, uri
+from training.logged_models import logged_model
 from training.mlflow_store import experiment_id, prepare_store
 
 STEPS = range(1, 10)
@@ -161,8 +162,7 @@ def test_a_model_left_half_logged_is_finished_not_doubled(home):
     candidate = checkpoint(home)
     client = registry_client(uri(home))
     experiment = experiment_id(uri(home), "temper/demo", home)
-    tags = {"temper.checkpoint_digest": candidate.digest}
-    begun = client.create_logged_model(experiment, name=MODEL, tags=tags)
+    begun = logged_model(client, experiment, candidate)
     torn = home / "model.safetensors"
     torn.write_bytes(b"half")
     client.log_model_artifact(begun.model_id, str(torn))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from corpora.sources import fetch
-from evaluation.backends.generation import LoadedModel, load_model
+from evaluation.backends.generation import LoadedModel
+from evaluation.backends.in_process import load_model
 from evaluation.gating.decision import Decision
 from evaluation.gating.gate import decide
 from evaluation.health import problems

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, Response, load_model
+from evaluation.backends.generation import LoadedModel, Response
+from evaluation.backends.in_process import load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import code, sandbox

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, Response, load_model
+from evaluation.backends.generation import LoadedModel, Response
+from evaluation.backends.in_process import load_model
 from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import refusal, verifier

@@ -69,6 +69,13 @@ def test_mlflow_has_one_finished_run_for_each_artefact_under_its_parent(project:
     )
 
 
+def test_mlflow_finds_every_scored_checkpoint_by_its_scores(project: Project, first: Outcome) -> None:
+    client, experiment = _mlflow(project)
+    found = client.search_logged_models([experiment], "metrics.`sums/accuracy` >= 0")
+    scored = {model.tags["temper.checkpoint_digest"] for model in found}
+    assert scored == {project.ref(node).digest for node in ("base", "dpo")}
+
+
 def test_a_second_run_reuses_everything_and_starts_no_job(project: Project, first: Outcome) -> None:
     tracked = len(_mlflow_runs(project))
     second = project.run()
@@ -122,8 +129,13 @@ def _until(condition: Callable[[], Any], seconds: float) -> None:
 
 
 def _mlflow_runs(project: Project) -> list[Any]:
+    client, experiment = _mlflow(project)
+    return list(client.search_runs([experiment]))
+
+
+def _mlflow(project: Project) -> tuple[Any, str]:
+    """A client, and the id of the recipe's experiment."""
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{project.home / 'mlflow' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("temper/tiny")
-    return list(client.search_runs([experiment.experiment_id]))
+    return client, client.get_experiment_by_name("temper/tiny").experiment_id

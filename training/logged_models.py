@@ -1,0 +1,69 @@
+"""MLflow's LoggedModels: one for every checkpoint that is scored or registered, found by the checkpoint's digest.
+
+A checkpoint that was only scored is external: its files stay in the store. Whoever registers it brings them
+(`evaluation.registry.registered`), and then it is external no more.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lineage.store import Artifact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+DIGEST = "temper.checkpoint_digest"
+_EXTERNAL = "mlflow.model.isExternal"  # mlflow.utils.mlflow_tags.MLFLOW_MODEL_IS_EXTERNAL
+_NOT_IN_NAMES = str.maketrans("/:.%\"'", "------")
+_DATASET_DIGEST = 36
+"""Characters that MLflow keeps of a dataset's digest."""
+_BATCH = 1000
+"""Metrics that MLflow takes at once."""
+
+
+def logged_model(client: "MlflowClient", experiment: str, checkpoint: Artifact) -> "LoggedModel":
+    """The LoggedModel of this checkpoint in the experiment; made now, without files, if there is none."""
+    from mlflow.entities import LoggedModelStatus
+
+    known = client.search_logged_models([experiment], f"tags.`{DIGEST}` = '{checkpoint.digest}'")
+    if known:
+        return known[0]
+    tags = {DIGEST: checkpoint.digest, "temper.fingerprint": checkpoint.fingerprint, _EXTERNAL: "true"}
+    tags["temper.folder"] = str(checkpoint.path)
+    name = f"{checkpoint.recipe}-{checkpoint.node}".translate(_NOT_IN_NAMES)
+    model = client.create_logged_model(experiment, name=name, tags=tags, model_type="checkpoint")
+    return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def has_files(model: "LoggedModel") -> bool:
+    """Whether MLflow has the checkpoint's files, every one."""
+    return _EXTERNAL not in model.tags
+
+
+def files_arrived(client: "MlflowClient", model: "LoggedModel") -> None:
+    """Say that every file of the checkpoint is there."""
+    if not has_files(model):
+        client.delete_logged_model_tag(model.model_id, _EXTERNAL)
+
+
+def log_scores(
+    client: "MlflowClient", run_id: str, model: "LoggedModel", scores: Mapping[str, float], data: Mapping[str, str]
+) -> None:
+    """Scores by `<task>/<metric>` as metrics of the model; those that this run gave it before are left out.
+
+    data: digest of the items by task. So `search_logged_models(…, "metrics.`<task>/<metric>` > 0.5")` finds
+    checkpoints by their scores.
+    """
+    from mlflow.entities import Metric
+
+    known = {metric.key for metric in model.metrics or [] if metric.run_id == run_id}
+    now = int(time.time() * 1000)
+    fresh = [
+        Metric(name, value, now, 0, model.model_id, task, data[task][:_DATASET_DIGEST], run_id)
+        for name, value in scores.items()
+        if name not in known and (task := name.partition("/")[0]) in data
+    ]
+    for start in range(0, len(fresh), _BATCH):
+        client.log_batch(run_id, metrics=fresh[start : start + _BATCH])
