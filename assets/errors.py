@@ -5,13 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from corpora.sources import CorpusError
-from evaluation.report import EvaluationError
-from lineage.store import StoreError
-from recipes.load import RecipeError
-from training import TrainingError
-
-USER_ERRORS = (RecipeError, StoreError, CorpusError, TrainingError, EvaluationError)
+from assets.mistakes import USER_ERRORS
 
 
 @contextmanager

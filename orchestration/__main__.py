@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+import uuid
 from typing import Any
 
 import yaml
 
-from assets.errors import USER_ERRORS
-from recipes.load import RecipeError, load_recipe
+from assets.mistakes import USER_ERRORS
+from orchestration.forking import start_fork_server
+from orchestration.home import log_of, prepare_home
+from recipes.load import RecipeError, find_recipe, load_recipe
 from recipes.power import refusals
 
 
@@ -22,19 +25,23 @@ def main() -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lineage.store import Store
-    from orchestration.instance import open_instance, prepare_home
-    from orchestration.run import find_recipe, run
-    from orchestration.summary import Summary
-
-    path = find_recipe(arguments.recipe)
+    path, overrides = find_recipe(arguments.recipe), _overrides(arguments.set)
     for problem in refusals(load_recipe(path)):
         print(f"{path}: {problem}", file=sys.stderr)
+    home, run_id = prepare_home(), str(uuid.uuid4())
+    start_fork_server(path, log_of(home, run_id))
+
+    from lineage.store import Store
+    from orchestration.instance import open_instance
+    from orchestration.run import run
+    from orchestration.summary import Summary
+
     finished = run(
         path,
+        run_id,
         force=arguments.force,
         select=arguments.select,
-        overrides=_overrides(arguments.set),
+        overrides=overrides,
     )
     if finished.interrupted:
         print("Interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
@@ -44,7 +51,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if not finished.success:
         print(f"What the processes wrote: {finished.log}", file=sys.stderr)
         return 1
-    home = prepare_home()
     with open_instance(home) as instance:
         Summary(instance, Store(home), finished.pipeline, finished.run_id).show()
     return 0

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from assets.tracking import Tracker
-from orchestration.instance import open_instance, prepare_home
+from orchestration.home import prepare_home
+from orchestration.instance import open_instance
 from orchestration.launcher import end_tree
 from recipes.load import RecipeError
 from training.mlflow_store import prepare_store

@@ -5,13 +5,9 @@ stdout and stderr, which they inherit, go to a log file instead.
 """
 
 import logging
-import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -134,27 +130,6 @@ class Display:
 
     def _node(self, step_key: str) -> str:
         return step_key.removeprefix(f"{self._recipe}__").replace("__", "/")
-
-
-@contextmanager
-def quiet_terminal(log: Path) -> Iterator[Console]:
-    """A console on the terminal while everything else that this process tree writes goes to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    terminal, errors = os.dup(1), os.dup(2)
-    try:
-        with log.open("ab") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        with os.fdopen(os.dup(terminal), "w", encoding="utf-8") as shown:
-            yield Console(file=shown, highlight=False)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for kept, descriptor in ((terminal, 1), (errors, 2)):
-            os.dup2(kept, descriptor)
-            os.close(kept)
 
 
 def _message(event: dg.DagsterEvent) -> str:

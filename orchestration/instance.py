@@ -1,7 +1,5 @@
-"""The state folder (`TEMPER_HOME`) and the Dagster instance in it; the telemetry of every library off."""
+"""The Dagster instance in the state folder, and what dead processes leave in it."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,31 +7,8 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from lineage.job import home_folder
-
-_SHIPPED = Path(__file__).with_name("dagster.yaml")
-_QUIET = {
-    "DAGSTER_DISABLE_TELEMETRY": "yes",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-PRELOAD_RECIPE = "TEMPER_PRELOAD_RECIPE"
-"""Environment variable for `orchestration.preload`: the recipe file whose job will be run."""
-
 PROCESS_TAG = "temper/process"
 """Run tag of `python -m orchestration run`: pid and start time of the process that executes the run."""
-
-
-def prepare_home() -> Path:
-    """Make the state folder usable, point this process and its children at it, and return it."""
-    home = home_folder()
-    dagster_home = home / "dagster"
-    dagster_home.mkdir(parents=True, exist_ok=True)
-    if not (dagster_home / "dagster.yaml").is_file():
-        shutil.copyfile(_SHIPPED, dagster_home / "dagster.yaml")
-    os.environ.update(_QUIET, TEMPER_HOME=str(home), DAGSTER_HOME=str(dagster_home))
-    return home
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from orchestration.instance import PRELOAD_RECIPE
+from orchestration.forking import PRELOAD_RECIPE
 
 _LATE = (
     "alembic.command",

@@ -7,7 +7,6 @@ writes a checkpoint and the same command goes on from there.
 
 import os
 import signal
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,10 +19,12 @@ from dagster._core.events import RunFailureReason
 from assets.launch import Launch, resolve_stage
 from assets.pipeline import Pipeline
 from lineage.job import home_folder
-from orchestration.display import Display, quiet_terminal
-from orchestration.instance import PRELOAD_RECIPE, PROCESS_TAG, free_slots, open_instance, prepare_home, this_process
+from orchestration.display import Display
+from orchestration.home import log_of, prepare_home
+from orchestration.instance import PROCESS_TAG, free_slots, open_instance, this_process
+from orchestration.terminal import quiet_terminal
 from orchestration.wiring import build
-from recipes.load import SHIPPED, RecipeError
+from recipes.load import RecipeError
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,6 @@ class Finished:
     log: Path
 
 
-def find_recipe(name_or_path: str) -> Path:
-    """A recipe file by path, or a shipped one by name. Raises RecipeError."""
-    given = Path(name_or_path)
-    if given.suffix in (".yaml", ".yml"):
-        return given
-    shipped = sorted(SHIPPED.glob("*.yaml"))
-    for path in shipped:
-        if name_or_path in (path.stem, path.stem.replace("-", "_").replace(".", "_")):
-            return path
-    names = ", ".join(path.stem for path in shipped)
-    raise RecipeError(f"no recipe is called '{name_or_path}'; shipped are {names}; another one by its path (….yaml)")
-
-
 @cache
 def recipe_job(path: str) -> dg.JobDefinition:
     """The job of one recipe file; step processes find it again by this function's name."""
@@ -63,6 +51,7 @@ def recipe_job(path: str) -> dg.JobDefinition:
 
 def run(
     path: Path,
+    run_id: str,
     *,
     force: bool = False,
     select: Sequence[str] = (),
@@ -74,13 +63,11 @@ def run(
     """
     pipeline = Pipeline.load(path)
     home = prepare_home()
-    os.environ[PRELOAD_RECIPE] = str(pipeline.path)
     keys = _selected(build([pipeline], home), pipeline, select)
     config = _run_config(pipeline, keys, force, overrides or {})
     job = dg.build_reconstructable_job(__package__ + ".run", "recipe_job", (str(pipeline.path),))
     with open_instance(home) as instance:
-        run_id = str(uuid.uuid4())
-        log = home / "runs" / f"{run_id}.log"
+        log = log_of(home, run_id)
         with (
             quiet_terminal(log) as console,
             Display(instance, run_id, pipeline.name, console, on_failure=_stop) as display,

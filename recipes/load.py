@@ -52,6 +52,19 @@ def read_yaml(path: Path) -> Any:
         raise RecipeError(f"{path}{where}: {error.problem}") from None
 
 
+def find_recipe(name_or_path: str) -> Path:
+    """A recipe file by path, or a shipped one by name. Raises RecipeError."""
+    given = Path(name_or_path)
+    if given.suffix in (".yaml", ".yml"):
+        return given
+    shipped = sorted(SHIPPED.glob("*.yaml"))
+    for path in shipped:
+        if name_or_path in (path.stem, path.stem.replace("-", "_").replace(".", "_")):
+            return path
+    names = ", ".join(path.stem for path in shipped)
+    raise RecipeError(f"no recipe is called '{name_or_path}'; shipped are {names}; another one by its path (….yaml)")
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read and validate one recipe; its name is the file's stem with '-' and '.' as '_'.
 

@@ -21,7 +21,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _TOLERANCE = 1e-4

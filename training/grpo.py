@@ -21,7 +21,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     from training.rollouts import Rollouts
 
-VERSION = 1
+VERSION = 2
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 
 _COLUMNS = ("prompt_ids", "completion_ids", "label")
 _TABLE = "unpaired.parquet"

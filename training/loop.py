@@ -56,7 +56,7 @@ def arguments(stage: StageBase, plan: Plan, work: Path) -> dict[str, Any]:
         "warmup_steps": math.ceil(stage.warmup_share * plan.steps),
         "weight_decay": stage.weight_decay,
         "max_grad_norm": stage.max_grad_norm,
-        "optim": "adamw_torch",
+        "optim": "adamw_torch_fused",
         "bf16": stage.precision == "bf16",
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),

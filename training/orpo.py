@@ -18,7 +18,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _CLOSE = {"fp32": 1e-3, "bf16": 5e-2}

@@ -19,7 +19,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 
 _COLUMNS = ("input_ids", "document_starts", "n_tokens")
 

@@ -19,7 +19,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 3
+VERSION = 4
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:

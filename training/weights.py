@@ -27,6 +27,9 @@ Loader = Callable[..., Any]
 
 ADAPTER = "adapter"
 
+_PROBED = 64
+"""Tokens that the proofs of a saved checkpoint are computed on: a wrong weight shows in the first."""
+
 
 def load(start: Path, dtype: "torch.dtype", **held: Any) -> Any:
     """The model of a checkpoint folder; only safetensors, no code of the checkpoint's own.
@@ -108,7 +111,8 @@ def save(
     """Write the trained weights to `work` in the start checkpoint's type and prove them; returns the checks.
 
     trained: the trainer's model. With LoRA the adapter goes to `adapter/` and is merged in float32 into the start
-    checkpoint's own weights, never into quantised ones. probe: token ids of a row, what the proofs are computed on.
+    checkpoint's own weights, never into quantised ones. probe: token ids of a row, on whose first the proofs are
+    computed.
     loaded: how the model that is trained is loaded. own: files that are the trained model's own, not the start's.
     """
     import torch
@@ -118,19 +122,20 @@ def save(
     whole = _whole_state(trained)
     if not processes.leads():
         return checks
-    dtype = _dtype(start)
+    dtype, probe = _dtype(start), probe[:_PROBED]
     checkpoints.need_space(work, sum(file.stat().st_size for file in start.iterdir() if _is_weights(file)))
     device = trained.device
+    model = loaded(start, torch.float32)
     if isinstance(trained, PeftModel):
         if not is_quantized(trained):
             frozen = next(weight.dtype for weight in trained.parameters() if not weight.requires_grad)
-            checks["frozen_unmoved"] = saved.frozen_unmoved(trained, loaded(start, frozen))
+            same = model if frozen == torch.float32 else loaded(start, frozen)
+            checks["frozen_unmoved"] = saved.frozen_unmoved(trained, same)
         _save_adapter(trained, work / ADAPTER, whole)
-        model, merging = _merge(trained, loaded(start, torch.float32).to(device), work / ADAPTER, probe)
+        model, merging = _merge(trained, model.to(device), work / ADAPTER, probe)
         checks |= merging
     else:
-        model = loaded(start, torch.float32).to(device)
-        model.load_state_dict(whole)
+        model.to(device).load_state_dict(whole)
     for weight in model.parameters():  # not `model.to`: it would round buffers too, such as rotary frequencies
         weight.data = weight.data.to(dtype)
     _save_weights(model, start, work, own)

@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from assets.pipeline import GPU
-from orchestration.instance import open_instance, prepare_home
+from orchestration.home import prepare_home
+from orchestration.instance import open_instance
 from orchestration.launcher import end_tree
 
 _LOCATION = Path(__file__).with_name("stubborn_location.py")

@@ -1,0 +1,30 @@
+"""The terminal kept for progress: what a process and its children write otherwise goes to a log file."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+
+@contextmanager
+def quiet_terminal(log: Path) -> Iterator[Console]:
+    """A console on the terminal while everything else that this process tree writes goes to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal, errors = os.dup(1), os.dup(2)
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        with os.fdopen(os.dup(terminal), "w", encoding="utf-8") as shown:
+            yield Console(file=shown, highlight=False)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for kept, descriptor in ((terminal, 1), (errors, 2)):
+            os.dup2(kept, descriptor)
+            os.close(kept)
