@@ -10,14 +10,13 @@ eight over tokens), `dpo_full_speedup`, `dpo_lora_speedup`, `overhead_s` (second
 
 import argparse
 import json
-import math
 import os
 import random
 import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any
 
 import yaml
@@ -40,6 +39,8 @@ _RAGGED = {
 _LEARNING_RATE = 1e-3
 _STAGE_S = 600
 
+_PARTS = ("sft", "dpo_full", "dpo_lora", "overhead")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,7 +48,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="folder of a sealed checkpoint; else the demo's base model")
     parser.add_argument("--mixture", type=Path, help="folder of a sealed mixture; else rows of the demo's")
     parser.add_argument("--preferences", type=Path, help="folder of sealed preferences; else the demo's")
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS), help="what is measured")
     parser.add_argument("--rows", type=int, default=200, help="rows that SFT is compared on")
+    parser.add_argument("--orders", type=int, default=3, help="of the rows that our SFT is trained in, for the noise")
     parser.add_argument("--longest", type=int, default=768, help="tokens of a row; TRL's batches of eight need memory")
     parser.add_argument("--pairs", type=int, default=40, help="of DPO; its first step, of 16, is not timed")
     parser.add_argument("--repeats", type=int, default=2, help="of each DPO run, in turn; the medians count")
@@ -58,10 +61,16 @@ def main() -> None:
     start = bench.artefact("base", arguments.checkpoint)
     mixture = bench.artefact("mixture/ragged", arguments.mixture)
     preferences = bench.artefact("preferences/pairs", arguments.preferences)
-    result = bench.sft(start, mixture, arguments.longest, arguments.rows)
-    for name, full in (("dpo_full_speedup", True), ("dpo_lora_speedup", False)):
-        result[name] = bench.dpo(start, preferences, arguments.pairs, full, arguments.repeats)
-    result["overhead_s"] = bench.overhead(start, mixture, arguments.longest, arguments.overhead_steps)
+    result: dict[str, Any] = {}
+    for part in arguments.parts:
+        match part:
+            case "sft":
+                result |= bench.sft(start, mixture, arguments.longest, arguments.rows, arguments.orders)
+            case "dpo_full" | "dpo_lora":
+                full = part == "dpo_full"
+                result[f"{part}_speedup"] = bench.dpo(start, preferences, arguments.pairs, full, arguments.repeats)
+            case "overhead":
+                result["overhead_s"] = bench.overhead(start, mixture, arguments.longest, arguments.overhead_steps)
     print(json.dumps(result))
 
 
@@ -91,24 +100,25 @@ class _Bench:
         """`python -m orchestration run` on the demo with a stage of our settings."""
         self._run(["-m", "orchestration", "run", str(self._recipe()), *arguments], TEMPER_HOME=str(self.home))
 
-    def sft(self, start: Artifact, mixture: Artifact, longest: int, rows: int) -> dict[str, Any]:
+    def sft(self, start: Artifact, mixture: Artifact, longest: int, rows: int, orders: int) -> dict[str, Any]:
         """Speed and loss of our SFT and TRL's on the first `rows` rows of the mixture."""
         of_both: dict[str, Any] = {"mixture": str(mixture.path), "longest": longest}
         given = {**of_both, "start": str(start.path), "learning_rate": _LEARNING_RATE, "rows": rows}
         folders = {name: str(self.scratch / name) for name in ("sft_ours", "sft_trl")}
         seconds = {run: self._measured(run, {**given, "save": folder})["seconds"] for run, folder in folders.items()}
-        compared = {**of_both, "models": list(folders.values()), "after": rows}
-        ours, theirs = self._measured("held_out_losses", compared)["losses"]
-        apart = [a - b for a, b in zip(ours, theirs, strict=True)]
         lengths = rows_of(str(mixture.path), longest)["n_tokens"].to_pylist()[:rows]
         tokens, limit = sum(lengths), _limit(lengths)
         rates = ", TRL ".join(f"{tokens / seconds[run]:.1f}" for run in folders)
         print(f"{rows} rows, {tokens} tokens; random batches of {TRL_ROWS} fill {1 / limit:.1%} of their slots")
-        print(f"sft, tokens a second of {self._clock} time: ours {rates}")
-        print(
-            f"loss on {len(apart)} other rows: ours {fmean(ours):.4f}, TRL {fmean(theirs):.4f}; the difference ", end=""
-        )
-        print(f"{fmean(apart):+.4f} has a standard error of {stdev(apart) / math.sqrt(len(apart)):.4f}", flush=True)
+        print(f"sft, tokens a second of {self._clock} time: ours {rates}", flush=True)
+        models = list(folders.values())
+        for order in range(1, orders):
+            models.append(f"{folders['sft_ours']}_{order}")
+            self._measured("sft_ours", {**given, "save": models[-1], "order": order})
+        losses = self._measured("held_out_losses", {**of_both, "models": models, "after": rows})["losses"]
+        ours, theirs, *others = map(fmean, losses)
+        said = ", ".join(f"{loss:.4f}" for loss in (ours, *others))
+        print(f"loss on {len(losses[0])} other rows: TRL {theirs:.4f}, ours in {orders} orders of the rows {said}")
         return {"sft_speedup": round(seconds["sft_trl"] / seconds["sft_ours"], 2), "sft_limit": round(limit, 2)}
 
     def dpo(self, start: Artifact, preferences: Artifact, pairs: int, full: bool, repeats: int) -> float:

@@ -47,15 +47,22 @@ def sft_trl(
 
 
 def sft_ours(
-    start: str, mixture: str, longest: int, rows: int, learning_rate: float, save: str, clock: str
+    start: str, mixture: str, longest: int, rows: int, learning_rate: float, save: str, clock: str, order: int = 0
 ) -> dict[str, Any]:
-    """The same rows on the trainer and the batches of our sft stage, bare: nothing is checked or recorded."""
+    """The same rows on the trainer and the batches of our sft stage, bare: nothing is checked or recorded.
+
+    order: 0 for the mixture's own, else the seed of another.
+    """
+    import numpy as np
+
     from recipes.stages import Sft
     from training import head
     from training import rows as in_order
     from training.batching import TrainerOfLikeLengths
 
-    table, steps = rows_of(mixture, longest), -(-rows // TRL_ROWS)
+    table, steps = rows_of(mixture, longest).slice(0, rows), -(-rows // TRL_ROWS)
+    if order:
+        table = table.take(np.random.default_rng(order).permutation(rows)).combine_chunks()
     stage = Sft.model_validate(stage_fields(learning_rate) | {"max_steps": steps})
     plan = in_order.plan(table["n_tokens"].to_pylist(), stage)
     trainer = TrainerOfLikeLengths(

@@ -93,7 +93,6 @@ def scored(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return work, scores(work)
 
 
-@pytest.mark.invariants
 def test_losses_are_those_of_a_plain_computation(tiny_base: Path, scored: tuple[Path, list[dict[str, Any]]]) -> None:
     work, found = scored
     clean = pq.read_table(work / "rows.parquet").to_pylist()

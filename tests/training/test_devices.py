@@ -50,7 +50,6 @@ def _rank(process: psutil.Process) -> str | None:
     return rank
 
 
-@pytest.mark.invariants
 def test_two_processes_take_the_steps_of_one(tiny_base: Path, tmp_path: Path) -> None:
     """Of 14 pairs in steps of 8: the last step of an epoch divides into no equal parts."""
     job = dpo_job(tiny_base, tmp_path / "one", pairs=14, batch_rows=8, epochs=2.0)

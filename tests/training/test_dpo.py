@@ -74,7 +74,6 @@ def test_the_loss_before_the_first_step_is_ln_2(
         assert dpo.step0_check(made, first_batch(made), math.log(2))["value"] == pytest.approx(math.log(2), abs=1e-6)
 
 
-@pytest.mark.invariants
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_a_cache_of_another_model_is_refused(tiny_base: Path, tmp_path: Path, lora: dict[str, Any] | None) -> None:
     from training.loop import first_batch
@@ -136,7 +135,6 @@ def test_a_job_of_few_steps_computes_only_the_pairs_that_it_needs(tiny_base: Pat
     assert json.loads(record.read_text())["metrics"] == {"pairs": 8}
 
 
-@pytest.mark.invariants
 def test_how_pairs_are_divided_changes_no_step(tiny_base: Path, tmp_path: Path) -> None:
     entries = []
     for size in (1, 4):

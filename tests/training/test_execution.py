@@ -25,7 +25,6 @@ def trained(base: Path, home: Path, execution: dict[str, Any], **changes: Any) -
     return job, found.path, [entry[name] for entry in history for name in ("loss", "grad_norm")]
 
 
-@pytest.mark.invariants
 def test_kernels_and_layouts_change_no_step(tiny_base: Path, tmp_path: Path) -> None:
     """Packed rows that saw each other would change the gradient, by more than their loss."""
     ways = {

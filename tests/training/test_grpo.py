@@ -48,7 +48,6 @@ def answered(made: Any) -> Any:
     return made._prepare_inputs(next(iter(made.get_train_dataloader())))
 
 
-@pytest.mark.invariants
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_what_is_rewarded_becomes_likelier(tiny_base: Path, tmp_path: Path, lora: dict[str, Any] | None) -> None:
     job = grpo_job(tiny_base, tmp_path, lora=lora, epochs=6.0, beta=0.01)
@@ -69,7 +68,6 @@ def test_what_is_rewarded_becomes_likelier(tiny_base: Path, tmp_path: Path, lora
     assert sum(rewards[-12:]) > sum(rewards[:12])
 
 
-@pytest.mark.invariants
 def test_another_reference_than_the_start_is_refused(tiny_base: Path, tmp_path: Path) -> None:
     from training.weights import load
 

@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from benchmarks import resume
 
 
-@pytest.mark.invariants
 def test_jobs_killed_at_random_moments_end_bit_equal(tmp_path: Path) -> None:
     found = resume.figures(tmp_path, list(resume.JOBS), kills=1, seed=5)
     assert set(found) == set(resume.JOBS)

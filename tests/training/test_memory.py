@@ -10,7 +10,6 @@ from lineage.job import REFUSED, SEALED
 from training import memory
 
 
-@pytest.mark.invariants
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_a_training_whose_longest_batch_was_tried_ends_bit_equal(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: dict[str, Any] | None

@@ -65,7 +65,6 @@ def test_frozen_weights_are_held_in_few_bits_and_adapters_in_float32(tiny_base: 
     assert model.model.norm.weight.dtype == torch.float32
 
 
-@pytest.mark.invariants
 def test_a_stopped_qlora_resumes_bit_equal(tiny_base: Path, tmp_path: Path) -> None:
     short = quantized("nf4", rows=12, max_steps=3)
     whole = sealed(sft_job(tiny_base, tmp_path / "whole", **short))

@@ -54,7 +54,6 @@ def interrupt(job: Job, signum: int, after_s: float, finished: int = 1) -> "subp
     return process
 
 
-@pytest.mark.invariants
 def test_a_command_killed_with_kill_9_resumes_bit_equal(tiny_base: Path, tmp_path: Path, uninterrupted: bytes) -> None:
     job = long_job(tiny_base, tmp_path)
     process = interrupt(job, signal.SIGKILL, random.Random(3).uniform(0, 0.5))
@@ -68,7 +67,6 @@ def test_a_command_killed_with_kill_9_resumes_bit_equal(tiny_base: Path, tmp_pat
     assert weights_of(job) == uninterrupted
 
 
-@pytest.mark.invariants
 def test_a_stop_saves_and_resumes_bit_equal_even_past_a_damaged_checkpoint(
     tiny_base: Path, tmp_path: Path, uninterrupted: bytes
 ) -> None:
@@ -94,7 +92,6 @@ def test_a_stop_saves_and_resumes_bit_equal_even_past_a_damaged_checkpoint(
     assert weights_of(moved) == uninterrupted
 
 
-@pytest.mark.invariants
 def test_a_disk_that_is_full_in_the_middle_of_a_save_costs_nothing_but_the_time_since_the_last(
     tiny_base: Path, tmp_path: Path, uninterrupted: bytes
 ) -> None:

@@ -67,7 +67,6 @@ def test_merged_weights_compute_what_start_and_adapter_do(with_lora: Path, tiny_
     assert difference < 1e-4 < trained_by
 
 
-@pytest.mark.invariants
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_a_bfloat16_start_gives_a_bfloat16_checkpoint_that_reloads_equal(
     tmp_path: Path, lora: dict[str, Any] | None

@@ -20,7 +20,6 @@ KINDS: dict[str, Callable[[Path, Path], Job]] = {
 }
 
 
-@pytest.mark.invariants
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_ends_bit_equal(kind: str, tiny_base: Path, tmp_path: Path) -> None:
     whole, cut = (KINDS[kind](tiny_base, tmp_path / name) for name in ("whole", "cut"))
