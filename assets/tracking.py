@@ -20,13 +20,13 @@ from filelock import FileLock
 from lineage.job import Tracking
 from lineage.provenance import provenance
 from lineage.store import Request, write_json
+from training.tracking import leaves, settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 _DIGEST_CHARACTERS = 32  # MLflow keeps 36 characters of a dataset digest
-_PARAM_CHARACTERS = 500  # as the job's side cuts them: a param must not change
 _WORST_FIRST = ("RUNNING", "FAILED", "KILLED", "FINISHED")
 
 
@@ -131,9 +131,9 @@ class Tracker:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         known = client.get_run(run_id).data.params
-        for name, value in _leaves(config):
+        for name, text in settings(config):
             if name not in known:
-                client.log_param(run_id, name, str(value)[:_PARAM_CHARACTERS])
+                client.log_param(run_id, name, text)
         datasets = [
             DatasetInput(
                 Dataset(name, digest[:_DIGEST_CHARACTERS], "artefact", json.dumps({"digest": digest})),
@@ -198,13 +198,5 @@ def _settle(client: "MlflowClient", parent_id: str) -> None:
         client.set_terminated(parent_id, worst)
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    return ((name, value) for name, value in _leaves(values) if isinstance(value, int | float))
+    return ((name, value) for name, value in leaves(values) if isinstance(value, int | float))

@@ -90,7 +90,7 @@ class _MlflowRunLog(RunLog):
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        flat = [Param(_name(name), str(value)[:_PARAM_CHARACTERS]) for name, value in _flat(values)]
+        flat = [Param(name, text) for name, text in settings(values)]
         for start in range(0, len(flat), _BATCH):
             batch = flat[start : start + _BATCH]
             self._try(lambda batch=batch: self._client.log_batch(self._run_id, params=batch))  # type: ignore[misc]
@@ -98,7 +98,7 @@ class _MlflowRunLog(RunLog):
     def tags(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import RunTag
 
-        batch = [RunTag(_name(name), str(value)) for name, value in _flat(values)]
+        batch = [RunTag(_name(name), str(value)) for name, value in leaves(values)]
         self._try(lambda: self._client.log_batch(self._run_id, tags=batch))
 
     def dataset(self, name: str, digest_sha256: str, path: Path, rows: int, context: str) -> None:
@@ -141,9 +141,18 @@ def _name(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def settings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Params of a run as MLflow takes them; lists as JSON, so that whoever logs them logs the same text."""
+    for name, value in leaves(values):
+        listed = isinstance(value, list | tuple)
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str) if listed else str(value)
+        yield _name(name), text[:_PARAM_CHARACTERS]
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values by dotted name."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
