@@ -1,7 +1,7 @@
 """Live progress of a run on the terminal, read from the instance's event log while the run goes on.
 
 Step processes and their jobs would write to the same terminal. While the display is open, this process's
-stdout and stderr, which they inherit, go to a log file instead.
+stdout and stderr, which they inherit, go to a log file instead (`orchestration.terminal`).
 """
 
 import logging

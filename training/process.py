@@ -40,7 +40,7 @@ _ENVIRONMENT = {
 _CONSIDERATE = {"GOMP_SPINCOUNT": "3000"}
 """Unless set otherwise: how long OpenMP threads spin before they sleep, here for about as long as waking takes.
 libgomp's own 300,000 starve each other as soon as a core is shared, none at all pays a wake-up at every barrier.
-SFT of a 135M model in fp32 on two cores, tokens/s alone and beside one busy process: 300,000 spins 131 and under 12,
+SFT of a 135M model in fp32 on two cores, tokens/s alone and beside one busy process: 100,000 spins 131 and 12,
 3,000 spins 125 and 61, none 80 and 79."""
 
 

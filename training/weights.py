@@ -112,8 +112,8 @@ def save(
 
     trained: the trainer's model. With LoRA the adapter goes to `adapter/` and is merged in float32 into the start
     checkpoint's own weights, never into quantised ones. probe: token ids of a row, on whose first the proofs are
-    computed.
-    loaded: how the model that is trained is loaded. own: files that are the trained model's own, not the start's.
+    computed. loaded: how the model that is trained is loaded. own: files that are the trained model's own, not the
+    start's.
     """
     import torch
     from peft import PeftModel
@@ -125,17 +125,21 @@ def save(
     dtype, probe = _dtype(start), probe[:_PROBED]
     checkpoints.need_space(work, sum(file.stat().st_size for file in start.iterdir() if _is_weights(file)))
     device = trained.device
-    model = loaded(start, torch.float32)
     if isinstance(trained, PeftModel):
+        model = None
         if not is_quantized(trained):
             frozen = next(weight.dtype for weight in trained.parameters() if not weight.requires_grad)
-            same = model if frozen == torch.float32 else loaded(start, frozen)
-            checks["frozen_unmoved"] = saved.frozen_unmoved(trained, same)
+            model = loaded(start, frozen)
+            checks["frozen_unmoved"] = saved.frozen_unmoved(trained, model)
+        if model is None or model.dtype != torch.float32:
+            model = None  # let go before the next is loaded: two copies of a large model may not fit
+            model = loaded(start, torch.float32)
         _save_adapter(trained, work / ADAPTER, whole)
         model, merging = _merge(trained, model.to(device), work / ADAPTER, probe)
         checks |= merging
     else:
-        model.to(device).load_state_dict(whole)
+        model = loaded(start, torch.float32).to(device)
+        model.load_state_dict(whole)
     for weight in model.parameters():  # not `model.to`: it would round buffers too, such as rotary frequencies
         weight.data = weight.data.to(dtype)
     _save_weights(model, start, work, own)
