@@ -2,10 +2,12 @@
 
 SFT: tokens a second of ours and of TRL's trainer on its defaults (batches of eight rows, random order) on the same
 rows, and how far the losses on rows that neither saw lie apart. DPO: steps that find their reference
-log-probabilities against steps that compute them. Overhead: a stage launched through Dagster, tracked in MLflow and
-sealed with its record, against a bare script that trains on the same micro-batches.
+log-probabilities against steps that compute them. GRPO: a step of ours against one of TRL's. Overhead: a stage
+launched through Dagster, tracked in MLflow and sealed with its record, against a bare script that trains on the same
+micro-batches.
 The last line is one JSON object: `sft_speedup`, `sft_limit` (what padding alone can give: slots of random batches of
-eight over tokens), `dpo_full_speedup`, `dpo_lora_speedup`, `overhead_s` (seconds a stage, and what its steps cost).
+eight over tokens), `dpo_full_speedup`, `dpo_lora_speedup`, `grpo_speedup`, `overhead_s` (seconds a stage beside what
+its steps cost).
 """
 
 import argparse
@@ -39,7 +41,7 @@ _RAGGED = {
 _LEARNING_RATE = 1e-3
 _STAGE_S = 600
 
-_PARTS = ("sft", "dpo_full", "dpo_lora", "overhead")
+_PARTS = ("sft", "dpo_full", "dpo_lora", "grpo", "overhead")
 
 
 def main() -> None:
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=768, help="tokens of a row; TRL's batches of eight need memory")
     parser.add_argument("--pairs", type=int, default=40, help="of DPO; its first step, of 16, is not timed")
     parser.add_argument("--repeats", type=int, default=2, help="of each DPO run, in turn; the medians count")
+    parser.add_argument("--grpo-steps", type=int, default=3, help="that are timed, after a first one")
     parser.add_argument("--overhead-steps", type=int, default=2)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: on a machine that others use")
     arguments = parser.parse_args()
@@ -69,6 +72,8 @@ def main() -> None:
             case "dpo_full" | "dpo_lora":
                 full = part == "dpo_full"
                 result[f"{part}_speedup"] = bench.dpo(start, preferences, arguments.pairs, full, arguments.repeats)
+            case "grpo":
+                result["grpo_speedup"] = bench.grpo(start, arguments.grpo_steps)
             case "overhead":
                 result["overhead_s"] = bench.overhead(start, mixture, arguments.longest, arguments.overhead_steps)
     print(json.dumps(result))
@@ -132,6 +137,15 @@ class _Bench:
         )
         print(f"last losses {done['losses']['cached']:.6f} and {done['losses']['computed']:.6f}", flush=True)
         speedup: float = round(seconds["computed"] / seconds["cached"], 2)
+        return speedup
+
+    def grpo(self, start: Artifact, steps: int) -> float:
+        """How much faster a step is that reads each prompt once for all its answers."""
+        runs = [self._measured("grpo", {"start": str(start.path), "ours": o, "steps": steps}) for o in (True, False)]
+        ours, theirs = ([run["seconds"] / steps, run["length"]] for run in runs)
+        print(f"grpo, 64 answers a step: ours {ours[0]:.1f} s (answers of {ours[1]:.1f} tokens), ", end="")
+        print(f"TRL {theirs[0]:.1f} s ({theirs[1]:.1f} tokens)", flush=True)
+        speedup: float = round(theirs[0] / ours[0], 2)
         return speedup
 
     def overhead(self, start: Artifact, mixture: Artifact, longest: int, steps: int) -> float:

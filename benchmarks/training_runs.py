@@ -30,7 +30,7 @@ _HELD_OUT = 64
 def main() -> None:
     """Run what the first argument names on the JSON object in the second."""
     install()
-    runs: tuple[Callable[..., dict[str, Any]], ...] = (sft_trl, sft_ours, held_out_losses, dpo)
+    runs: tuple[Callable[..., dict[str, Any]], ...] = (sft_trl, sft_ours, held_out_losses, dpo, grpo)
     run = {run.__name__: run for run in runs}[sys.argv[1]]
     print(json.dumps(run(**json.loads(sys.argv[2]))))
 
@@ -107,6 +107,48 @@ def dpo(start: str, preferences: str, pairs: int, full: bool, repeats: int, cloc
             spent.append(_trained(trainer, clock, warm_up=1))  # the first step makes Adam's moments
             losses[how] = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-1]
     return {"seconds": seconds, "losses": losses}
+
+
+def grpo(start: str, ours: bool, steps: int, clock: str) -> dict[str, Any]:
+    """Seconds of GRPO steps on sums, 64 answers of up to 12 tokens each, after a first one; shorter is better."""
+    from datasets import Dataset
+    from reasoning_gym import create_dataset
+    from transformers import AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+
+    from recipes.grpo import Grpo
+    from training import grpo as stages
+    from training import head, loop, rollouts, weights
+
+    stage = Grpo.model_validate(
+        {"kind": "grpo", "start": "base", "prompts": "sums", "rewards": [{"kind": "length", "free_tokens": 1}]}
+        | {"generations": 8, "max_new_tokens": 12, "batch_rows": 64, "learning_rate": 1e-6, "max_steps": steps + 1}
+        | {"lora": LORA, "execution": {"micro_batch": 16}}
+        | SETTINGS
+    )
+    sums = create_dataset("chain_sum", size=8 * (steps + 1), seed=17, min_terms=2, max_terms=2, max_digits=2)
+    asked = [[{"role": "user", "content": problem["question"]}] for problem in sums]
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    ids = [tokenizer.apply_chat_template(one, add_generation_prompt=True)["input_ids"] for one in asked]
+    plan = rollouts.plan([len(row) for row in ids], stage)
+    model = weights.load_for_training(Path(start), stage)
+    arguments = stages.arguments(stage, loop.arguments(stage, plan, Path("unused"))) | {"save_strategy": "no"}
+    given = {
+        "model": model,
+        "args": GRPOConfig(**arguments),
+        "reward_funcs": [lambda completion_ids, **_: [-len(answer) for answer in completion_ids]],
+        "train_dataset": Dataset.from_dict({"prompt": ids if ours else asked, "row": list(range(len(ids)))}),
+        "processing_class": tokenizer,
+        "peft_config": weights.lora_config(stage.lora),
+    }
+    if ours:
+        trainer = rollouts.RolloutTrainer(plan=plan, precision=stage.precision, **given)
+        head.score_only_supervised(trainer, answers_share_prompts=True)
+    else:
+        trainer = GRPOTrainer(**given)
+    seconds = _trained(trainer, clock, warm_up=1)
+    lengths = [entry["completions/mean_length"] for entry in trainer.state.log_history if "loss" in entry]
+    return {"seconds": seconds, "length": sum(lengths[1:]) / steps}
 
 
 def stage_fields(learning_rate: float) -> dict[str, Any]:

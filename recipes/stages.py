@@ -83,7 +83,7 @@ class Kto(OnPreferences):
     """Kahneman-Tversky optimisation (Ethayarajh et al. 2024) on answers that are each good or bad, in no pairs.
 
     `kl_rows` rows together estimate how far the policy has moved, and their mean is part of the loss: so they are
-    one forward pass on every machine, and not a matter of `execution`.
+    one forward pass, which several devices may share, and not a matter of `execution`.
     """
 
     kind: Literal["kto"]
@@ -98,8 +98,10 @@ class Kto(OnPreferences):
     def _forward_passes_are_of_kl_rows(self) -> "Kto":
         if self.execution.micro_batch not in (1, self.kl_rows):
             raise ValueError(f"execution.micro_batch is kl_rows = {self.kl_rows} in kto: leave it out")
-        if self.batch_rows % (self.kl_rows * self.execution.devices):
-            raise ValueError(f"batch_rows {self.batch_rows} is not a multiple of kl_rows × devices")
+        if self.batch_rows % self.kl_rows:
+            raise ValueError(f"batch_rows {self.batch_rows} is not a multiple of kl_rows {self.kl_rows}")
+        if self.kl_rows % self.execution.devices:
+            raise ValueError(f"kl_rows {self.kl_rows} is not a multiple of execution.devices {self.execution.devices}")
         return self
 
 

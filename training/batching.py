@@ -7,14 +7,11 @@ so there each micro-batch weighs what it has of the step's rows.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch  # noqa: TID253 - only job processes import this module
 from torch.utils.data import DataLoader  # noqa: TID253
 from trl import SFTTrainer  # noqa: TID253
-
-_PER_ROW = ("rewards/", "logps/")
-"""Metrics that TRL takes the mean of over rows, then over micro-batches; those over tokens it counts itself."""
 
 
 class LikeLengths:
@@ -40,8 +37,11 @@ class TrainerOfLikeLengths(LikeLengths, SFTTrainer):  # type: ignore[misc]
 class MeanOverRows:
     """For a trainer whose loss is the mean over the rows of a micro-batch: makes a step's the mean over its rows.
 
-    rows_of: how many rows a batch holds.
+    rows_of: how many rows a batch holds. `per_row`: how metrics begin that TRL takes the mean of over rows, then over
+    micro-batches; those over tokens it counts itself.
     """
+
+    per_row: ClassVar[tuple[str, ...]] = ("rewards/", "logps/")
 
     def __init__(self, *, rows_of: Callable[[dict[str, Any]], int], **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -60,11 +60,18 @@ class MeanOverRows:
         if not self._rows_in_step:
             return loss
         all_equal = self._rows_in_step / (self.current_gradient_accumulation_steps * self.args.world_size)
-        weight = self._rows_of(inputs) / all_equal
+        rows = self._rows_of(inputs)
+        together = self.rows_together(rows)
         for name, values in self._metrics["train"].items():
-            if name.startswith(_PER_ROW):
-                values[-1] *= weight
-        return loss * weight
+            if name.startswith(self.per_row):
+                values[-1] *= together / self.args.world_size / all_equal
+        return loss * (rows / all_equal)
+
+    def rows_together(self: Any, rows: int) -> int:
+        """Rows in the micro-batches that all processes compute now, this one's `rows` among them."""
+        if self.args.world_size == 1:
+            return rows
+        return int(self.accelerator.reduce(torch.tensor(rows, device=self.args.device)))
 
 
 def _gather_any_number(accelerator: Any) -> None:

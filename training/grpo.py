@@ -1,8 +1,8 @@
 """Group relative policy optimisation (Shao et al. 2024): a checkpoint and prompts in, a checkpoint out.
 
 The model answers each prompt several times, rewards named by the recipe score the answers, and those above their
-group's mean become more likely. Answers are drawn in this process, with torch's random state, which the checkpoints
-keep: a training that was killed draws the same ones again. The reference model is the start checkpoint and nothing
+group's mean become more likely. Answers are drawn in the training processes, by seed, step and row: a training that
+was killed, or that more devices share, draws the same ones. The reference model is the start checkpoint and nothing
 else: with LoRA the model without its adapter, else a second copy from the same verified folder.
 """
 
@@ -21,7 +21,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     from training.rollouts import Rollouts
 
-VERSION = 2
+VERSION = 3
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             processing_class=AutoTokenizer.from_pretrained(start),
             peft_config=weights.lora_config(stage.lora),
         )
-        head.score_only_supervised(trainer)
+        head.score_only_supervised(trainer, answers_share_prompts=True)
         _must_fit(plan, stage, trainer)
         if (end := ChatTemplate.load(start).end_of_turn_id) not in trainer.eos_token_ids:
             raise TrainingError(f"{start}: token {end} ends a turn and stops no generation; answers would never end")
@@ -131,7 +131,7 @@ _TOLD = {"reward": "reward", "length": "completions/mean_length"}
 
 def _checks(history: list[dict[str, float]], stage: Grpo) -> dict[str, Any]:
     """What the trainer watched; it raises when one of these does not hold."""
-    from training.rollouts import GROUP_SUM, KL, KL_TOLERANCE
+    from training.rollouts import APART, APART_TOLERANCE, GROUP_SUM, KL, KL_TOLERANCE
 
     largest = max(entry[GROUP_SUM] for entry in history)
     kl, tolerance = history[0].get(KL), KL_TOLERANCE[stage.precision]
@@ -147,6 +147,13 @@ def _checks(history: list[dict[str, float]], stage: Grpo) -> dict[str, Any]:
             "blocking": True,
             "value": largest,
             "description": "the largest sum of the advantages of one prompt's answers",
+        },
+        "scored_as_drawn": {
+            "passed": True,
+            "blocking": True,
+            "value": history[0][APART],
+            "description": "nats a token between the log-probabilities of the first step's loss and the model's own on "
+            f"each answer alone: within {APART_TOLERANCE[stage.precision]:g}",
         },
         "kl_step0_zero": {
             "passed": kl is None or kl <= tolerance,

@@ -14,6 +14,7 @@ import torch  # noqa: TID253 - only job processes import this module
 from torch.utils.checkpoint import checkpoint  # noqa: TID253
 from trl.trainer.utils import FusedCausalLMOutput  # noqa: TID253
 
+from training import shared_prompts
 from training.rows import NOT_SUPERVISED
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
@@ -27,18 +28,23 @@ _LOGITS_AT_ONCE = 1 << 27
 """Logits held at a time (512 MiB in float32). More are scored in chunks, and once again in the backward pass."""
 
 
-def score_only_supervised(trainer: Any) -> None:
-    """Give a trainer's model, and its reference model if it has one, this head where TRL's lacks Triton."""
+def score_only_supervised(trainer: Any, answers_share_prompts: bool = False) -> None:
+    """Give a trainer's model, and its reference model if it has one, this head where TRL's lacks Triton.
+
+    answers_share_prompts: rows are several answers to each of a few prompts, and nothing after an answer counts.
+    """
     if trainer.args.device.type == "cuda":
         return
     peft = hasattr(trainer.model, "get_base_model")
     temperature = getattr(trainer.args, "temperature", 1.0)
-    _replace_head(trainer.model.get_base_model() if peft else trainer.model, temperature, with_statistics=True)
+    model = trainer.model.get_base_model() if peft else trainer.model
+    share = answers_share_prompts and shared_prompts.possible(model)
+    _replace_head(model, temperature, share, with_statistics=True)
     if getattr(trainer, "ref_model", None) is not None:
-        _replace_head(trainer.ref_model, temperature, with_statistics=False)
+        _replace_head(trainer.ref_model, temperature, share, with_statistics=False)
 
 
-def _replace_head(model: Any, temperature: float, with_statistics: bool) -> None:
+def _replace_head(model: Any, temperature: float, share: bool, with_statistics: bool) -> None:
     config = model.config.get_text_config()
     if any(getattr(config, name, None) is not None for name in _SCALED) or getattr(
         config, "output_router_logits", False
@@ -50,8 +56,14 @@ def _replace_head(model: Any, temperature: float, with_statistics: bool) -> None
     def forward(*args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
         if not fused_lm_head:
             return before(*args, **kwargs)
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}  # PEFT names all there are
         labels = kwargs.pop("labels")[:, 1:]
-        hidden = _hidden(model.base_model, args, {**kwargs, "use_cache": False}, labels != NOT_SUPERVISED)
+        counted = labels != NOT_SUPERVISED
+        hidden = None
+        if share and not args and set(kwargs) == {"input_ids", "attention_mask"}:
+            hidden = shared_prompts.hidden(model.base_model, **kwargs, counted=counted)
+        if hidden is None:
+            hidden = _hidden(model.base_model, args, {**kwargs, "use_cache": False}, counted)
         return _score(model.get_output_embeddings(), hidden, labels, temperature, with_statistics)
 
     model.forward = forward

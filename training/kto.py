@@ -2,11 +2,13 @@
 
 The reference is the start checkpoint, as in DPO. How far the policy has moved from it is estimated on each prompt
 with the answer to another one: the rows of a forward pass lend each other their answers. So the number of rows in a
-forward pass is part of the loss, and of the recipe. Rows come as token ids and reach the loss untouched.
+forward pass, which several processes may share, is part of the loss, and of the recipe. Rows come as token ids and
+reach the loss untouched.
 """
 
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 
 _COLUMNS = ("prompt_ids", "completion_ids", "label")
 _TABLE = "unpaired.parquet"
@@ -38,7 +40,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     from training.preferred import UnpairedTrainer
 
     asked = Kto.model_validate(job.config)
-    stage = asked.model_copy(update={"execution": asked.execution.model_copy(update={"micro_batch": asked.kl_rows})})
+    shared = asked.kl_rows // asked.execution.devices
+    stage = asked.model_copy(update={"execution": asked.execution.model_copy(update={"micro_batch": shared})})
     start = job.inputs["start"].path
     given = job.inputs["preferences"]
     answers = rows.read(given.path / _TABLE, _COLUMNS)
@@ -46,10 +49,12 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     if not 0 < good < len(answers):
         raise TrainingError(f"{given.path / _TABLE}: {good} of {len(answers)} answers are good; kto needs both kinds")
     plan = rows.plan(_lengths(answers), stage)
+    batches = _micro_batches(len(answers), stage)
     log.dataset(stage.preferences, given.digest, given.path, len(answers), "training")
     ordered = _with_kl_answers(answers.take(plan.order), stage.kl_rows)
     with loop.memory_explained(stage, plan):
         trainer = UnpairedTrainer(
+            micro_batches=batches,
             model=weights.load_for_training(start, stage),
             ref_model=None if stage.lora else weights.load_for_training(start, stage),
             args=KTOConfig(
@@ -67,7 +72,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         rows.must_fit(plan, trainer.model.config)
         batch = loop.first_batch(trainer)
         checks = {
-            "answers_untouched": _ids_check(batch, ordered),
+            "answers_untouched": _ids_check(batch, ordered.take(batches[trainer.args.process_index])),
             "reference_is_start": step0_check(trainer, batch, stage),
         }
         trained = loop.train(trainer, plan, job, work, log, stop)
@@ -111,6 +116,24 @@ def _lengths(answers: "pa.Table") -> list[int]:
 
     prompt, completion = (pc.list_value_length(answers[name]).to_pylist() for name in _COLUMNS[:2])
     return [p + c for p, c in zip(prompt, completion, strict=True)]
+
+
+def _micro_batches(count: int, stage: Kto) -> list[list[int]]:
+    """Places by forward pass of `kl_rows` rows, the last of an epoch maybe fewer, of which each process takes a part.
+
+    Raises TrainingError if there are fewer rows than processes in the last.
+    """
+    found, processes = [], stage.execution.devices
+    for start in range(0, count, stage.kl_rows):
+        together = min(stage.kl_rows, count - start)
+        if together < processes:
+            raise TrainingError(
+                f"the last forward pass of an epoch has {together} of {count} answers, fewer than execution.devices "
+                f"{processes}; change kl_rows, or devices"
+            )
+        ends = [start + together * part // processes for part in range(processes + 1)]
+        found += [list(range(a, b)) for a, b in pairwise(ends)]
+    return found
 
 
 def _with_kl_answers(answers: "pa.Table", together: int) -> "pa.Table":

@@ -5,11 +5,13 @@ together with them. Here its preparation hands rows on as they are, and its forw
 what is done with their log-probabilities is TRL's.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch  # noqa: TID253 - only job processes import this module
 from trl.experimental.orpo import ORPOTrainer  # noqa: TID253
 from trl.trainer.utils import add_fused_lm_head  # noqa: TID253
+
+from training.batching import LikeLengths, MeanOverRows
 
 
 def with_head(model: Any) -> Any:
@@ -18,14 +20,24 @@ def with_head(model: Any) -> Any:
     return model
 
 
-class OddsTrainer(ORPOTrainer):  # type: ignore[misc]
+class OddsTrainer(LikeLengths, MeanOverRows, ORPOTrainer):  # type: ignore[misc]
     """`ORPOTrainer` on rows of ids, masks and labels of both conversations; its model comes from `with_head`."""
+
+    per_row: ClassVar[tuple[str, ...]] = ("rewards/", "logps/", "nll_loss", "log_odds")
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(rows_of=lambda batch: len(batch["chosen_labels"]), **arguments)
+        self._metrics, self._total_train_tokens = self._stored_metrics, 0  # as TRL's other trainers call them
 
     def tokenize_row(self, feature: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         return feature
 
     def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, ...]:
-        """Mean log-probability of each chosen and each rejected answer, logits for the log, loss of chosen tokens."""
+        """Mean log-probability of each chosen and each rejected answer, logits for the log, loss of chosen answers.
+
+        That loss is the paper's, a mean over each answer's tokens, then over answers: TRL's, over all tokens of a
+        micro-batch, would depend on which rows share one.
+        """
         both = self.concatenated_inputs(batch, padding_value=self.padding_value, device=self.accelerator.device)
         labels = both["concatenated_labels"]
         scored = model(
@@ -39,11 +51,10 @@ class OddsTrainer(ORPOTrainer):  # type: ignore[misc]
         pairs = len(batch["chosen_labels"])
         means = of_tokens.sum(-1) / counted.sum(-1)
         logits = scored.mean_logits[:, -counted.size(1) :]
-        chosen_loss = -of_tokens[:pairs].sum() / counted[:pairs].sum()
         return (
             means[:pairs],
             means[pairs:],
             logits[:pairs][counted[:pairs]],
             logits[pairs:][counted[pairs:]],
-            chosen_loss,
+            -means[:pairs].mean(),
         )

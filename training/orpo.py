@@ -18,7 +18,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _CLOSE = {"fp32": 1e-3, "bf16": 5e-2}
@@ -41,9 +41,11 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     given = job.inputs["preferences"]
     pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
     plan = rows.plan([2 * len(p) + len(c) + len(r) for p, c, r in zip(*_lists(pairs), strict=True)], stage)
+    batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
     log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
     with loop.memory_explained(stage, plan):
         trainer = odds.OddsTrainer(
+            micro_batches=batches,
             model=odds.with_head(weights.load_for_training(start, stage)),
             args=ORPOConfig(**loop.arguments(stage, plan, work), beta=stage.beta, remove_unused_columns=False),
             train_dataset=_dataset(pairs).select(plan.order),
@@ -54,7 +56,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         rows.must_fit(plan, trainer.model.config)
         batch = loop.first_batch(trainer)
         checks = {
-            "pairs_untouched": _ids_check(batch, pairs, plan.order),
+            "pairs_untouched": _ids_check(batch, pairs, loop.first_rows(trainer, plan)),
             "loss_is_the_papers": loss_check(trainer, batch, stage),
         }
         trained = loop.train(trainer, plan, job, work, log, stop)
@@ -72,8 +74,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 def loss_check(trainer: Any, batch: dict[str, Any], stage: Orpo) -> dict[str, Any]:
     """Compare the trainer's loss on a batch with eq. 6 and 7 of the paper, from the model's own logits, row by row.
 
-    With P the geometric mean of an answer's probabilities: −log P(chosen) over its tokens, and −β log σ of the
-    logarithm of odds(chosen) / odds(rejected), odds being P / (1 − P). Raises TrainingError if they differ.
+    With P the geometric mean of an answer's probabilities: −log P(chosen), and −β log σ of the logarithm of
+    odds(chosen) / odds(rejected), odds being P / (1 − P). Raises TrainingError if they differ.
     """
     import torch
 
@@ -85,7 +87,7 @@ def loss_check(trainer: Any, batch: dict[str, Any], stage: Orpo) -> dict[str, An
     mean = [torch.stack([row.double().mean() for row in side]) for side in (chosen, rejected)]
     log_odds = [p - torch.log1p(-p.exp()) for p in mean]
     ratio = torch.nn.functional.logsigmoid(log_odds[0] - log_odds[1]).mean()
-    expected = float(-torch.cat(chosen).double().mean() - stage.beta * ratio)
+    expected = float(-mean[0].mean() - stage.beta * ratio)
     if abs(loss - expected) > _CLOSE[stage.precision] * expected:
         raise TrainingError(
             f"ORPO's loss before the first step is {loss:.6f}, the paper's formula gives {expected:.6f}"

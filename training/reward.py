@@ -19,7 +19,7 @@ from training.tracking import RunLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
@@ -32,9 +32,10 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     began = time.monotonic()
     from datasets import Dataset
     from transformers import AutoTokenizer
-    from trl import RewardConfig, RewardTrainer
+    from trl import RewardConfig
 
-    from training import loop, scoring, weights
+    from training import loop, processes, scoring, weights
+    from training.preferred import ScoreTrainer
 
     stage = Reward.model_validate(job.config)
     start = job.inputs["start"].path
@@ -46,7 +47,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     scoring.set_free_pad(tokenizer, pairs.columns)
     loaded = scoring.loader(stage.seed, tokenizer.pad_token_id)
     with loop.memory_explained(stage, plan):
-        trainer = RewardTrainer(
+        trainer = ScoreTrainer(
+            micro_batches=rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices),
             model=weights.load_for_training(start, stage, loaded),
             args=RewardConfig(**loop.arguments(stage, plan, work), center_rewards_coefficient=stage.center),
             train_dataset=Dataset(pairs).select(plan.order),
@@ -56,13 +58,14 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         rows.must_fit(plan, trainer.model.config)
         batch = loop.first_batch(trainer)
         checks = {
-            "pairs_untouched": _ids_check(batch, pairs, plan.order),
+            "pairs_untouched": _ids_check(batch, pairs, loop.first_rows(trainer, plan)),
             "reads_last_token": scoring.last_token_check(trainer, batch, stage.precision),
         }
         trained = loop.train(trainer, plan, job, work, log, stop)
         probe = pairs["chosen_ids"][plan.order[0]].as_py()
         checks |= weights.save(trainer.model, start, work, probe, loaded, scoring.OWN)
-        scoring.write_pad(work, tokenizer)
+        if processes.leads():
+            scoring.write_pad(work, tokenizer)
         held = given.path / VALIDATION
         validation = _whole(rows.read(held, _COLUMNS)) if held.is_file() else None
         judged = {} if validation is None else _validated(trainer, validation, stage.execution.micro_batch)

@@ -30,9 +30,6 @@ _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, a
 _KINDS = ("base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo")
 """Jobs of this room, each the module of its name."""
 
-_SHARED = ("pretrain", "sft", "dpo")
-"""Kinds whose steps several processes can share."""
-
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
 
 
@@ -71,10 +68,6 @@ def _do(job_file: Path, job: Job, stop: threading.Event) -> int:
     stage = _stage(job.kind)
     execution = TrainingExecution.model_validate(job.execution)
     if launching.needed(execution):
-        if job.kind not in _SHARED:
-            raise TrainingError(
-                f"execution.devices: {execution.devices}: a {job.kind} stage trains on one; set it to 1"
-            )
         return launching.launch(job_file, execution, stop)
     _settle(execution)
     with _held(job) as work, _log(job) as log:

@@ -86,9 +86,10 @@ def orpo_job(base: Path, home: Path, execution: dict[str, Any] | None = None, **
 
 
 def kto_job(base: Path, home: Path, answers: int = 17, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
-    """KTO of the tiny base on made-up answers, two to a forward pass."""
+    """KTO of the tiny base on made-up answers, two to a forward pass where `changes` say nothing else."""
     made = tiny.sealed(home, "preferences", lambda work: tiny.write_unpaired(work, base, answers), answers=answers)
-    fields = {"kind": "kto", "preferences": "preferences", "beta": 0.1, "kl_rows": 2, "execution": EXECUTION}
+    fields: dict[str, Any] = {"kind": "kto", "preferences": "preferences", "beta": 0.1, "kl_rows": 2}
+    fields["execution"] = {**EXECUTION, "micro_batch": 1}
     return _of_preferences(base, home, Kto.model_validate({**fields, **STAGE, **changes}), made, execution)
 
 
@@ -149,7 +150,7 @@ def start(job_file: Path) -> "subprocess.Popen[str]":
 def finish(job_file: Path) -> tuple[int, str]:
     """Run a job to its end: exit status and everything it wrote."""
     process = start(job_file)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     return process.returncode, output
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from made_jobs import dpo_job, finish, run_here, sft_job, start
+from made_jobs import dpo_job, finish, grpo_job, kto_job, orpo_job, reward_job, run_here, sft_job, start
 from pydantic import ValidationError
 
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
@@ -50,18 +50,34 @@ def _rank(process: psutil.Process) -> str | None:
     return rank
 
 
-def test_two_processes_take_the_steps_of_one(tiny_base: Path, tmp_path: Path) -> None:
-    """Of 14 pairs in steps of 8: the last step of an epoch divides into no equal parts."""
-    job = dpo_job(tiny_base, tmp_path / "one", pairs=14, batch_rows=8, epochs=2.0)
+_UNEVEN: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
+    "dpo": (
+        dpo_job,
+        {"pairs": 14, "batch_rows": 8, "epochs": 2.0},
+        4,
+        ("rewards/margins", "rewards/accuracies", "logps/chosen"),
+    ),
+    "reward": (reward_job, {"batch_rows": 6, "epochs": 2.0}, 6, ("accuracy", "margin")),
+    "orpo": (orpo_job, {"batch_rows": 6, "epochs": 2.0}, 6, ("nll_loss", "log_odds_chosen")),
+    "kto": (kto_job, {"answers": 15, "kl_rows": 4, "batch_rows": 8, "epochs": 2.0}, 4, ("kl", "logps/chosen")),
+    "grpo": (grpo_job, {"batch_rows": 12, "max_new_tokens": 4}, 4, ("reward", "kl", "completions/mean_length")),
+}
+"""Jobs whose last step of an epoch, forward pass or group of answers divides into no equal parts; their steps."""
+
+
+@pytest.mark.parametrize("kind", sorted(_UNEVEN))
+def test_two_processes_take_the_steps_of_one(tiny_base: Path, tmp_path: Path, kind: str) -> None:
+    make, changes, steps, told = _UNEVEN[kind]
+    job = make(tiny_base, tmp_path / "one", **changes)
     assert run_here(job) == SEALED
-    shared = on_two(dpo_job(tiny_base, tmp_path / "two", pairs=14, batch_rows=8, epochs=2.0))
+    shared = on_two(make(tiny_base, tmp_path / "two", **changes))
     status, output = finish(shared.write())
     assert status == SEALED, output
     assert output.count("sealed") == 1
-    assert output.count("dpo 4/4 steps") == 1
-    names = ("loss", "grad_norm", "learning_rate", "rewards/margins", "rewards/accuracies", "logps/chosen")
+    assert output.count(f"{kind} {steps}/{steps} steps") == 1
+    names = ("loss", "grad_norm", "learning_rate", *told)
     one, two = ([entry[name] for entry in history(j) for name in names] for j in (job, shared))
-    assert len(one) == 4 * len(names)
+    assert len(one) == steps * len(names)
     assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
 
 

@@ -34,7 +34,7 @@ def test_values_and_gradients_equal_those_of_trl(
         model = AutoModelForCausalLM.from_pretrained(tiny_base)
         add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
         if replace:
-            head._replace_head(model, 1.0, with_statistics=True)
+            head._replace_head(model, 1.0, share=False, with_statistics=True)
         out = model(**inputs, labels=labels, fused_lm_head=True)
         (out.log_probs * torch.linspace(1, 2, 11)).sum().backward()
         given.append((out, [p.grad for p in model.parameters()]))

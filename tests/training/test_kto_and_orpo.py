@@ -106,6 +106,7 @@ def _trainer_and_batch(job: Job) -> tuple[Any, dict[str, Any]]:
     plan = rows.plan([1] * len(pairs), stage)
     config = ORPOConfig(**loop.arguments(stage, plan, job.home), beta=stage.beta, remove_unused_columns=False)
     trainer = odds.OddsTrainer(
+        micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),
         model=odds.with_head(weights.load_for_training(start, stage)),
         args=config,
         train_dataset=orpo._dataset(pairs),
