@@ -10,6 +10,7 @@ from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job
 
 from assets.checks import DECLARED
 from lineage.job import INTERRUPTED, SEALED, Job
+from training import memory
 
 KINDS: dict[str, Callable[[Path, Path], Job]] = {
     "pretrain": lambda base, home: pretrain_job(base, home, lora=LORA),
@@ -21,9 +22,13 @@ KINDS: dict[str, Callable[[Path, Path], Job]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stopped_and_resumed_ends_bit_equal(kind: str, tiny_base: Path, tmp_path: Path) -> None:
+def test_stopped_and_resumed_ends_bit_equal(
+    kind: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stopped one also tries its longest batch before it begins."""
     whole, cut = (KINDS[kind](tiny_base, tmp_path / name) for name in ("whole", "cut"))
     assert run_here(whole) == SEALED
+    monkeypatch.setattr(memory, "_WORTH", 0)
     stop = threading.Event()
     watcher = threading.Thread(target=_set_after_a_checkpoint, args=(cut, stop))
     watcher.start()
