@@ -22,7 +22,7 @@ from training.progress import Progress, say
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 NODE = "reference_logprobs"
 FILE = "logprobs.parquet"
 COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
