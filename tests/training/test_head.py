@@ -7,7 +7,6 @@ import pytest
 from training import head
 
 
-@pytest.mark.invariants
 @pytest.mark.parametrize(
     ("lengths", "at_once"),
     [(None, 1 << 27), ([12, 5], 1 << 27), ([12, 12], 1 << 27), ([5, 12], 3 * 49_152)],

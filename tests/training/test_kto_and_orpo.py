@@ -83,7 +83,6 @@ def test_orpo_that_learns_prompts_is_refused(
     assert "the paper's formula gives" in capsys.readouterr().out
 
 
-@pytest.mark.invariants
 def test_the_odds_ratio_is_trls_own(tiny_base: Path, tmp_path: Path) -> None:
     """With a β of a thousand the loss is the odds ratio alone, and a wrong sign would show."""
     job = orpo_job(tiny_base, tmp_path, beta=1000, max_steps=1)

@@ -153,7 +153,6 @@ def test_a_model_that_lets_documents_see_each_other_is_refused(
     assert "documents of one sequence see each other" in capsys.readouterr().out
 
 
-@pytest.mark.invariants
 def test_perplexity_is_that_of_plain_logits_document_by_document(tiny_base: Path, tmp_path: Path) -> None:
     import math
 

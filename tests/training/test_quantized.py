@@ -22,7 +22,6 @@ def sealed(job: Job) -> Artifact:
     return found
 
 
-@pytest.mark.invariants
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
 def test_the_adapter_is_merged_into_the_start_as_it_was_never_quantised(
     tiny_base: Path, tmp_path: Path, quantization: str
@@ -48,7 +47,6 @@ def test_the_adapter_is_merged_into_the_start_as_it_was_never_quantised(
     assert set(untouched) == {name for name in plain if "proj" not in name}
 
 
-@pytest.mark.invariants
 def test_frozen_weights_are_held_in_few_bits_and_adapters_in_float32(tiny_base: Path, tmp_path: Path) -> None:
     import torch
 
@@ -75,7 +73,6 @@ def test_a_stopped_qlora_resumes_bit_equal(tiny_base: Path, tmp_path: Path) -> N
     assert found.digest == whole.digest
 
 
-@pytest.mark.invariants
 def test_the_reference_of_dpo_is_the_start_in_the_same_bits(tiny_base: Path, tmp_path: Path) -> None:
     found = sealed(dpo_job(tiny_base, tmp_path, pairs=8, **quantized("nf4")))
     assert found.failed_checks == []
