@@ -8,6 +8,7 @@ the MLflow run's URL is metadata of the materialization.
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +21,12 @@ from filelock import FileLock
 from lineage.job import Tracking
 from lineage.provenance import provenance
 from lineage.store import Request, write_json
-from training.tracking import leaves, settings
+from training import mlflow_names
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_DIGEST_CHARACTERS = 32  # MLflow keeps 36 characters of a dataset digest
 _WORST_FIRST = ("RUNNING", "FAILED", "KILLED", "FINISHED")
 
 
@@ -44,8 +44,12 @@ class TrackedRun:
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """The numbers of an artefact's metrics, nested ones by dotted name."""
-        for name, value in _numbers(metrics):
-            self.client.log_metric(self.run_id, name.replace(",", "_"), value)
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        found = [Metric(name, value, now, 0) for name, value in mlflow_names.numbers(metrics).items()]
+        for start in range(0, len(found), mlflow_names.METRICS_AT_ONCE):
+            self.client.log_batch(self.run_id, metrics=found[start : start + mlflow_names.METRICS_AT_ONCE])
 
     def artifact(self, path: Path) -> None:
         self.client.log_artifact(self.run_id, str(path))
@@ -101,19 +105,21 @@ class Tracker:
         from training.mlflow_store import experiment_id
 
         experiment = experiment_id(self.uri, f"temper/{request.recipe}", self._home)
-        tags = _dagster_tags(context)
+        tags = mlflow_names.tags(_dagster_tags(context))
         dagster_run = tags["dagster.run_id"]
         parent = _find(client, experiment, {"temper.kind": "pipeline", "dagster.run_id": dagster_run})
         if parent is None:
             name = f"{request.recipe} {dagster_run[:8]}"
             parent = client.create_run(experiment, run_name=name, tags={**tags, "temper.kind": "pipeline"})
-        tags |= {
-            "mlflow.parentRunId": parent.info.run_id,
-            "dagster.asset_key": context.asset_key.to_user_string(),
-            "temper.kind": request.payload["node"],
-            "temper.fingerprint": request.fingerprint,
-            "temper.overridden": str(request.overridden).lower(),
-        }
+        tags |= mlflow_names.tags(
+            {
+                "mlflow.parentRunId": parent.info.run_id,
+                "dagster.asset_key": context.asset_key.to_user_string(),
+                "temper.kind": request.payload["node"],
+                "temper.fingerprint": request.fingerprint,
+                "temper.overridden": str(request.overridden).lower(),
+            }
+        )
         run = _find(client, experiment, {"temper.fingerprint": request.fingerprint}, unfinished=True)
         if run is None:
             name = f"{'/'.join(context.asset_key.path[1:])} {request.fingerprint[:8]}"
@@ -128,17 +134,12 @@ class Tracker:
     def _describe(
         self, client: "MlflowClient", run_id: str, config: Mapping[str, Any], inputs: Mapping[str, str]
     ) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         known = client.get_run(run_id).data.params
-        for name, text in settings(config):
+        for name, text in mlflow_names.params(config).items():
             if name not in known:
                 client.log_param(run_id, name, text)
         datasets = [
-            DatasetInput(
-                Dataset(name, digest[:_DIGEST_CHARACTERS], "artefact", json.dumps({"digest": digest})),
-                [InputTag("mlflow.data.context", name), InputTag("sha256", digest)],
-            )
+            mlflow_names.dataset_input(name, digest, {"digest": digest}, source_type="artefact", context=name)
             for name, digest in inputs.items()
         ]
         client.log_inputs(run_id, datasets)
@@ -196,7 +197,3 @@ def _settle(client: "MlflowClient", parent_id: str) -> None:
     worst = min((child.info.status for child in children), key=_WORST_FIRST.index)
     if worst != "RUNNING":
         client.set_terminated(parent_id, worst)
-
-
-def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    return ((name, value) for name, value in leaves(values) if isinstance(value, int | float))

@@ -57,7 +57,7 @@ class Guard(Section):
 class Promotion(Section):
     """When a checkpoint becomes `champion` of the registered model. `alpha` is one-sided."""
 
-    registered_model: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")
+    registered_model: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")
     candidate: Name
     target: GivenTarget
     guards: list[Guard] = []

@@ -70,6 +70,11 @@ class Source(Origin):
             raise ValueError("separator needs columns.text, the field that it splits")
         if self.format == "prompt_completion" and self.columns.text is not None and self.separator is None:
             raise ValueError("columns.text of format 'prompt_completion' needs 'separator', which splits it")
+        if self.columns.label is not None and (self.format not in ("auto", "unpaired") or self.separator is not None):
+            raise ValueError(
+                "columns.label says whether an answer is good, which format 'unpaired' reads and no other; a class is "
+                "named by columns.category"
+            )
         return self
 
 

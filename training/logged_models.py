@@ -4,11 +4,13 @@ A checkpoint that was only scored is external: its files stay in the store. Whoe
 (`evaluation.registry.registered`), and then it is external no more.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lineage.store import Artifact
+from training.mlflow_names import DIGEST_CHARACTERS, METRICS_AT_ONCE, dataset_name, model_name, tags, valid_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
 
 DIGEST = "temper.checkpoint_digest"
 _EXTERNAL = "mlflow.model.isExternal"  # mlflow.utils.mlflow_tags.MLFLOW_MODEL_IS_EXTERNAL
-_NOT_IN_NAMES = str.maketrans("/:.%\"'", "------")
-_DATASET_DIGEST = 36
-"""Characters that MLflow keeps of a dataset's digest."""
-_BATCH = 1000
-"""Metrics that MLflow takes at once."""
 
 
 def logged_model(client: "MlflowClient", experiment: str, checkpoint: Artifact) -> "LoggedModel":
@@ -30,10 +27,10 @@ def logged_model(client: "MlflowClient", experiment: str, checkpoint: Artifact) 
     known = client.search_logged_models([experiment], f"tags.`{DIGEST}` = '{checkpoint.digest}'")
     if known:
         return known[0]
-    tags = {DIGEST: checkpoint.digest, "temper.fingerprint": checkpoint.fingerprint, _EXTERNAL: "true"}
-    tags["temper.folder"] = str(checkpoint.path)
-    name = f"{checkpoint.recipe}-{checkpoint.node}".translate(_NOT_IN_NAMES)
-    model = client.create_logged_model(experiment, name=name, tags=tags, model_type="checkpoint")
+    facts = {DIGEST: checkpoint.digest, "temper.fingerprint": checkpoint.fingerprint, _EXTERNAL: "true"}
+    facts["temper.folder"] = str(checkpoint.path)
+    name = model_name(f"{checkpoint.recipe}-{checkpoint.node}")
+    model = client.create_logged_model(experiment, name=name, tags=tags(facts), model_type="checkpoint")
     return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
@@ -54,16 +51,17 @@ def log_scores(
     """Scores by `<task>/<metric>` as metrics of the model; those that this run gave it before are left out.
 
     data: digest of the items by task. So `search_logged_models(…, "metrics.`<task>/<metric>` > 0.5")` finds
-    checkpoints by their scores.
+    checkpoints by their scores. A score that is not finite is left out: MLflow keeps it of a run, but of a model
+    as 0.
     """
     from mlflow.entities import Metric
 
     known = {metric.key for metric in model.metrics or [] if metric.run_id == run_id}
     now = int(time.time() * 1000)
     fresh = [
-        Metric(name, value, now, 0, model.model_id, task, data[task][:_DATASET_DIGEST], run_id)
+        Metric(key, value, now, 0, model.model_id, dataset_name(task), data[task][:DIGEST_CHARACTERS], run_id)
         for name, value in scores.items()
-        if name not in known and (task := name.partition("/")[0]) in data
+        if (task := name.partition("/")[0]) in data and (key := valid_name(name)) not in known and math.isfinite(value)
     ]
-    for start in range(0, len(fresh), _BATCH):
-        client.log_batch(run_id, metrics=fresh[start : start + _BATCH])
+    for start in range(0, len(fresh), METRICS_AT_ONCE):
+        client.log_batch(run_id, metrics=fresh[start : start + METRICS_AT_ONCE])

@@ -5,9 +5,7 @@ state, while the run's life belongs to the parent. A run that cannot be found wh
 error; a tracking server that fails later is reported once and does not cost a training run.
 """
 
-import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,24 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.job import Tracking
 from lineage.store import Artifact
-from training import TrainingError
+from training import TrainingError, mlflow_names
 from training.logged_models import log_scores, logged_model
 from training.progress import say
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_NOT_IN_NAMES = re.compile(r"[^\w\-. /:]")
-_DIGEST_CHARACTERS = 36  # MLflow's limit for a dataset digest; the whole sha256 goes into a tag
-_PARAM_CHARACTERS = 500
-_BATCH = 100  # MLflow's limit of params and tags in one request
-
 
 class RunLog:
     """Where a job logs to: this one drops everything, for a job without an MLflow run."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers at a step; characters that MLflow refuses in names become `_`."""
+        """Numbers at a step. Names and values are made valid by `mlflow_names`, here and below."""
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Settings, nested ones by dotted name. MLflow never lets a param change."""
@@ -84,35 +77,27 @@ class _MlflowRunLog(RunLog):
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        batch = [Metric(_name(name), float(value), now, step) for name, value in values.items()]
+        batch = [Metric(name, value, now, step) for name, value in mlflow_names.numbers(values).items()]
         self._try(lambda: self._client.log_batch(self._run_id, metrics=batch))
 
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        flat = [Param(name, text) for name, text in settings(values)]
-        for start in range(0, len(flat), _BATCH):
-            batch = flat[start : start + _BATCH]
+        flat = [Param(name, text) for name, text in mlflow_names.params(values).items()]
+        for start in range(0, len(flat), mlflow_names.PARAMS_AT_ONCE):
+            batch = flat[start : start + mlflow_names.PARAMS_AT_ONCE]
             self._try(lambda batch=batch: self._client.log_batch(self._run_id, params=batch))  # type: ignore[misc]
 
     def tags(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import RunTag
 
-        batch = [RunTag(_name(name), str(value)) for name, value in leaves(values)]
+        batch = [RunTag(name, text) for name, text in mlflow_names.tags(values).items()]
         self._try(lambda: self._client.log_batch(self._run_id, tags=batch))
 
     def dataset(self, name: str, digest_sha256: str, path: Path, rows: int, context: str) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(
-            name=name,
-            digest=digest_sha256[:_DIGEST_CHARACTERS],
-            source_type="local",
-            source=json.dumps({"uri": path.as_uri()}),
-            profile=json.dumps({"num_rows": rows}),
-        )
-        tags = [InputTag("mlflow.data.context", context), InputTag("sha256", digest_sha256)]
-        self._try(lambda: self._client.log_inputs(self._run_id, [DatasetInput(dataset, tags)]))
+        source = {"uri": path.as_uri()}
+        given = mlflow_names.dataset_input(name, digest_sha256, source, source_type="local", context=context, rows=rows)
+        self._try(lambda: self._client.log_inputs(self._run_id, [given]))
 
     def artifact(self, path: Path) -> None:
         self._try(lambda: self._client.log_artifact(self._run_id, str(path)))
@@ -135,24 +120,3 @@ class _MlflowRunLog(RunLog):
             if not self._reported:
                 say(f"MLflow: logging failed, the job goes on without it: {str(error).splitlines()[0]}")
             self._reported = True
-
-
-def _name(name: str) -> str:
-    return _NOT_IN_NAMES.sub("_", name)
-
-
-def settings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Params of a run as MLflow takes them; lists as JSON, so that whoever logs them logs the same text."""
-    for name, value in leaves(values):
-        listed = isinstance(value, list | tuple)
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str) if listed else str(value)
-        yield _name(name), text[:_PARAM_CHARACTERS]
-
-
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values by dotted name."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

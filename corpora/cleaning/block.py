@@ -20,7 +20,7 @@ from corpora.contamination.evidence import evidence_row, evidence_schema
 from corpora.contamination.screen import Screen
 from corpora.reading.answers import Answers
 from corpora.reading.blocks import Block, read_block
-from corpora.reading.formats import Item, category_of, choose_format, fitting
+from corpora.reading.formats import Item, category_of, choose_format, reader
 from corpora.reading.lines import BadRow, Row, RowError
 from corpora.tables import clean_schema, filtered_schema, quarantine_schema
 from recipes.contamination import Contamination
@@ -64,7 +64,7 @@ class Job(NamedTuple):
 
 
 def clean_block(job: Job) -> dict[str, Any]:
-    """Fill the job's folder; the tally of its rows as JSON. Raises CorpusError if a row is of another format."""
+    """Fill the job's folder; the tally of its rows as JSON."""
     asked = (job.plan, job.folder.parent)
     if not _last or _last[0] != asked:
         _last[:] = [asked, _Cleaner(job.plan)]
@@ -78,10 +78,11 @@ class _Cleaner:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         named = plan.source.model_copy(update={"format": plan.format})
-        self.format, _ = choose_format(named, plan.answers, [])
+        format_, _ = choose_format(named, plan.answers, [])
+        self.read = reader(plan.source, format_)
         self.steps = [(step.kind, load(step, plan.folder, plan.checkpoint)) for step in plan.source.row_steps]
         self.screen = Screen.load(plan.items, plan.contamination) if plan.items is not None else None
-        self.schema = clean_schema(self.format.kind)
+        self.schema = clean_schema(format_.kind)
 
     def clean(self, job: Job) -> Tally:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -128,10 +129,8 @@ class _Cleaning:
     def _take(self, row: Row, job: Job) -> None:
         """A row that holds several counts as so many rows read; none of them is used if one is bad."""
         source = self._with.plan.source
-        if source.format == "auto":
-            fitting(source.uri, row)
         try:
-            items = self._with.format.read(row.value)
+            items = self._with.read(row)
             category = category_of(source, row.value)
         except RowError as error:
             self._tally.read += 1

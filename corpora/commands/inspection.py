@@ -19,7 +19,7 @@ from corpora.progress import progress
 from corpora.raw import CorpusError, RawFile
 from corpora.reading.blocks import Block, blocks, read_block
 from corpora.reading.containers import container_of
-from corpora.reading.formats import Format, Item, choose_format, fitting
+from corpora.reading.formats import Format, Item, choose_format, reader
 from corpora.reading.lines import BadRow, Row, RowError
 from corpora.sources import fetch
 from recipes.sources import Source
@@ -83,7 +83,8 @@ class _Looking:
     """One pass over the rows."""
 
     def __init__(self, source: Source, format_: Format | None, found: Inspected) -> None:
-        self._source, self._format, self._found = source, format_, found
+        self._read = None if format_ is None else reader(source, format_)
+        self._found = found
         self._seen: set[bytes] = set()
         self._texts: list[str] = []
         self._draw = random.Random(0)
@@ -106,18 +107,13 @@ class _Looking:
         if isinstance(row, BadRow):
             self._found.set_aside(row.file, row.line, row.reason)
             return
-        if self._format is None:
+        if self._read is None:
             self._found.good += 1
             return
         try:
-            if self._source.format == "auto":
-                fitting(self._source.uri, row)
-            items = self._format.read(row.value)
+            items = self._read(row)
         except RowError as error:
             self._found.set_aside(row.file, row.line, str(error))
-            return
-        except CorpusError:
-            self._found.set_aside(row.file, row.line, "fits two formats")
             return
         self._found.read += len(items) - 1
         for item in items:

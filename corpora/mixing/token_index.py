@@ -37,6 +37,10 @@ _CHARACTERS = 1 << 20
 """Rows and characters tokenised in one call: a token takes some fifty bytes meanwhile."""
 
 _KINDS = {"conversation": "conversations", "document": "documents"}
+_JUDGED = (
+    ". Answers that were judged are not imitated: preferences take them; or, if the field that judges them is a class, "
+    "name it in the source, as in columns: {category: label}"
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def build_indexes(
         if _KINDS.get(kind) != tokenisation.kind:
             raise CorpusError(
                 f"source '{corpus.source}' holds {kind} rows; this mixture takes {tokenisation.kind} (its `kind`)"
+                + (_JUDGED if kind == "unpaired" else "")
             )
         held = pq.read_metadata(corpus.folder / ROWS)
         rows += held.num_rows

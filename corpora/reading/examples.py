@@ -19,6 +19,7 @@ EXCHANGES = (
     ("prompt", "response"),
     ("question", "answer"),
     ("question", "response"),
+    ("question", "reply"),
     ("query", "response"),
     ("input", "output"),
     ("inputs", "targets"),

@@ -1,7 +1,7 @@
 """Formats of answers that were judged: one that is good or bad (KTO), or two of which one is better.
 
 Field names are TRL's, LLaMA-Factory's (`kto_tag`, `chosen_messages`, ShareGPT turns with `chosen`) and HH-RLHF's (whole
-dialogues as text). Ranked, rated and voted answers are `scored`'s.
+dialogues as text). What says good or bad is told by `judgements`. Ranked, rated and voted answers are `scored`'s.
 """
 
 import re
@@ -9,37 +9,35 @@ import re
 from corpora.reading.conversations import Message, conversation, system_of, turns
 from corpora.reading.examples import exchange
 from corpora.reading.items import Item, Preference, Unpaired
+from corpora.reading.judgements import LABELS, is_empty, judge_of, must_say, verdict
 from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prompt_of, turns_field
 from corpora.reading.row import RowError
 from corpora.reading.tool_calls import tools_of
 
-RESPONSES = ("completion", "response", "answer", "output")
-LABELS = ("label", "kto_tag")
+RESPONSES = ("completion", "response", "answer", "output", "reply")
 PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
 _DIALOGUE = re.compile(r"\n\n(Human|Assistant):")
-_SAID = {"true": True, "false": False}
 
 
 def is_judged(fields: Fields) -> bool:
     """Rows that say which answer is better, or whether this one is good: they are not to be imitated as such."""
-    return any(set(pair) <= fields.keys() for pair in PAIRS) or _label(fields) is not None
+    paired = any(set(pair) <= fields.keys() and any(fields[name] is not None for name in pair) for pair in PAIRS)
+    return paired or judge_of(fields) is not None
 
 
 def unpaired_fields(fields: Fields) -> str | None:
-    label = _label(fields)
-    if label is None or "chosen" in fields:
+    found = verdict(fields)
+    if found is None or fields.get("chosen") is not None:
         return None
+    label = found[0]
     whole = first(fields, ("messages",), list) or turns_field(fields)
     asked, answered = prompt_field(fields), first(fields, RESPONSES, str | list)
     return f"{whole}, {label}" if whole else f"{asked}, {answered}, {label}" if asked and answered else None
 
 
 def read_unpaired(fields: Fields) -> Item:
-    name = _label(fields)
-    if name is None:
-        raise RowError(f"no field '{LABELS[0]}' that is true or false")
-    messages = conversation(_whole(fields))
-    return Unpaired(messages[:-1], messages[-1:], _SAID[str(fields[name]).lower()], tools_of(fields))
+    good, messages = _good(fields), conversation(_whole(fields))
+    return Unpaired(messages[:-1], messages[-1:], good, tools_of(fields))
 
 
 def preference_fields(fields: Fields) -> str | None:
@@ -81,9 +79,13 @@ def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]
     return answer_to(before, value, name)
 
 
-def _label(fields: Fields) -> str | None:
-    """The field that says good or bad; a table without types writes it as text."""
-    for name in LABELS:
-        if isinstance(fields.get(name), bool) or str(fields.get(name)).lower() in _SAID:
-            return name
-    return None
+def _good(fields: Fields) -> bool:
+    found = verdict(fields)
+    if found is not None:
+        return found[1]
+    name = next((name for name in LABELS if not is_empty(fields.get(name))), None)
+    if name is None:
+        raise RowError(
+            f"no field '{LABELS[0]}' that says good or bad: name yours in `columns`, as columns: {{label: …}}"
+        )
+    return must_say(fields[name], name)

@@ -6,19 +6,18 @@ trees (by `trees`), HelpSteer (`helpfulness`, `overall_preference`), Chatbot Are
 `better_response_id`), WebGPT's kind of `answer_0`. Which of the answers make a pair is left to `corpora.pairs`.
 """
 
-import math
 import re
 from typing import Any
 
 from corpora.reading.conversations import conversation
 from corpora.reading.items import Answer, Item, Ranking
 from corpora.reading.judged import RESPONSES
+from corpora.reading.judgements import RATINGS, number_of
 from corpora.reading.prompts import Fields, answer_to, first, prompt_field, prompt_of
 from corpora.reading.row import RowError
 from corpora.reading.tool_calls import tools_of
 from corpora.reading.trees import is_tree, rankings_fields
 
-RATINGS = ("rating", "stars", "overall_rating", "overall_score", "helpfulness")
 SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
 LISTS = ("answers", "responses", "completions", "ranked_answers", "ranked_responses", "ranked_completions")
 _ACCEPTED = ("question", "query")
@@ -43,7 +42,7 @@ _HELPSTEER_RANGE = 3
 
 def is_rated(fields: Fields) -> bool:
     """Rows whose answer has stars or the like; a mere `score` may be anything."""
-    return any(_number(fields.get(name)) is not None for name in RATINGS)
+    return any(number_of(fields.get(name)) is not None for name in RATINGS)
 
 
 def ranked_fields(fields: Fields) -> str | None:
@@ -65,9 +64,9 @@ def read_ranked(fields: Fields) -> Item:
     _, answers = _listed(fields)
     beside = _beside(fields, _LISTED_RANKS, answers)
     if beside:
-        ranks = [_number(rank) for rank in fields[beside]]
+        ranks = [number_of(rank) for rank in fields[beside]]
     else:
-        ranks = [_number(a.get("rank")) if isinstance(a, dict) else float(place) for place, a in enumerate(answers)]
+        ranks = [number_of(a.get("rank")) if isinstance(a, dict) else float(place) for place, a in enumerate(answers)]
     worse = [None if rank is None else float(sum(o is not None and o > rank for o in ranks)) for rank in ranks]
     return _ranking(fields, answers, worse)
 
@@ -88,13 +87,13 @@ def read_rated(fields: Fields) -> Item:
     _, answers = _listed(fields)
     beside = _beside(fields, LISTED_SCORES, answers)
     if beside:
-        return _ranking(fields, answers, [_number(score) for score in fields[beside]])
+        return _ranking(fields, answers, [number_of(score) for score in fields[beside]])
     if answers:
         return _ranking(fields, answers, [_score(answer) if isinstance(answer, dict) else None for answer in answers])
     answered, rating = _rated(fields)
     if answered is None or rating is None:
         raise RowError("no answer with a rating that is a number")
-    return _ranking(fields, [fields[answered]], [_number(fields[rating])])
+    return _ranking(fields, [fields[answered]], [number_of(fields[rating])])
 
 
 def votes_fields(fields: Fields) -> str | None:
@@ -143,15 +142,15 @@ def _beside(fields: Fields, names: tuple[str, ...], answers: list[Any]) -> str |
 
 
 def _all_have(answers: list[Any], names: tuple[str, ...]) -> bool:
-    return all(isinstance(a, dict) and any(_number(a.get(name)) is not None for name in names) for a in answers)
+    return all(isinstance(a, dict) and any(number_of(a.get(name)) is not None for name in names) for a in answers)
 
 
 def _score(answer: Fields) -> float | None:
-    return next((score for name in SCORES if (score := _number(answer.get(name))) is not None), None)
+    return next((score for name in SCORES if (score := number_of(answer.get(name))) is not None), None)
 
 
 def _rated(fields: Fields) -> tuple[str | None, str | None]:
-    rating = next((name for name in SCORES if _number(fields.get(name)) is not None), None)
+    rating = next((name for name in SCORES if number_of(fields.get(name)) is not None), None)
     return first(fields, RESPONSES, str | list), rating
 
 
@@ -171,7 +170,7 @@ def _share_of_first(fields: Fields, sides: tuple[str, str]) -> float | None:
         return _counted(fields, ("votes_a",), ("votes_b",), ("votes_tie", "ties"))
     if name == "winner_model_a":
         return _counted(fields, ("winner_model_a",), ("winner_model_b",), ("winner_tie",))
-    value = _number(fields.get(name)) if name else None
+    value = number_of(fields.get(name)) if name else None
     if name == "overall_preference":
         return None if value is None else (_HELPSTEER_RANGE - value) / (2 * _HELPSTEER_RANGE)
     if name == "labels":
@@ -183,20 +182,9 @@ def _share_of_first(fields: Fields, sides: tuple[str, str]) -> float | None:
 
 def _counted(fields: Fields, *names: tuple[str, ...]) -> float | None:
     first_votes, second_votes, ties = (
-        next((_number(fields[name]) for name in known if fields.get(name) is not None), 0.0) for known in names
+        next((number_of(fields[name]) for name in known if fields.get(name) is not None), 0.0) for known in names
     )
     if first_votes is None or second_votes is None or ties is None:
         return None
     total = first_votes + second_votes + ties
     return (first_votes + ties / 2) / total if total else None
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, also as the text that a table without types writes."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

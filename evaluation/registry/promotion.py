@@ -37,6 +37,7 @@ from evaluation.registry.ledger import Entry, Ledger
 from evaluation.registry.registered import Registered, find_or_create, version_with
 from evaluation.report import EvaluationError
 from lineage.store import Artifact, Store
+from training.mlflow_names import version_tags
 from training.mlflow_store import prepare_store
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def promote(
         _crash_point(1)
         Store(home).verify(checkpoint)
         _crash_point(2)
-        every_tag = {**tags, **_tags(home, checkpoint, decision, decision_digest, reports)}
+        every_tag = version_tags({**tags, **_tags(home, checkpoint, decision, decision_digest, reports)})
         version = find_or_create(client, uri, home, registered_model, checkpoint, every_tag)
         _crash_point(3)
         move = _Move(client, registered_model, ledger, version, checkpoint.digest, decision, decision_digest, every_tag)

@@ -8,6 +8,7 @@ import pytest
 
 from assets.tracking import Tracker
 from lineage.store import Request
+from tests.source_texts import NASTY, texts
 
 _REQUEST = Request("tiny", "sft", {"node": "sft", "lr": 0.1})
 _DIGEST = "d" * 64
@@ -26,7 +27,7 @@ def _context(run_id: str) -> dg.AssetExecutionContext:
 
 def _track(tracker: Tracker, run_id: str, request: Request = _REQUEST, error: BaseException | None = None) -> str:
     with tracker.run(_context(run_id), request, config={"lr": 0.1}, inputs={"mixture": _DIGEST}) as run:
-        run.log({"wall_s": 2.0, "nested": {"share, general": 0.6}, "kind": "sft"})
+        run.log({"wall_s": 2.0, "nested": {"share general": 0.6}, "kind": "sft"})
         if error is not None:
             raise error
     return run.run_id
@@ -47,7 +48,7 @@ def test_a_run_lies_under_one_parent_of_its_dagster_run(tracker: Tracker) -> Non
     assert one.data.tags["dagster.run_id"] == "r1"
     assert one.data.tags["dagster.asset_key"] == "tiny/sft"
     assert one.data.tags["dagster.url"].endswith("/runs/r1")
-    assert one.data.metrics == {"wall_s": 2.0, "nested.share_ general": 0.6}
+    assert one.data.metrics == {"wall_s": 2.0, "nested.share general": 0.6}
 
 
 def test_inputs_are_datasets_with_their_whole_digest(tracker: Tracker) -> None:
@@ -79,3 +80,20 @@ def test_a_run_always_ends_and_the_next_attempt_goes_on_with_it(
 def test_a_finished_run_is_not_written_to_again(tracker: Tracker) -> None:
     request = Request("tiny", "sft", {"node": "sft", "forced": True})
     assert _track(tracker, "r3", request) != _track(tracker, "r4", request)
+
+
+def test_every_reason_check_and_metric_that_the_code_can_name_reaches_the_run(tracker: Tracker) -> None:
+    named = sorted(texts("corpora", "training", "evaluation", "assets") | set(NASTY))
+    numbers = {text: number for number, text in enumerate(named)}
+    inputs = {f"phrases/{text}": _DIGEST for text in NASTY}
+    with tracker.run(
+        _context("r5"),
+        Request("tiny", "x", {"node": "x"}),
+        config={"columns": dict.fromkeys(NASTY, "it's")},
+        inputs=inputs,
+    ) as run:
+        run.log({"quarantine_reasons": numbers})
+    found = _run(tracker, run.run_id)
+    assert sorted(found.data.metrics.values()) == list(range(len(named)))
+    assert len(found.data.params) == len(NASTY)
+    assert len(found.inputs.dataset_inputs) == len(NASTY)

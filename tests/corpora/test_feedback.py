@@ -28,11 +28,12 @@ def scores(item: Any) -> dict[str, float]:
     return {answer["messages"][0]["content"]: answer["score"] for answer in item.answers}
 
 
-@pytest.mark.parametrize("said", [True, False, "true", "False"])
+@pytest.mark.parametrize("said", [True, False, "true", "False", 1, 0, -1.0, "1", "0.0", "down", "👍🏽"])
 @pytest.mark.parametrize(
     "row",
     [
         {"prompt": "q", "completion": "a"},
+        {"question": "q", "reply": "a"},
         {"prompt": Q, "completion": a("a")},
         {"prompt": "q", "response": "a"},
         {"instruction": "q", "input": "", "output": "a"},
@@ -40,15 +41,14 @@ def scores(item: Any) -> dict[str, float]:
         {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
     ],
 )
-@pytest.mark.parametrize("name", ["label", "kto_tag"])
+@pytest.mark.parametrize("name", ["label", "kto_tag", "thumb", "thumbs", "feedback"])
 def test_unpaired_answers_of_every_shape(row: dict[str, Any], name: str, said: Any) -> None:
-    good = said is True or said == "true"
+    good = said in (True, "true", "1", "👍🏽")
     assert convert({**row, name: said}) == ("unpaired", Unpaired(Q, a("a"), good))
 
 
-def test_a_class_number_is_no_label() -> None:
+def test_a_document_has_no_answer_that_a_label_could_judge() -> None:
     assert convert({"text": "x", "label": 1})[0] == "text"
-    assert convert({"prompt": "q", "completion": "a", "label": 1})[0] == "prompt_completion"
 
 
 @pytest.mark.parametrize(

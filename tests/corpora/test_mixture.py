@@ -220,6 +220,12 @@ def test_documents_do_not_go_into_a_mixture_of_conversations(tiny_base: Path, tm
         run(recipe(shares={"general": 1.0}), {"web": ("general", folder)}, tiny_base, tmp_path / "work")
 
 
+def test_judged_answers_in_a_mixture_are_refused_with_the_ways_out(tiny_base: Path, tmp_path: Path) -> None:
+    folder = cleaned(tmp_path, "thumbs", [{"prompt": "q", "completion": "a", "label": 0}])
+    with pytest.raises(CorpusError, match=r"holds unpaired rows.*preferences take them.*columns: {category: label}"):
+        run(recipe(shares={"general": 1.0}), {"thumbs": ("general", folder)}, tiny_base, tmp_path / "work")
+
+
 def test_bytes_do_not_depend_on_the_number_of_processes(
     corpora: dict[str, tuple[str, Path]], tiny_base: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Promotion on a real sqlite registry: unchanged bytes, one champion, and crashes at every step."""
 
+import math
 import shutil
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ from evaluation.report import EvaluationError
 from lineage.hashing import file_digest
 from lineage.store import Request, Store
 from tests.evaluation.made_promotions import MODEL, checkpoint, decision, register, started, uri
-from training.logged_models import logged_model
+from training.logged_models import log_scores, logged_model
 from training.mlflow_store import experiment_id, prepare_store
 
 STEPS = range(1, 10)
@@ -86,6 +87,28 @@ def test_anything_but_a_pass_is_a_challenger_with_its_reasons(home):
     tags = registry_client(uri(home)).get_model_version(MODEL, promoted.version).tags
     assert tags["temper.reasons"] == "\n".join(made.reasons)
     assert not register(home, candidate, made).changed
+
+
+def test_reasons_of_any_length_are_no_obstacle(home):
+    candidate = checkpoint(home)
+    made = decision(candidate, better=False)
+    made = made.model_copy(update={"reasons": [f"it's reason {number}" for number in range(20_000)]})
+    promoted = register(home, candidate, made)
+    tags = registry_client(uri(home)).get_model_version(MODEL, promoted.version).tags
+    assert tags["temper.reasons"].startswith("it's reason 0\nit's reason 1") and len(tags["temper.reasons"]) == 100_000
+    assert not register(home, candidate, made).changed
+
+
+def test_a_score_that_is_no_number_is_not_a_0_of_the_model_and_any_name_will_do(home):
+    client, candidate = registry_client(uri(home)), checkpoint(home)
+    experiment = experiment_id(uri(home), "temper/demo", home)
+    run_id = client.create_run(experiment).info.run_id
+    scores = {"sums/accuracy": 0.5, "sums/loss": math.nan, "sums/it's": 0.25, 'sums/it"s': 0.75, "sums/../x": 1.0}
+    model = logged_model(client, experiment, candidate)
+    for _ in range(2):
+        log_scores(client, run_id, model, scores, {"sums": "d" * 64})
+        model = logged_model(client, experiment, candidate)
+    assert sorted(metric.value for metric in model.metrics) == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_better_one_takes_over_and_the_old_one_stays_as_previous(home):

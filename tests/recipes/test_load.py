@@ -94,6 +94,12 @@ def test_a_wrong_field_is_named(tmp_path: Path, field: str, value: Any, message:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [".", "..", "..x", "a/b", ""])
+def test_a_registered_model_has_a_name_that_the_registry_takes(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match=r"promotion\.registered_model: String should match"):
+        load_recipe(changed(tmp_path, "promotion.registered_model", name))
+
+
 def test_all_wrong_fields_are_listed_at_once(tmp_path: Path) -> None:
     path = changed(tmp_path, "stages.sft.seed", "x")
     path.write_text(path.read_text(encoding="utf-8").replace("batch_size: 48", "batch_size: 0"), encoding="utf-8")

@@ -17,15 +17,19 @@ def test_numbers_settings_and_inputs_reach_the_run(tmp_path: Path) -> None:
     client = MlflowClient(uri)
     run_id = client.create_run(experiment_id(uri, "tiny", tmp_path)).info.run_id
     with run_log(Tracking(uri=uri, run_id=run_id)) as log:
-        log.metrics({"rewards/margins,all": 0.5}, step=3)
+        log.metrics({"rewards/margins": 0.5, "it's": 1.0, 'it"s': 2.0, "../x": 3.0, "": 4.0}, step=3)
         log.params({"lora": {"rank": 4}, "seed": 1, "rewards": [{"weight": 1.0, "kind": "verifier"}]})
-        log.tags({"execution": {"micro_batch": 2}})
+        log.tags({"execution": {"micro_batch": 2}, "why?": "x" * 9000})
+        log.params({"/etc": "y" * 9000})
         log.dataset("mixture", "a" * 64, tmp_path, 24, "training")
     run = client.get_run(run_id)
-    assert run.data.metrics["rewards/margins_all"] == 0.5
+    assert run.data.metrics["rewards/margins"] == 0.5
+    assert sorted(run.data.metrics.values()) == [0.5, 1.0, 2.0, 3.0, 4.0]
     assert {"lora.rank": "4", "seed": "1"}.items() <= run.data.params.items()
     assert run.data.params["rewards"] == '[{"kind": "verifier", "weight": 1.0}]'
     assert run.data.tags["execution.micro_batch"] == "2"
+    assert [len(text) for name, text in run.data.tags.items() if name.startswith("why")] == [8000]
+    assert [len(text) for name, text in run.data.params.items() if name.startswith("etc")] == [6000]
     (given,) = run.inputs.dataset_inputs
     assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training", "sha256": "a" * 64}
     assert run.info.status == "RUNNING"
