@@ -82,6 +82,7 @@ DECLARED: dict[str, dict[str, str]] = {
         "pads_by_length": "every row is attended to over its length, also where pad and end of turn are one token",
         "end_of_turn_learned": "every row has an end of turn among what the loss counts",
         "one_bos": "no row begins twice",
+        "rows_apart": "a row that is packed with others is read as it is alone",
         **_SAVED,
     },
     "reward": {
@@ -112,6 +113,7 @@ DECLARED: dict[str, dict[str, str]] = {
 
 _WARNING_ONLY = {"labels_agree", "length_bias", "near_duplicate_share", "share_bound"}
 _DOES_NOT_APPLY = {
+    "rows_apart": "rows were padded, not packed",
     "frozen_unmoved": "all weights were trained, or they were held in fewer bits",
     "adapter_whole": "all weights were trained: there is no adapter",
     "merged_equals_adapter": "all weights were trained: there is no adapter to merge",

@@ -4,7 +4,6 @@ All three end alike: a handle, its ref moved (never by an override, never past a
 link to the MLflow run that made it.
 """
 
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ then try again what a person terminated."""
 
 
 _ERROR = "error: "
-"""How a job's last message begins when it refuses its input."""
+"""How the message begins that a job ends with when it refuses its input, or cannot go on."""
 
 
 class Ended(NamedTuple):
@@ -116,15 +115,20 @@ def _sealed(store: Store, job: Job, ended: Ended) -> Artifact:
             return artifact
         raise dg.Failure(f"{who}: the job reported success but sealed nothing", allow_retries=False)
     if ended.status == REFUSED:
-        shutil.rmtree(store.work_path(job.request), ignore_errors=True)
         raise dg.Failure(ended.stdout.rpartition(_ERROR)[2].strip(), allow_retries=False)
     how = "was stopped" if ended.status == INTERRUPTED else f"failed with exit status {ended.status}"
     if ended.status == -signal.SIGKILL:
         how = "was killed, as the system does when memory runs out (a smaller execution.micro_batch takes less),"
     raise dg.RetryRequested(max_retries=_RETRIES) from dg.Failure(
-        f"{who}: the job {how} and resumes when run again: {_last_line(ended.stderr, ended.stdout)}",
+        f"{who}: the job {how} and resumes when run again: {_why(ended)}",
         metadata={"stderr": ended.stderr},
     )
+
+
+def _why(ended: Ended) -> str:
+    """The message that a job ended with, if it came to give one; libraries may have written on stderr before it."""
+    said = _last_line(ended.stdout)
+    return said.removeprefix(_ERROR) if said.startswith(_ERROR) else _last_line(ended.stderr, ended.stdout)
 
 
 def _last_line(*outputs: str) -> str:

@@ -3,7 +3,9 @@
 Rows are random tokens of ragged lengths, log-normal as in chat corpora; the model's weights are drawn, so nothing is
 fetched. SFT: batches padded in random order as TRL does by default, batches of like lengths, rows packed end to end
 (with flash attention where it is installed), each compiled or not. DPO: reference log-probabilities taken in every
-step, or kept. Runs end to end on a CPU at toy size, where it has no share of a peak. The last line is a JSON object
+step, or kept. Isolation: how far documents that share a micro-batch of pretraining are from what they are alone, for
+each attention that is there; torch's own kernel for sequences of many lengths takes the place of flash-attn where that
+is not installed. Runs end to end on a CPU at toy size, where it has no share of a peak. The last line is a JSON object
 with one entry a run; one that ran out of memory says so.
 """
 
@@ -59,16 +61,103 @@ def main() -> None:
     parser.add_argument("--batch-rows", type=int, default=64 if on_gpu else 8)
     parser.add_argument("--micro-batch", type=int, default=8 if on_gpu else 4)
     parser.add_argument("--compiled", choices=("no", "yes", "both"), default="both" if on_gpu else "no")
+    parser.add_argument("--only", choices=("speed", "isolation"))
     arguments = parser.parse_args()
     compiled = {"no": (False,), "yes": (True,), "both": (False, True)}[arguments.compiled]
     print(f"on {torch.cuda.get_device_name() if on_gpu else 'cpu'}", flush=True)
-    results = []
+    results: list[dict[str, Any]] = []
     for name in arguments.sizes:
+        if arguments.only != "speed":
+            results += isolation(name)
+        if arguments.only == "isolation":
+            continue
         for kind, how, compile_it in [*_runs("sft", _SFT, compiled), *_runs("dpo", _DPO, (False,))]:
             figures = measured(SIZES[name], kind, how, compile_it, arguments)
             results.append({"size": name, "stage": kind, "how": how, "compiled": compile_it, **figures})
             print("  ".join(f"{key} {_shown(value)}" for key, value in results[-1].items()), flush=True)
     print(json.dumps({"runs": results}))
+
+
+def isolation(name: str) -> list[dict[str, Any]]:
+    """What `documents_apart` gives for micro-batches of 1, 2 and 4 sequences, and what it would give if flash attention
+    got them side by side. The largest difference, as a share of the states' size."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    flash = _flash() or ("flash_attention_2" if on_gpu and _torch_takes_its_place() else None)
+    ways = [("sdpa", "fp32"), *([("sdpa", "bf16")] if on_gpu else []), *([(flash, "bf16")] if flash else [])]
+    results = []
+    for (attention, precision), micro_batch in product(ways, (1, 2, 4)):
+        forms = ("as trained", "side by side") if attention == flash and micro_batch > 1 else ("as trained",)
+        for form in forms:
+            with TemporaryDirectory() as folder:
+                found = _apart(SIZES[name], attention, precision, micro_batch, form, Path(folder))
+            run = {"attention": attention, "precision": precision, "micro_batch": micro_batch, "form": form}
+            results.append({"size": name, "stage": "pretrain", **run, "apart": found})
+            print("  ".join(f"{key} {_shown(value)}" for key, value in results[-1].items()), flush=True)
+            gc.collect()
+    return results
+
+
+def _apart(size: Size, attention: str, precision: str, micro_batch: int, form: str, folder: Path) -> float:
+    import pyarrow as pa
+
+    from recipes.stages import Pretrain
+    from training import packed, pretrain, rows
+    from training.invariants import isolation
+
+    execution = {"micro_batch": micro_batch, "attention": attention}
+    fields = {"learning_rate": 1e-5, "batch_rows": 4, "seed": 0, "precision": precision, "execution": execution}
+    stage = Pretrain.model_validate({"kind": "pretrain", "start": "base", "mixture": "mixture", **fields})
+    draw = random.Random(0)
+    ids = [_tokens(draw, size, size.longest) for _ in range(stage.batch_rows)]
+    starts = [[0, *sorted(draw.sample(range(1, size.longest), 4))] for _ in ids]
+    sequences = pa.table({"input_ids": pa.array(ids, pa.list_(pa.int32())), "document_starts": starts})
+    plan = rows.plan([len(row) for row in ids], stage)
+    trainer = pretrain.trainer_of(stage, _model(size, stage), _tokenizer(size), sequences, plan, folder)
+    if form == "side by side":
+        trainer.data_collator = packed.Collator(0)
+    places = trainer.micro_batches[0]
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in places])
+    documents = isolation.placed(batch, [packed.documents(sequences, plan.order[place]) for place in places])
+    value: float = isolation.documents_apart(trainer, batch, documents, precision)["value"]
+    return value
+
+
+def _torch_takes_its_place() -> bool:
+    """Give transformers torch's attention over sequences of many lengths for flash-attn's; whether torch has it."""
+    import transformers.modeling_flash_attention_utils as flash
+    from torch.nn.functional import scaled_dot_product_attention
+    from transformers import PreTrainedModel
+
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+
+    def dense(q: Any, k: Any, v: Any, softmax_scale: float | None = None, causal: bool = False) -> Any:
+        by_head = (part.transpose(1, 2) for part in (q, k, v))
+        found = scaled_dot_product_attention(*by_head, is_causal=causal, scale=softmax_scale, enable_gqa=True)
+        return found.transpose(1, 2)
+
+    def varlen(
+        q: Any,
+        k: Any,
+        v: Any,
+        cu_seqlens_q: Any,
+        cu_seqlens_k: Any,
+        max_seqlen_q: int,
+        max_seqlen_k: int,
+        softmax_scale: float | None = None,
+        causal: bool = False,
+    ) -> Any:
+        window = (-1, 0) if causal else (-1, -1)
+        sizes = (cu_seqlens_q, cu_seqlens_k, int(max_seqlen_q), int(max_seqlen_k))
+        return varlen_attn(q, k, v, *sizes, scale=softmax_scale, window_size=window, enable_gqa=True)
+
+    flash._lazy_imports = lambda *_, **__: (dense, varlen, None, flash._pad_input, flash._unpad_input)
+    PreTrainedModel._flash_attn_can_dispatch = lambda *_, **__: True
+    return True
 
 
 def measured(size: Size, kind: str, how: str, compile_it: bool, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 All tasks are prepared before the model is loaded, the model is loaded once, each finished task is kept in the work
 folder and each answer in the cache (`evaluation.backends.answered`): an evaluation that was stopped or killed goes on
-where it was, to the same report.
+where it was, to the same report. One that is refused keeps its finished tasks, too: what it lacked may be there the
+next time.
 What becomes of the outcomes is `evaluation.assembly`'s.
 """
 
@@ -39,6 +40,9 @@ from training.tracking import run_log
 
 _TASKS = "tasks"
 
+_REFUSALS = (EvaluationError, CorpusError, TrainingError)
+"""What a person has to mend before the job can be done."""
+
 
 def run(job: Job, stop: threading.Event) -> int:
     """Do the job and return its exit code; what went wrong is said in one line."""
@@ -48,7 +52,7 @@ def run(job: Job, stop: threading.Event) -> int:
     except Interrupted as interrupted:
         say(f"{interrupted}; the same job goes on from there")
         return INTERRUPTED
-    except (EvaluationError, CorpusError, TrainingError) as error:
+    except _REFUSALS as error:
         say(f"error: {error}")
         return REFUSED
     except (StoreError, ServerDown) as error:
@@ -70,7 +74,7 @@ def evaluate(job: Job, stop: threading.Event) -> None:
     suite = suite_identity(evaluation, folder, cache)
     if suite != job.payload["suite"]:
         raise EvaluationError("the suite or its data changed after this job was written; launch it again")
-    with job.store.building(job.request) as work, run_log(job.tracking) as log:
+    with _held(job) as work, run_log(job.tracking) as log:
         checkpoint = _checkpoint(job)
         kept = work / _TASKS
         prepared = {
@@ -92,6 +96,18 @@ def evaluate(job: Job, stop: threading.Event) -> None:
         job.store.point(job.ref, artifact)
     scores = " · ".join(f"{name} {result['mean']:.3f}" for name, result in report.results.items())
     say(f"{job.ref}: {scores}" if report.valid else f"{job.ref}: not valid: {'; '.join(report.invalid_reasons)}")
+
+
+@contextmanager
+def _held(job: Job) -> Iterator[Path]:
+    """The work folder; a refusal leaves it only where an attempt finished a task that another need not do again."""
+    with job.store.building(job.request) as work:
+        try:
+            yield work
+        except _REFUSALS:
+            if not any((work / _TASKS).glob("*.json")):
+                shutil.rmtree(work)
+            raise
 
 
 def _prepare(name: str, task: Task, place: Place) -> Prepared:
@@ -162,7 +178,8 @@ def _run_tasks(
 
             started = time.monotonic()
             try:
-                outcome = task.run(model, tick)
+                with _memory_explained(f"with evaluation.batch_size {evaluation.batch_size}; a smaller one needs less"):
+                    outcome = task.run(model, tick)
             except EvaluationError as error:
                 raise EvaluationError(f"evaluation.tasks.{name}: {error}") from None
             done[name] = Done(outcome, round(time.monotonic() - started, 3), model.facts)
@@ -170,6 +187,19 @@ def _run_tasks(
         if model and model.known:
             say(f"{job.ref}: {model.known} answers were known from before")
     return {name: done[name] for name in prepared}
+
+
+@contextmanager
+def _memory_explained(when: str) -> Iterator[None]:
+    """Turn running out of memory into a message. Raises EvaluationError."""
+    try:
+        yield
+    except Exception as error:
+        from training.memory import ran_out
+
+        if not ran_out(error):
+            raise
+        raise EvaluationError(f"out of memory {when}, and a larger device has more") from error
 
 
 def _refuse_what_cannot_fit(prepared: Mapping[str, Prepared], model: LoadedModel) -> None:
@@ -220,7 +250,8 @@ def _in_this_process(job: Job, evaluation: Evaluation, answers: Path) -> LoadedM
     if evaluation.execution.threads is not None:
         torch.set_num_threads(evaluation.execution.threads)
     given = job.inputs["checkpoint"]
-    model = load_model(given.path, evaluation.dtype, evaluation.batch_size)
+    with _memory_explained("while the checkpoint was loaded; bfloat16 needs less than float32"):
+        model = load_model(given.path, evaluation.dtype, evaluation.batch_size)
     known = Answered.of(answers, given.digest, evaluation.dtype, str(model.model.device))
     return dataclasses.replace(model, answered=known)
 

@@ -14,8 +14,12 @@ class TrainingError(Exception):
     """A job that cannot be done; the message says what, where and what to do."""
 
 
-class OutOfSpace(TrainingError):
-    """The disk has no room for a job that is in order; running it again, with room, goes on where it stopped."""
+class Resumable(TrainingError):
+    """A job that is in order and that the machine held up; running it again goes on where it stopped."""
+
+
+class OutOfSpace(Resumable):
+    """The disk has no room."""
 
 
 class Interrupted(Exception):

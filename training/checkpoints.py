@@ -157,23 +157,39 @@ def saving(checkpoint: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _tells_of_no_room(error) and _free(checkpoint.parent) >= _SPARE_BYTES:
+        if not tells_of_no_room(error) and _free(checkpoint.parent) >= _SPARE_BYTES:
             raise
         shutil.rmtree(checkpoint, ignore_errors=True)
-        raise OutOfSpace(
-            f"{checkpoint} could not be written: {str(error).splitlines()[0]}; {_free(checkpoint.parent) / 1e9:.2f} GB "
-            "are free now; free some space and run the job again, it goes on from its last checkpoint"
-        ) from error
+        raise no_room(checkpoint, error) from error
 
 
-def _tells_of_no_room(error: Exception) -> bool:
+def no_room(path: Path, error: Exception) -> OutOfSpace:
+    """What to say of a disk that filled up while `path` was written, once what was half-written is gone."""
+    return OutOfSpace(
+        f"{path} could not be written: {str(error).splitlines()[0]}; {_free(path.parent) / 1e9:.2f} GB are free now; "
+        "free some space and run the job again, it goes on from its last checkpoint"
+    )
+
+
+def tells_of_no_room(error: Exception) -> bool:
     return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def newest_finished(folder: Path) -> Path | None:
+    """The newest checkpoint that was finished; unlike `newest_verified` it reads none of its bytes."""
+    return next((checkpoint for checkpoint in reversed(_checkpoints(folder)) if is_complete(checkpoint)), None)
+
+
+def kept_until(folder: Path) -> int:
+    """The step after which a next attempt would go on; 0 if it would begin anew."""
+    newest = newest_finished(folder)
+    return step_of(newest) if newest else 0
 
 
 def size_of_newest(folder: Path) -> int:
     """Bytes of the newest finished checkpoint; 0 if there is none."""
-    finished = [c for c in _checkpoints(folder) if is_complete(c)]
-    return sum((finished[-1] / name).stat().st_size for name in _files(finished[-1])) if finished else 0
+    newest = newest_finished(folder)
+    return sum((newest / name).stat().st_size for name in _files(newest)) if newest else 0
 
 
 def step_of(checkpoint: Path) -> int:

@@ -47,7 +47,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     plan = rows.plan(_pair_lengths(pairs), stage)
     batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
     log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
-    with loop.memory_explained(stage, plan):
+    with loop.memory_explained(stage, plan, work):
         trainer = PreferenceTrainer(
             micro_batches=batches,
             model=weights.load_for_training(start, stage),

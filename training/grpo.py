@@ -43,7 +43,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     plan = rollouts.plan([len(ids) for ids in prompts["prompt_ids"].to_pylist()], stage)
     log.dataset(stage.prompts, given.digest, given.path, len(prompts), "training")
     dataset = Dataset.from_dict({"prompt": prompts["prompt_ids"].to_pylist(), "row": list(range(len(prompts)))})
-    with loop.memory_explained(stage, plan):
+    with loop.memory_explained(stage, plan, work):
         model = weights.load_for_training(start, stage)
         model.config._name_or_path = str(start)  # what TRL loads the reference model from
         args = GRPOConfig(**arguments(stage, loop.arguments(stage, plan, work)))

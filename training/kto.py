@@ -52,7 +52,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     batches = _micro_batches(len(answers), stage)
     log.dataset(stage.preferences, given.digest, given.path, len(answers), "training")
     ordered = _with_kl_answers(answers.take(plan.order), stage.kl_rows)
-    with loop.memory_explained(stage, plan):
+    with loop.memory_explained(stage, plan, work):
         trainer = UnpairedTrainer(
             micro_batches=batches,
             model=weights.load_for_training(start, stage),

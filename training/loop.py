@@ -21,7 +21,7 @@ from lineage.store import write_json
 from recipes.arguments import ON_GPU
 from recipes.stage_base import StageBase
 from recipes.stages import Kto
-from training import Interrupted, TrainingError, checkpoints, memory, processes, weights
+from training import Interrupted, Resumable, TrainingError, checkpoints, memory, processes, weights
 from training.measures import Meter, cost
 from training.progress import say
 from training.rows import Plan
@@ -158,27 +158,43 @@ def _take_up(trainer: Any, finished: Path | None) -> None:
 
 
 @contextmanager
-def memory_explained(stage: StageBase, plan: Plan) -> Iterator[None]:
-    """Turn running out of memory into what to change."""
+def memory_explained(stage: StageBase, plan: Plan, work: Path) -> Iterator[None]:
+    """Turn running out of memory into what to change, and where the training would then go on."""
     try:
         yield
-    except (RuntimeError, MemoryError, memory.BatchTooLarge) as error:
-        if not isinstance(error, memory.BatchTooLarge) and not memory.ran_out(error):
+    except Exception as error:
+        if not memory.ran_out(error):
             raise
-        execution = stage.execution
-        ways = []
-        if isinstance(stage, Kto):
-            ways += [f"kl_rows {stage.kl_rows // 2}"] if stage.kl_rows > 3 else []
-        elif execution.micro_batch > 1:
-            ways.append(f"execution.micro_batch {execution.micro_batch // 2}")
-        if not execution.gradient_checkpointing:
-            ways.append("execution.gradient_checkpointing: true")
-        ways.append("shorter rows (max_length)" if stage.lora else "lora")
+        done = checkpoints.kept_until(work / checkpoints.FOLDER)
+        if done == plan.steps:
+            raise Resumable(
+                "out of memory after the last step, while the trained model was tried and saved; its checkpoints are "
+                "kept: run the job again, and it goes on there with neither gradients nor optimizer in memory"
+            ) from error
+        execution, (same, other) = stage.execution, _mends(stage)
         where = f"with micro-batches of {execution.micro_batch} rows of up to {plan.longest} tokens"
         if isinstance(error, memory.BatchTooLarge):
             when = f"in step {error.step}" if error.step else "in the trial of the longest batch before the first step"
             where = f"{when}, on a batch of {error.rows} rows of up to {error.length} tokens"
-        raise TrainingError(f"out of memory {where}; try {', or '.join(ways)}") from error
+        how = f"with {same[0]}" if same else "on a device with more memory"
+        kept = f"; its checkpoints are kept: the same recipe {how} goes on after step {done}" if done else ""
+        raise TrainingError(f"out of memory {where}; try {', or '.join([*same, *other])}{kept}") from error
+
+
+def _mends(stage: StageBase) -> tuple[list[str], list[str]]:
+    """What takes less memory: settings with which this training goes on, and those that make it another."""
+    execution = stage.execution
+    same, other = [], []
+    if isinstance(stage, Kto):
+        other += [f"kl_rows {stage.kl_rows // 2}"] if stage.kl_rows > 3 else []
+    elif execution.micro_batch > 1:
+        fits = range(execution.micro_batch // 2, 0, -1)
+        fewer = next(rows for rows in fits if stage.batch_rows % (rows * execution.devices) == 0)
+        same.append(f"execution.micro_batch {fewer}")
+    if not execution.gradient_checkpointing:
+        same.append("execution.gradient_checkpointing: true")
+    other.append("shorter rows (max_length)" if stage.lora else "lora")
+    return same, other
 
 
 def first_batch(trainer: Any) -> dict[str, Any]:

@@ -4,18 +4,30 @@ A training whose one long row comes up after three hours should fail in its firs
 is dropped and the dice are put back, so a training goes on as if there had been none.
 """
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch  # noqa: TID253 - only job processes import this module
 
-from training import randomness
+from training import TrainingError, randomness
 from training.progress import say
 from training.rows import Plan
 
 _WORTH = 50
 """Times the batch's own size that must lie before its turn, else the trial costs more than finding out late."""
+
+
+_WORDS = (
+    "out of memory",  # CUDA and its driver, HIP, NCCL ("Cuda failure 2 'out of memory'")
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "DefaultCPUAllocator",  # torch's, for main memory
+    "std::bad_alloc",
+    "Cannot allocate memory",  # the system's (ENOMEM), as libraries in other languages pass it on
+)
+"""How those say that memory ran out which have no exception of their own for it."""
 
 
 class BatchTooLarge(Exception):
@@ -26,10 +38,13 @@ class BatchTooLarge(Exception):
         self.rows, self.length, self.step = rows, length, step
 
 
-def ran_out(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
+def ran_out(error: Exception) -> bool:
+    """Whether this is what a library raises when memory runs out, on a device or on the machine."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | BatchTooLarge):
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    return not isinstance(error, TrainingError) and any(words in str(error) for words in _WORDS)
 
 
 def watch(trainer: Any, about_to_compute: Callable[[Any], None]) -> None:
@@ -49,7 +64,7 @@ def blamed(inputs: Any, step: int) -> Iterator[None]:
     """Say of which batch it was if memory runs out. Raises BatchTooLarge."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
         ids = inputs.get("input_ids") if isinstance(inputs, dict) else None
         if ids is None or not ran_out(error):
             raise

@@ -43,7 +43,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     plan = rows.plan([2 * len(p) + len(c) + len(r) for p, c, r in zip(*_lists(pairs), strict=True)], stage)
     batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
     log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
-    with loop.memory_explained(stage, plan):
+    with loop.memory_explained(stage, plan, work):
         trainer = odds.OddsTrainer(
             micro_batches=batches,
             model=odds.with_head(weights.load_for_training(start, stage)),

@@ -2,10 +2,13 @@
 
 What keeps them apart is their positions, which begin again at 0 with each document, and no attention mask beside
 them: transformers then makes the block-diagonal mask itself, and would make none if it were given a mask of ones.
-The loss cannot tell whether this works (without it, it differs by a ten-thousandth); gradients and logits can.
+Flash attention takes no mask: for it a micro-batch is one row, all sequences end to end, with the places where
+documents begin; of several rows it would let all that is in a row see each other. The loss cannot tell whether this
+works (without it, it differs by a ten-thousandth); gradients and hidden states can (`training.invariants`).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from training.rows import NOT_SUPERVISED
@@ -14,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-_CLOSE = {"fp32": 1e-3, "bf16": 6e-2}
-"""Largest difference of logits, relative to the largest, that another order of sums may cause."""
+_MASKED = ("sdpa", "eager")
+"""Attention that is told by a mask what each token sees. Flash attention has none and is told lengths."""
 
 
 def dataset(sequences: "pa.Table") -> Any:
@@ -72,29 +75,19 @@ class Collator:
         return {name: torch.tensor(column) for name, column in columns}
 
 
-def isolation_check(trainer: Any, precision: str) -> dict[str, Any]:
-    """Compare the logits of the last document of a sequence with those of that document alone.
+def collator(pad_id: int, attention: str) -> Any:
+    """Collates sequences in the form in which this attention, by transformers' name, keeps their documents apart."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    The sequence is the first of the training set that holds two documents of two tokens and more; passes without a
-    number if there is none.
-    """
-    import torch
+    if attention in _MASKED:
+        return Collator(pad_id)
+    return DataCollatorForLanguageModeling(pad_token_id=pad_id, padding_free=True)
 
-    description = "the last document of a sequence has the logits that it has alone: documents do not see each other"
-    lengths = trainer.train_dataset["seq_lengths"]
-    place = next((i for i, own in enumerate(lengths) if sum(length > 1 for length in own) > 1), None)
-    if place is None:
-        return {"passed": True, "blocking": True, "value": "no sequence of two documents", "description": description}
-    batch = trainer._prepare_inputs(trainer.data_collator([trainer.train_dataset[place]]))
-    last = max(number for number, length in enumerate(lengths[place]) if length > 1)
-    start, end = sum(lengths[place][:last]), sum(lengths[place][: last + 1])
-    ids, positions, model = batch["input_ids"], batch["position_ids"], trainer.model.eval()
-    with torch.no_grad(), trainer.accelerator.autocast():
-        packed = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0, start:end].float()
-        alone = model(input_ids=ids[:, start:end], use_cache=False).logits[0].float()
-    model.train()
-    apart = float((packed - alone).abs().max() / alone.abs().max())
-    return {"passed": apart <= _CLOSE[precision], "blocking": True, "value": apart, "description": description}
+
+def documents(sequences: "pa.Table", row: int) -> list[list[int]]:
+    """The documents of a packed sequence, token by token."""
+    ids, starts = (sequences[name][row].as_py() for name in ("input_ids", "document_starts"))
+    return [ids[start:end] for start, end in pairwise([*starts, len(ids)])]
 
 
 def perplexity(trainer: Any, sequences: "pa.Table", rows: int) -> float:

@@ -46,7 +46,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     tokenizer = AutoTokenizer.from_pretrained(start)
     scoring.set_free_pad(tokenizer, pairs.columns)
     loaded = scoring.loader(stage.seed, tokenizer.pad_token_id)
-    with loop.memory_explained(stage, plan):
+    with loop.memory_explained(stage, plan, work):
         trainer = ScoreTrainer(
             micro_batches=rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices),
             model=weights.load_for_training(start, stage, loaded),

@@ -20,7 +20,7 @@ from corpora.raw import CorpusError
 from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import StoreError
 from recipes.execution import TrainingExecution
-from training import Interrupted, OutOfSpace, TrainingError, checkpoints, launching, processes
+from training import Interrupted, Resumable, TrainingError, checkpoints, launching, processes
 from training.progress import reporting, say
 from training.tracking import RunLog, run_log
 
@@ -41,7 +41,7 @@ def main(job_file: Path, stop: threading.Event) -> int:
         except Interrupted as interrupted:
             say(f"{interrupted}; the same job goes on from there")
             return INTERRUPTED
-        except (OutOfSpace, StoreError) as error:
+        except (Resumable, StoreError) as error:
             say(f"error: {error}", of_all=False)
             return FAILED
         except (TrainingError, CorpusError) as error:
@@ -90,10 +90,19 @@ def _held(job: Job) -> Iterator[Path]:
         return
     with job.store.building(job.request) as work:
         _clear(work)
-        _verify_inputs(job)
-        processes.join()
-        processes.wait()
-        yield work
+        try:
+            _verify_inputs(job)
+            processes.join()
+            processes.wait()
+            yield work
+        except (TrainingError, CorpusError):
+            _leave(work)
+            raise
+        except Exception as error:
+            if not checkpoints.tells_of_no_room(error):
+                raise
+            _leave(work)
+            raise checkpoints.no_room(work, error) from error
 
 
 def _log(job: Job) -> AbstractContextManager[RunLog]:
@@ -138,6 +147,13 @@ def _clear(work: Path) -> None:
             shutil.rmtree(child)
         else:
             child.unlink()
+
+
+def _leave(work: Path) -> None:
+    """Of an attempt that ended in a message: the checkpoints that another may go on from, if there are any."""
+    _clear(work)
+    if checkpoints.newest_finished(work / checkpoints.FOLDER) is None:
+        shutil.rmtree(work)
 
 
 def _verify_inputs(job: Job) -> None:

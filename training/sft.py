@@ -39,7 +39,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     plan = rows.plan(table["n_tokens"].to_pylist(), stage)
     template = ChatTemplate.load(start)
     log.dataset(stage.mixture, given.digest, given.path, len(table), "training")
-    with loop.memory_explained(stage, plan):
+    with loop.memory_explained(stage, plan, work):
         trainer = batching.TrainerOfLikeLengths(
             micro_batches=rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices),
             model=weights.load_for_training(start, stage),
@@ -56,6 +56,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         head.score_only_supervised(trainer)
         rows.must_fit(plan, trainer.model.config)
         checks = _first_batch_checks(loop.first_batch(trainer), table, loop.first_rows(trainer, plan), template)
+        if stage.execution.packing:
+            checks["rows_apart"] = isolation_check(trainer, table, plan, stage.precision)
         trained = loop.train(trainer, plan, job, work, log, stop, loop.samples_of(stage, given.path, trainer, work))
         probe = table["input_ids"][plan.order[0]].as_py()
         checks |= weights.save(trainer.model, start, work, probe)
@@ -79,6 +81,23 @@ def _dataset(table: "pa.Table") -> Any:
     wanted = np.where(supervised.values.to_numpy(zero_copy_only=False), flat, rows.NOT_SUPERVISED)
     columns = {"input_ids": ids, "labels": pa.ListArray.from_arrays(ids.offsets, pa.array(wanted, pa.int32()))}
     return Dataset(pa.table(columns))
+
+
+def isolation_check(trainer: Any, table: "pa.Table", plan: rows.Plan, precision: str) -> dict[str, Any]:
+    """Compare every row of a packed micro-batch with itself alone. Raises TrainingError if they are not apart."""
+    from training.invariants import isolation
+
+    mine = trainer.micro_batches[trainer.args.process_index :: trainer.args.world_size]
+    places = isolation.densest(mine, [1] * len(plan.order))
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in places])
+    taken = [[table["input_ids"][plan.order[place]].as_py()] for place in places]
+    found = isolation.documents_apart(trainer, batch, isolation.placed(batch, taken), precision)
+    if not found["passed"]:
+        raise TrainingError(
+            f"packed rows see each other: they are {found['value']:.2g} of their size from what they are alone; "
+            "leave execution.packing out, or set another execution.attention"
+        )
+    return found
 
 
 def _first_batch_checks(

@@ -66,7 +66,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])):
             raise TrainingError(
                 f"step {step}: loss {logs['loss']}, gradient norm {logs['grad_norm']}: the training has diverged; "
-                "lower learning_rate, raise warmup_share, or train in fp32"
+                f"lower learning_rate, raise warmup_share, or train in fp32{self._kept()}"
             )
         figures = self._meter.figures(step)
         state.log_history[-1] |= figures  # part of the history, and of the checkpoint that a resumed training reads
@@ -76,6 +76,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         every = self._meter.execution.samples_every
         if self._samples is not None and every and processes.leads() and (step % every == 0 or step == args.max_steps):
             self._samples.take(model, step)
+
+    def _kept(self) -> str:
+        kept = checkpoints.kept_until(self._folder)
+        return (
+            f", each a new training; this one's checkpoints, up to step {kept}, stay in {self._folder}" if kept else ""
+        )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         processes.wait()  # each writes its own random state

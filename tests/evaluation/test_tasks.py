@@ -184,6 +184,37 @@ def test_answers_longer_than_the_context_are_refused_before_any_task_asks(
     assert "evaluation.tasks.benign.max_new_tokens: 2048 new tokens leave no room" in capsys.readouterr().out
 
 
+def test_a_task_that_runs_out_of_memory_is_one_message_and_costs_no_finished_one(
+    store: Store,
+    checkpoint: JobInput,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+    made = job(store, checkpoint, evaluation(("sums", "benign"), seed=6), data)
+    with monkeypatch.context() as patch:
+        patch.setattr("evaluation.tasks.refusal.generate", no_memory)
+        assert runner.run(made, threading.Event()) == REFUSED
+    assert "evaluation.tasks.benign: out of memory with evaluation.batch_size 2" in capsys.readouterr().out
+    monkeypatch.setattr("evaluation.tasks.verifier.generate", lambda *_: pytest.fail("a finished task was done again"))
+    assert runner.run(made, threading.Event()) == SEALED
+
+
+def test_a_refused_evaluation_that_finished_no_task_leaves_nothing(
+    store: Store, checkpoint: JobInput, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(runner, "load_model", no_memory)
+    made = job(store, checkpoint, evaluation(("sums",), seed=7), data)
+    assert runner.run(made, threading.Event()) == REFUSED
+    assert not store.work_path(made.request).exists()
+
+
 def test_data_that_changed_since_the_launch_is_refused(
     store: Store, checkpoint: JobInput, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

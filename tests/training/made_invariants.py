@@ -4,18 +4,20 @@ import math
 import shutil
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from made_jobs import LORA, dpo_job, run_here, sft_job
+import made_flash
+import pytest
+from made_jobs import LORA, dpo_job, pretrain_job, run_here, sft_job
 
 from corpora.rendering import ChatTemplate
 from lineage.job import INTERRUPTED, SEALED, Job
 from lineage.store import Artifact
-from recipes.stages import Sft
+from recipes.stages import Pretrain, Sft
 from tests import tiny
 from training import dpo, rows, weights
 from training.invariants import check, labels, rendering, saved
@@ -171,6 +173,24 @@ class Lab:
             batch["attention_mask"] = torch.ones_like(batch["input_ids"])
         one_by_one = list(zip(texts, starts, strict=True))
         return packed_equals_unpadded(weights.load(self.base, torch.float32), batch, one_by_one)
+
+    def apart(self, attention: str = "sdpa", bug: AbstractContextManager[Any] | None = None) -> Any:
+        """The check on a micro-batch of four sequences, as `training.pretrain` trains on it; a bug is there from its
+        trainer on."""
+        from training import head, pretrain
+
+        with pytest.MonkeyPatch.context() as patch, bug or nullcontext():
+            made_flash.install(patch)
+            job = pretrain_job(self.base, self.home / "pretrain", execution={"micro_batch": 4})
+            stage = Pretrain.model_validate(
+                {**job.config, "execution": {**job.execution, "attention": attention, "threads": 1}}
+            )
+            sequences = rows.read(job.inputs["mixture"].path / "rows.parquet", pretrain._COLUMNS)
+            plan = rows.plan(sequences["n_tokens"].to_pylist(), stage)
+            model = weights.load_for_training(self.base, stage)
+            trainer = pretrain.trainer_of(stage, model, self.template.tokenizer, sequences, plan, self.home)
+            head.score_only_supervised(trainer)
+            return pretrain.isolation_check(trainer, sequences, plan, "fp32")
 
     def accumulated(self, mean_of_means: bool = False) -> Any:
         from training.invariants.gradients import accumulation_equals_whole, step_gradient

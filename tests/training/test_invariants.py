@@ -43,6 +43,46 @@ def forgotten(*_: object, **__: object) -> None:
     """What a resume that forgets something does instead."""
 
 
+def _seeing_in(row: int) -> AbstractContextManager[Any]:
+    """transformers as it would be if it found no borders in one row of a batch."""
+    from transformers import masking_utils
+
+    found = masking_utils.find_packed_sequence_indices
+
+    def find(position_ids: Any) -> Any:
+        documents = found(position_ids)
+        if documents is not None and len(documents) > row:
+            documents[row] = 0
+        return documents
+
+    return patched("transformers.masking_utils.find_packed_sequence_indices", find)
+
+
+def _changed_batches(change: Callable[[dict[str, Any]], None]) -> AbstractContextManager[Any]:
+    """TRL's collator with something wrong in what it makes of a micro-batch."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    collate = DataCollatorForLanguageModeling.torch_call
+
+    def changed(self: Any, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = collate(self, examples)
+        change(batch)
+        return batch
+
+    return patched("trl.trainer.sft_trainer.DataCollatorForLanguageModeling.torch_call", changed)
+
+
+def _without_border(batch: dict[str, Any], number: int) -> None:
+    borders = batch["cu_seq_lens_q"].tolist()
+    del borders[number]
+    batch["cu_seq_lens_q"] = batch["cu_seq_lens_k"] = batch["cu_seq_lens_q"].new_tensor(borders)
+    batch["max_length_q"] = batch["max_length_k"] = int(batch["cu_seq_lens_q"].diff().max())
+
+
+def _nan(values: Any, **_: Any) -> Any:
+    return values * float("nan")
+
+
 PROOFS: dict[str, Proof] = {
     "mask_two_ways": Proof(
         lambda lab: lab.masks(lambda mask: mask),
@@ -100,6 +140,25 @@ PROOFS: dict[str, Proof] = {
             "a mask of ones, which switches the isolation off": lambda lab: lab.packed(mask_of_ones=True),
             "positions that run on": lambda lab: lab.packed(positions_run_on=True),
             "a first token predicted from the row before": lambda lab: lab.packed(across_rows=True),
+        },
+    ),
+    "documents_apart": Proof(
+        lambda lab: lab.apart(),
+        {
+            **{
+                f"documents of row {row} of four see each other": lambda lab, row=row: lab.apart(bug=_seeing_in(row))
+                for row in range(4)
+            },
+            "rows side by side in a kernel that looks at one row's positions alone": lambda lab: lab.apart(
+                "flash_attention_2", patched("training.packed._MASKED", ("flash_attention_2",))
+            ),
+            "rows end to end with a border forgotten": lambda lab: lab.apart(
+                "flash_attention_2", _changed_batches(lambda b: _without_border(b, len(b["cu_seq_lens_q"]) // 2))
+            ),
+            "rows end to end with the last border forgotten": lambda lab: lab.apart(
+                "flash_attention_2", _changed_batches(lambda b: _without_border(b, len(b["cu_seq_lens_q"]) - 2))
+            ),
+            "numbers that are none": lambda lab: lab.apart(bug=patched("torch.nn.functional.silu", _nan)),
         },
     ),
     "accumulation_equals_whole": Proof(
@@ -207,6 +266,11 @@ def test_it_holds(lab: Lab, invariant: str) -> None:
     if lab.family in PROOFS[invariant].families:
         found = PROOFS[invariant].holds(lab)
         assert found["passed"], found
+
+
+@pytest.mark.invariants
+def test_flash_attention_keeps_documents_apart_too(lab: Lab) -> None:
+    assert lab.apart("flash_attention_2")["value"] <= 1e-5
 
 
 @pytest.mark.invariants

@@ -1,5 +1,6 @@
 """The longest batch is tried first and leaves no trace; a batch that is too large is named."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from made_jobs import LORA, run_here, sft_job, weights_of
 
 from lineage.job import REFUSED, SEALED
-from training import memory
+from training import TrainingError, memory
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
@@ -61,3 +62,27 @@ def test_the_batch_that_is_too_large_is_named(
 def test_another_error_stays_what_it_is() -> None:
     with pytest.raises(RuntimeError, match="shapes"), memory.blamed({}, 1):
         raise RuntimeError("shapes differ")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"), False),
+        (RuntimeError("NCCL error: unhandled cuda error. Last error: Cuda failure 2 'out of memory'"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+            True,
+        ),
+        (RuntimeError("shapes differ"), False),
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (TrainingError("out of memory in step 6; try less"), False),
+    ],
+    ids=str,
+)
+def test_memory_that_ran_out_is_known_by_every_librarys_words(error: Exception, is_memory: bool) -> None:
+    assert memory.ran_out(error) is is_memory

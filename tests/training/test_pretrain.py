@@ -1,11 +1,13 @@
 """Documents that share a sequence are learned from as if each were alone, and only gradients can tell."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_flash
 import pytest
-from made_jobs import pretrain_job, run_here
+from made_jobs import pretrain_job, run_here, sft_job
 
 from lineage.job import REFUSED, SEALED
 from training import packed, rows
@@ -111,6 +113,26 @@ def test_pretraining_learns_and_proves_itself(tiny_base: Path, tmp_path: Path) -
     assert isinstance(found.metrics["checks"]["documents_apart"]["value"], float)
 
 
+@pytest.mark.parametrize("micro_batch", [1, 2, 4])
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "flash_attention_2"])
+def test_documents_are_apart_however_a_step_is_computed(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attention: str, micro_batch: int
+) -> None:
+    made_flash.install(monkeypatch)
+    histories = []
+    for execution in ({"micro_batch": micro_batch, "attention": attention}, {"micro_batch": 1, "attention": "eager"}):
+        job = pretrain_job(tiny_base, tmp_path / str(len(histories)), documents=20, max_steps=2, execution=execution)
+        job = job.model_copy(update={"config": {**job.config, "execution": job.execution}})
+        assert run_here(job) == SEALED
+        found = job.store.find(job.request)
+        assert found is not None
+        assert found.metrics["checks"]["documents_apart"]["value"] <= 1e-5
+        history = json.loads((found.path / "history.json").read_text(encoding="utf-8"))
+        losses = [entry[name] for entry in history for name in ("loss", "grad_norm")]
+        histories.append([*losses, *found.metrics["validation_perplexity"].values()])
+    assert histories[0] == pytest.approx(histories[1], rel=1e-4)
+
+
 def _run_on(batch: dict[str, Any]) -> None:
     import torch
 
@@ -151,6 +173,10 @@ def test_a_model_that_lets_documents_see_each_other_is_refused(
     monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda _: None)
     assert run_here(pretrain_job(tiny_base, tmp_path)) == REFUSED
     assert "documents of one sequence see each other" in capsys.readouterr().out
+    packed_rows = sft_job(tiny_base, tmp_path / "sft", execution={"micro_batch": 2, "packing": True})
+    packed_rows = packed_rows.model_copy(update={"config": {**packed_rows.config, "execution": packed_rows.execution}})
+    assert run_here(packed_rows) == REFUSED
+    assert "packed rows see each other" in capsys.readouterr().out
 
 
 def test_perplexity_is_that_of_plain_logits_document_by_document(tiny_base: Path, tmp_path: Path) -> None:

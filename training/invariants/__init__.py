@@ -21,6 +21,7 @@ INVARIANTS = {
     "end_of_turn_learned": "training.invariants.labels:end_of_turn_learned",
     "one_bos": "training.invariants.labels:one_bos",
     "packed_equals_unpadded": "training.invariants.gradients:packed_equals_unpadded",
+    "documents_apart": "training.invariants.isolation:documents_apart",
     "accumulation_equals_whole": "training.invariants.gradients:accumulation_equals_whole",
     "reference_is_start": "training.dpo:step0_check",
     "frozen_unmoved": "training.invariants.saved:frozen_unmoved",
