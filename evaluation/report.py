@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 REPORT, SAMPLES = "report.json", "samples.parquet"
-SCHEMA = 3
+SCHEMA = 4
 
 
 class EvaluationError(Exception):
@@ -35,7 +35,9 @@ class Sample(TypedDict):
     """The outcome of one item on one metric; `(task, metric, doc_hash)` is unique and pairs two reports.
 
     doc_hash: sha256 of the item itself. prompt_hash: sha256 of what the model was shown. cluster: items
-    that share it are not independent (MMLU subject, IFEval prompt); the item's own doc_hash if they are.
+    that share it are not independent (the instructions of an IFEval prompt, the turns of a conversation); the item's
+    own doc_hash if they are. stratum: the fixed part of its benchmark that the item belongs to (MMLU's subject), None
+    where there are no parts. What its groups are, a task states by the one or the other.
     score: from 0 to 1. prompt, response, target: None where text must not be kept. question_hash: sha256 of the
     item's question without the spaces round it, by which it is found in the table of evaluation items; made from
     `prompt` where a task does not give it. confidence: probability that the model gives the choice that it takes.
@@ -49,6 +51,7 @@ class Sample(TypedDict):
     cluster: str
     score: float
     higher_is_better: bool
+    stratum: NotRequired[str | None]
     subgroup: NotRequired[str | None]
     prompt: NotRequired[str | None]
     response: NotRequired[str | None]
@@ -65,12 +68,13 @@ class Result(TypedDict):
     se: float
     ci95: list[float]
     n_clusters: int
+    n_strata: int
     higher_is_better: bool
     subgroups: dict[str, dict[str, float]]
 
 
 _REQUIRED = ("task", "metric", "doc_id", "doc_hash", "prompt_hash", "cluster", "score", "higher_is_better")
-_OPTIONAL = ("subgroup", "prompt", "response", "target", "question_hash", "confidence")
+_OPTIONAL = ("stratum", "subgroup", "prompt", "response", "target", "question_hash", "confidence")
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,11 @@ def write_report(folder: Path, report: Report) -> None:
     write_json(folder / REPORT, {**report._body(), "report_id": report.report_id})
 
 
+def groups_of(rows: Sequence[Sample]) -> tuple[list[str], list[str | None]]:
+    """Cluster and stratum of each row of a metric."""
+    return [row["cluster"] for row in rows], [row.get("stratum") for row in rows]
+
+
 def _complete(sample: Sample) -> Sample:
     """The sample with every column, in one order. Raises ValueError for a missing column or a bad score."""
     missing = [name for name in _REQUIRED if name not in sample]
@@ -228,10 +237,8 @@ def _result(rows: Sequence[Sample]) -> Result:
     from evaluation.gating.statistics import mean_interval
 
     scores = [row["score"] for row in rows]
-    clusters = [row["cluster"] for row in rows]
-    clustered = len(set(clusters)) < len(clusters)
-    binary = all(score in (0.0, 1.0) for score in scores)
-    interval = mean_interval(scores, clusters if clustered else None, binary)
+    clusters, strata = groups_of(rows)
+    interval = mean_interval(scores, clusters, set(scores) <= {0.0, 1.0}, strata=strata)
     groups: dict[str, list[float]] = {}
     for row in rows:
         if (subgroup := row.get("subgroup")) is not None:
@@ -242,6 +249,7 @@ def _result(rows: Sequence[Sample]) -> Result:
         "se": float(interval.se),
         "ci95": [float(interval.low), float(interval.high)],
         "n_clusters": interval.n_clusters,
+        "n_strata": len(set(strata)),
         "higher_is_better": rows[0]["higher_is_better"],
         "subgroups": {name: {"n": len(g), "mean": math.fsum(g) / len(g)} for name, g in sorted(groups.items())},
     }

@@ -12,7 +12,7 @@ from recipes.origins import Origin
 from recipes.schema import identity
 from recipes.suite import Evaluation, Task
 
-VERSION = 3
+VERSION = 4
 
 
 def suite_identity(evaluation: Evaluation, folder: Path, cache: Path) -> dict[str, Any]:

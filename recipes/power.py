@@ -1,14 +1,14 @@
 """Could this gate ever pass? The power of a recipe's guards, from the sizes and margins that it declares.
 
 Nothing has been evaluated when a recipe is written, so the one unknown is assumed: the share of items whose outcome
-changes between two equally good models (`discordance`). The gate itself computes power from the outcomes at hand.
+changes between two equally good models (`discordance`). Power is asked for here and nowhere else: the gate's verdict
+follows from what the outcomes show. Strata are left out, as they only make a mean surer.
 """
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from urllib.parse import parse_qsl
 
+from recipes import paired
 from recipes.promotion import Guard, Promotion
 from recipes.schema import Recipe
 from recipes.suite import Task
@@ -72,37 +72,24 @@ def refusals(recipe: Recipe) -> list[str]:
         return []
     return [
         f"{power.field}: {sentence(power, promotion)}; raise margin or limit, say the guard's own discordance if it is "
-        "known to be smaller, or set promotion.allow_underpowered (the gate then answers 'inconclusive' for it)"
+        "known to be smaller, or set promotion.allow_underpowered (the gate then mostly answers 'inconclusive' for it)"
         for power in power_of(recipe)
         if power.chance is not None and power.chance < promotion.power
     ]
 
 
 def _power(field: str, guard: Guard, task: Task, recipe: Recipe) -> Power:
-    promotion = recipe.promotion
+    alpha, power = recipe.promotion.alpha, recipe.promotion.power
     discordance = guard.discordance or _DISCORDANCE.get(task.kind, _DISCORDANCE_ELSEWHERE)
-    normal = NormalDist()
-    reach = normal.inv_cdf(1 - promotion.alpha) + normal.inv_cdf(promotion.power)
-    needed = next(
-        n for n in _sizes(reach**2 * discordance / guard.margin**2) if reach * _se(n, discordance) <= guard.margin
-    )
+    changes = discordance / 2, discordance / 2
+    needed = paired.items_needed(*changes, -guard.margin, alpha, power) or 1
     items = _items(task)
     if items is None:
         return Power(field, guard, discordance, None, None, None, needed)
-    se = _se(items, discordance)
-    chance = normal.cdf(guard.margin / se - normal.inv_cdf(1 - promotion.alpha))
-    return Power(field, guard, discordance, items, chance, reach * se, needed)
-
-
-def _se(items: int, discordance: float) -> float:
-    """Standard error of a paired difference of 0, with the gate's half counts (Agresti and Min 2005)."""
-    return math.sqrt(items * discordance + 1) / (items + 2)
-
-
-def _sizes(first: float) -> range:
-    """Numbers of items from the one that half counts would leave unchanged."""
-    start = max(1, math.floor(first) - 3)
-    return range(start, start * 2 + 1000)
+    chance = paired.chance(items, *changes, -guard.margin, alpha)
+    return Power(
+        field, guard, discordance, items, chance, paired.narrowest_margin(items, discordance, alpha, power), needed
+    )
 
 
 def _items(task: Task) -> int | None:

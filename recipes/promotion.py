@@ -62,10 +62,12 @@ class Promotion(Section):
     target: GivenTarget
     guards: list[Guard] = []
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    power: float = Field(default=0.8, gt=0.5, lt=1)
+    power: float = Field(
+        default=0.8, gt=0.5, lt=1, description="that an equally good model must have of passing a guard, as planned"
+    )
     allow_overridden: bool = False
     allow_underpowered: bool = Field(
-        default=False, description="accept guards that this suite is too small to judge; they end `inconclusive`"
+        default=False, description="accept guards that this suite is too small to judge; most end `inconclusive`"
     )
 
     @property

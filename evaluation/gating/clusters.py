@@ -34,10 +34,20 @@ def checked(
         raise ValueError("scores lie outside [0, 1] or are not numbers")
     if clusters is None:
         return values, np.arange(len(values)), len(values)
-    if len(clusters) != len(values):
-        raise ValueError(f"{len(values)} scores in {len(clusters)} cluster labels")
-    numbers = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
-    return values, np.array([numbers[label] for label in clusters]), len(numbers)
+    return values, *numbered(clusters, len(values))
+
+
+def numbered(labels: Sequence[Hashable], n: int) -> tuple["NDArray[Any]", int]:
+    """The number of each score's group by its label, and how many groups there are.
+
+    Raises ValueError unless there is a label for each of `n` scores.
+    """
+    import numpy as np
+
+    if len(labels) != n:
+        raise ValueError(f"{n} scores in {len(labels)} labels of groups")
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return np.array([numbers[label] for label in labels]), len(numbers)
 
 
 def clustered_se(values: "NDArray[np.float64]", groups: "NDArray[Any]", count: int) -> float:

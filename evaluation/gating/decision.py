@@ -25,7 +25,9 @@ class Test(Part):
     """One paired comparison, turned so that a positive `gain` is always an improvement.
 
     lower, upper: one-sided bounds of the gain at level 1 - alpha. `threshold` is what `lower` must exceed:
-    `min_gain`, or minus the margin. `power` is the probability of that if the true gain were `power_gain`.
+    `min_gain`, or minus the margin; the outcome follows from the two bounds alone. n_clusters: items that share a cause
+    are one. n_strata: fixed parts that the items fall into, 1 where the task has none. `power`, for planning, is the
+    probability that the lower bound exceeds the threshold if the true gain were `power_gain`.
     alpha: the recipe's; of targets that are alternatives the level at which Holm's procedure tests each.
     p_value: of "the gain is no more than the threshold"; p_adjusted: by Holm, the same where there is no choice.
     counts: False for an alternative target that another one outdoes: its outcome changes nothing.
@@ -48,6 +50,7 @@ class Test(Part):
     se: float
     n: int
     n_clusters: int
+    n_strata: int
     better: int
     worse: int
     threshold: float

@@ -11,26 +11,28 @@ A verdict is the worst thing that holds, in this order:
   invalid       a report says itself that it cannot be trusted
   incomparable  the reports do not answer the same questions under the same conditions
   fail          a bound is on the wrong side, or the checkpoint was trained with launch overrides
-  inconclusive  the data cannot tell, or a guard had too little power for its pass to mean anything
+  inconclusive  the data cannot tell: a threshold lies between the two bounds of a test
   pass          everything required is shown
 
-Where a threshold lies between the two bounds of a test the answer is `inconclusive`, never `pass`.
+The answer follows from the bounds alone. Power is asked for once, when the recipe is checked (`recipes.power`): asked
+again of the outcomes at hand it would turn down models that the bounds let through (of equally good ones, planned to
+pass with 80 %, half of them).
 """
 
 import re
 from collections.abc import Callable
 from typing import Any, Literal
 
+from evaluation.gating import power as planning
 from evaluation.gating.decision import Contamination, Decision, Floor, Outcome, Role, Test, Verdict
-from evaluation.gating.power import items_needed, minimum_detectable, power_at
 from evaluation.gating.statistics import holm, mean_bounds, p_value, paired_difference
 from evaluation.gating.wording import floor_sentence, test_sentence
-from evaluation.report import Report, Sample
+from evaluation.report import Report, Sample, groups_of
 from recipes.promotion import Promotion
 
 __all__ = ["VERSION", "Decision", "Floor", "Test", "Verdict", "again", "compare", "decide", "differences"]
 
-VERSION = 2
+VERSION = 3
 
 _SEVERITY: tuple[Outcome, ...] = ("fail", "inconclusive", "pass")
 _ROUND_GAIN = 0.10
@@ -192,7 +194,7 @@ def _targets(promotion: Promotion, candidate: Report, reference: Report, kind: s
         for test, step in zip(tests, steps, strict=True)
     ]
     told = [test.model_copy(update=update) for test, update in zip(tests, updates, strict=True)]
-    return [_told(test, promotion.power) for test in told]
+    return [_told(test) for test in told]
 
 
 def _test(
@@ -205,19 +207,16 @@ def _test(
     alpha: float,
     power: float,
 ) -> Test:
-    """One paired test of `gain > threshold`. A guard also needs `power` to pass an equally good model."""
+    """One paired test of `gain > threshold`. power: for which what is detectable and the items needed are stated."""
     ours, theirs = _by_item(candidate, metric), _by_item(other, metric)
     higher = candidate.results[metric]["higher_is_better"]
     better, worse = (ours, theirs) if higher else (theirs, ours)
     x, y = ([side[item]["score"] for item in ours] for side in (better, worse))
     binary = {*x, *y} <= {0.0, 1.0}
-    d = paired_difference(x, y, [row["cluster"] for row in ours.values()], binary, alpha)
+    clusters, strata = groups_of(list(ours.values()))
+    d = paired_difference(x, y, clusters, binary, alpha, strata)
     truth = 0.0 if role == "guard" else threshold + _ROUND_GAIN
-    chance = power_at(truth - threshold, d.se, alpha, d.df)
     assumed = 0.0 if role == "guard" else d.mean
-    outcome: Outcome = "pass" if d.lower > threshold else "fail" if d.upper < threshold else "inconclusive"
-    if role == "guard" and outcome == "pass" and chance < power:
-        outcome = "inconclusive"
     p = p_value(d, threshold, alpha)
     test = Test(
         metric=metric,
@@ -232,24 +231,25 @@ def _test(
         se=d.se,
         n=d.n,
         n_clusters=d.n_clusters,
+        n_strata=len(set(strata)),
         better=d.better,
         worse=d.worse,
         threshold=threshold,
         alpha=alpha,
         p_value=p,
         p_adjusted=p,
-        power=chance,
+        power=planning.power(d, truth, threshold, alpha),
         power_gain=truth,
-        detectable=minimum_detectable(d.se, alpha, power, d.df),
-        items_needed=items_needed(d.n, d.se, assumed - threshold, alpha, power, d.df),
-        outcome=outcome,
+        detectable=planning.detectable(d, threshold, alpha, power),
+        items_needed=planning.items_needed(d, assumed, threshold, alpha, power),
+        outcome="pass" if d.lower > threshold else "fail" if d.upper < threshold else "inconclusive",
         sentence="",
     )
-    return _told(test, power)
+    return _told(test)
 
 
-def _told(test: Test, power: float) -> Test:
-    return test.model_copy(update={"sentence": test_sentence(test, power)})
+def _told(test: Test) -> Test:
+    return test.model_copy(update={"sentence": test_sentence(test)})
 
 
 def _floors(promotion: Promotion, candidate: Report) -> list[Floor]:
@@ -260,7 +260,8 @@ def _floors(promotion: Promotion, candidate: Report) -> list[Floor]:
 def _floor(candidate: Report, metric: str, floor: float, alpha: float) -> Floor:
     rows = list(_by_item(candidate, metric).values())
     scores = [row["score"] for row in rows]
-    low, high = mean_bounds(scores, [row["cluster"] for row in rows], set(scores) <= {0.0, 1.0}, alpha)
+    clusters, strata = groups_of(rows)
+    low, high = mean_bounds(scores, clusters, set(scores) <= {0.0, 1.0}, alpha, strata)
     higher = candidate.results[metric]["higher_is_better"]
     kept = low >= floor if higher else high <= floor
     broken = high < floor if higher else low > floor

@@ -7,6 +7,8 @@ nothing is judged here.
 from evaluation.gating.decision import Contamination, Decision, Floor, Outcome, Test
 
 _NO_DIFFERENT = "no different"
+_LEAST_SHOWN = 0.001
+"""A tenth of a point: what a bound is said to be where it rounds to nothing."""
 _OTHERS = {"champion": "the champion", "anchor": "base, the anchor"}
 
 
@@ -28,10 +30,10 @@ def headline(decision: Decision) -> str:
     return f"{who} must not become champion: it was trained with launch overrides that the recipe does not allow."
 
 
-def test_sentence(test: Test, power: float) -> str:
-    """What one test found. `power` is the recipe's."""
+def test_sentence(test: Test) -> str:
+    """What one test found."""
     sure = f"{round(100 * (1 - test.alpha), 1):g}%"
-    sentence = _guard_sentence(test, sure, power) if test.role == "guard" else _gain_sentence(test, sure)
+    sentence = _guard_sentence(test, sure) if test.role == "guard" else _gain_sentence(test, sure)
     return sentence if test.counts else f"{sentence} It does not count, as one target is enough."
 
 
@@ -84,21 +86,15 @@ def _gain_sentence(test: Test, sure: str) -> str:
     return f"{seen}; the truth may be {points(test.lower)}{asked}: {_cannot_tell(test)}."
 
 
-def _guard_sentence(test: Test, sure: str, power: float) -> str:
+def _guard_sentence(test: Test, sure: str) -> str:
     seen = _seen(test)
     may_lose = f"it may lose up to {allowance(-test.threshold)}"
     if test.outcome == "fail":
         return f"{seen}, with {sure} confidence at least {points(test.upper)}; {may_lose}."
-    if test.lower <= test.threshold:
+    if test.outcome == "inconclusive":
         return f"{seen}; the truth may be {points(test.lower)} and {may_lose}: {_cannot_tell(test)}."
-    worst = f"at most {points(test.lower)}" if test.lower < 0 else "not worse at all"
-    sentence = f"{seen}, with {sure} confidence {worst}; {may_lose}."
-    if test.outcome == "pass":
-        return sentence
-    return (
-        f"{sentence} An equally good model would pass this guard with a probability of only {test.power:.0%}, below "
-        f"the {power:.0%} that the recipe asks for, so passing it shows too little: {_cannot_tell(test)}."
-    )
+    worst = f"at most {points(min(test.lower, -_LEAST_SHOWN))}" if test.lower < 0 else "not worse at all"
+    return f"{seen}, with {sure} confidence {worst}; {may_lose}."
 
 
 def _cannot_tell(test: Test) -> str:

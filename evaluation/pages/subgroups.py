@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evaluation.gating.statistics import holm, p_value, paired_difference
-from evaluation.report import Report, Sample
+from evaluation.report import Report, Sample, groups_of
 
 _ALPHA = 0.05
 _FEWEST = 2
@@ -68,10 +68,9 @@ def _groups(candidate: Report, reference: Report, metric: str) -> list[Group]:
     rows = []
     for name, items in members.items():
         x, y = ([side[item]["score"] for item in items] for side in (ours, theirs))
-        labels = [ours[item]["cluster"] for item in items]
-        clusters = labels if len(set(labels)) > 1 else None  # a subject is one cluster: inside it items stand alone
+        clusters, strata = groups_of([ours[item] for item in items])
         better, worse = (x, y) if sign > 0 else (y, x)
-        difference = paired_difference(better, worse, clusters, {*x, *y} <= {0.0, 1.0}, _ALPHA / 2)
+        difference = paired_difference(better, worse, clusters, {*x, *y} <= {0.0, 1.0}, _ALPHA / 2, strata)
         chance = p_value(difference, 0.0, _ALPHA / 2)
         rows.append((name, len(items), _mean(y), _mean(x), difference, min(1.0, 2 * min(chance, 1 - chance))))
     steps = holm([p for *_, p in rows], _ALPHA)

@@ -11,6 +11,8 @@ Rows are those of each data set's own files; what of a row becomes the item, and
 - TruthfulQA (Lin et al. 2022, arXiv 2109.07958): `mc1`, whether the one true answer is likeliest, and `mc2`, the share
   of probability that true answers get; plain text.
 
+Categories and domains are strata, the fixed parts of their benchmark; all other items stand alone.
+
 Written answers are asked for in the chat template, worked examples as turns of their own, as lm-eval does by default.
 """
 
@@ -103,7 +105,7 @@ def _mmlu_pro(where: str, task: MmluProTask, place: Place) -> tuple[Benchmark, d
         metrics={"accuracy": Metric("exact_match", filter="custom-extract")},
         question="question",
         target=lambda item: str(item["answer"]),
-        cluster="category",
+        stratum="category",
         examples=lambda item: {"validation": shown.get(item["category"], [])} if shown else {},
         chat=True,
         settings={} if shown else {"fewshot_split": None, "num_fewshot": 0},
@@ -168,7 +170,7 @@ _GPQA = Benchmark(
     item=_gpqa_question,
     packaged=lambda item: {"": "gpqa/zeroshot/gpqa_diamond_zeroshot.yaml"},
     split="train",
-    subgroup="domain",
+    stratum="domain",
     metrics={"accuracy": Metric("acc")},
     question="Question",
     target=lambda item: str(item[f"choice{_LETTERS.index(item['answer'][1]) + 1}"]),

@@ -8,8 +8,8 @@ compared, which a small model says by habit (SmolLM2-135M "A" to 283 of 285 ques
 are the same is not valid.
 
 A limit draws items uniformly over all subjects: the mean estimates the share of all items answered
-rightly. Subjects are clusters. With five shots the examples are those shipped with lm-eval,
-which has only four of them for three subjects.
+rightly. Subjects are strata: all 57 are MMLU, none is a sample of other subjects. With five shots the examples are
+those shipped with lm-eval, which has only four of them for three subjects.
 """
 
 import re
@@ -82,7 +82,7 @@ def _benchmark(task: MmluTask) -> Benchmark:
         target=lambda item: str(item["choices"][item["answer"]]),
         choices=lambda item: list(item["choices"]),
         by_length=by_text,
-        cluster="subject",
+        stratum="subject",
         examples=lambda item: {"dev": [{**shown, "subject": item["subject"]} for shown in examples(item["subject"])]},
     )
 

@@ -37,9 +37,9 @@ class Benchmark:
     in lm_eval/tasks that asks an item; most have one part, "". split: the one that YAML reads items from. metrics: by
     the name they get in a report. question: the item's field for a person to read. target: the right answer, likewise.
     choices: texts of the answers whose likelihoods are compared, None where the answer is written; by_length: compared
-    per character. cluster: the item's field that says which items belong together; subgroup: the one that a
-    report tells apart, by default the same. examples: worked examples by split,
-    for an item's packaged task. chat: whether the chat template is applied. settings: of the YAML, replaced.
+    per character. stratum: the item's field that names the fixed part of the benchmark that it belongs to. examples:
+    worked examples by split, for an item's packaged task. chat: whether the chat template is applied. settings: of the
+    YAML, replaced.
     """
 
     item: Callable[[Mapping[str, Any]], Item]
@@ -50,8 +50,7 @@ class Benchmark:
     target: Callable[[Item], str]
     choices: Callable[[Item], list[str]] | None = None
     by_length: bool = False
-    cluster: str | None = None
-    subgroup: str | None = None
+    stratum: str | None = None
     examples: Callable[[Item], dict[str, list[Item]]] = field(default=lambda item: {})
     chat: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -127,8 +126,7 @@ class Packaged:
     def _samples(self, index: int, answer: "_Answer", found: "_Found") -> list[Sample]:
         item = self.items[index]
         digest = fingerprint(item)
-        cluster = item[self.benchmark.cluster] if self.benchmark.cluster else digest
-        group = self.benchmark.subgroup or self.benchmark.cluster
+        stratum = item[self.benchmark.stratum] if self.benchmark.stratum else None
         return [
             {
                 "task": self.name,
@@ -136,10 +134,11 @@ class Packaged:
                 "doc_id": index,
                 "doc_hash": digest,
                 "prompt_hash": text_digest(scored["arguments"][0][0]),
-                "cluster": cluster,
+                "cluster": digest,
+                "stratum": stratum,
                 "score": _score(scored, metric.key) if answer.finite else 0.0,
                 "higher_is_better": True,
-                "subgroup": item[group] if group else None,
+                "subgroup": stratum,
                 "prompt": item[self.benchmark.question],
                 "response": answer.text,
                 "target": self.benchmark.target(item),

@@ -152,6 +152,7 @@ def test_choices_of_gpqa_stand_where_the_item_puts_them(place: Place, model: Loa
     assert set(right) == {"ink"} and first.items[0]["choice1"] != first.items[0]["choice2"]
     outcome = first.run(model, lambda done: None)
     assert {sample["subgroup"] for sample in outcome.samples} == {"Chemistry", "Physics"}
+    assert all(sample["stratum"] == sample["subgroup"] for sample in outcome.samples)
     assert [s["score"] for s in outcome.samples] == [float(s["response"] == "ink") for s in outcome.samples]
 
 
@@ -179,7 +180,8 @@ def test_mmlu_pro_shows_examples_of_the_category_and_reads_the_letter(
     task = prepared(place, "mmlu_pro", made.MMLU_PRO, examples={"uri": "examples.jsonl"}, max_new_tokens=20)
     outcome = task.run(model, lambda done: None)
     assert scores(outcome, "accuracy") == [1, 0, 0, 0]
-    assert [sample["cluster"] for sample in outcome.samples] == ["biology", "computer science", "biology", "law"]
+    assert [sample["stratum"] for sample in outcome.samples] == ["biology", "computer science", "biology", "law"]
+    assert [sample["cluster"] for sample in outcome.samples] == [sample["doc_hash"] for sample in outcome.samples]
     prompt, until = next(one for one in shown if "disk" in one[0])
     assert prompt.count("of computer science?") == 5 and "of law?" not in prompt
     assert until == ("Question:",)

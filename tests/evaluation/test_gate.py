@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from evaluation.gating.gate import compare, decide
 from evaluation.gating.wording import headline
 from lineage.hashing import text_digest
 from tests.evaluation.made_reports import pair, promotion, report, samples
+from tests.evaluation.made_strata import MMLU, labels
 
 
 def judge(rule, candidate, reference, anchor=None, **options):
@@ -24,7 +26,7 @@ def test_a_better_target_and_a_kept_guard_pass():
     assert target.gain == pytest.approx(0.5) and target.lower > 0.4 and (target.better, target.worse) == (100, 0)
     assert guard.gain == pytest.approx(-0.01) and guard.threshold == -0.1 and guard.power > 0.99
     assert guard.sentence == (
-        "edgy/refusal_rate: 1.0 points worse than base (3.0% → 4.0%), with 95% confidence at most 2.4 points worse; "
+        "edgy/refusal_rate: 1.0 points worse than base (3.0% → 4.0%), with 95% confidence at most 3.0 points worse; "
         "it may lose up to 10 points."
     )
 
@@ -53,17 +55,47 @@ def test_a_guard_that_straddles_its_margin_is_inconclusive():
     assert judge(promotion(), dpo, base).verdict == "inconclusive"
 
 
-def test_an_underpowered_guard_never_passes():
-    # Forty items that swap outcomes both ways: the bound clears a wide margin by luck of a positive estimate.
+def test_a_verdict_follows_from_the_bounds_alone():
+    # 40 items that change in both directions, more of them won: few for such a margin, but enough for these outcomes.
     before = [1] * 10 + [0] * 30
     after = [0] * 9 + [1] * 17 + [0] * 14
     rows = [samples("sums/accuracy", [k] * 100) + samples("safe/accuracy", s) for k, s in ((0, before), (1, after))]
     base, dpo = report("base", rows[0]), report("dpo", rows[1])
-    decision = judge(promotion(guards=[{"metric": "safe/accuracy", "margin": 0.1}]), dpo, base)
+    rule = promotion(guards=[{"metric": "safe/accuracy", "margin": 0.1}])
+    decision = judge(rule, dpo, base)
     guard = decision.tests[1]
     assert guard.lower > guard.threshold and guard.power < 0.8
-    assert (guard.outcome, decision.verdict) == ("inconclusive", "inconclusive")
-    assert "An equally good model would pass this guard with a probability of only" in decision.reasons[0]
+    assert (guard.outcome, decision.verdict) == ("pass", "pass")
+
+
+def test_equally_good_models_pass_a_guard_as_often_as_was_planned():
+    # 541 items of which 20 % change, a margin of 4.8 points: planned to pass in 80 %, minus what is discrete.
+    rng, draws, passed = np.random.default_rng(8), 100, 0
+    rule = promotion(guards=[{"metric": "safe/accuracy", "margin": 0.048}])
+    for _ in range(draws):
+        moves = rng.choice([1, -1, 0], p=[0.1, 0.1, 0.8], size=541)
+        sides = [
+            samples("sums/accuracy", [k] * 20) + samples("safe/accuracy", scores, text=False)
+            for k, scores in ((0, (moves >= 0) - moves), (1, (moves >= 0) * 1))
+        ]
+        passed += judge(rule, report("dpo", sides[1]), report("base", sides[0])).verdict == "pass"
+    assert passed / draws == pytest.approx(0.8, abs=0.05 + 3 * (0.8 * 0.2 / draws) ** 0.5)
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.02])
+def test_equal_answers_to_all_of_mmlu_keep_its_guard(margin):
+    right, subjects = (np.random.default_rng(9).random(MMLU.sum()) < 0.45) * 1.0, labels(MMLU)
+    rows = [
+        {**row, "stratum": str(subject)}
+        for row, subject in zip(samples("mmlu/accuracy", right, text=False), subjects, strict=True)
+    ]
+    base, dpo = (report(name, [*samples("sums/accuracy", [k] * 100), *rows]) for name, k in (("base", 0), ("dpo", 1)))
+    decision = judge(promotion(guards=[{"metric": "mmlu/accuracy", "margin": margin}]), dpo, base)
+    assert decision.verdict == "pass"
+    guard = decision.tests[1]
+    assert (guard.n, guard.n_clusters, guard.n_strata) == (14_042, 14_042, 57)
+    assert guard.items_needed is not None and guard.items_needed < 300
+    assert "with 95% confidence at most 0.1 points worse" in guard.sentence
 
 
 def test_guards_hold_against_the_anchor_too():

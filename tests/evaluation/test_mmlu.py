@@ -59,6 +59,8 @@ def test_accuracy_is_that_of_lm_eval_alone(model: LoadedModel, place: Place, sho
     prepared = mmlu.prepare("facts", the_task(shots=shots, limit=None), place)
     ours = prepared.run(model, lambda done: None)
     assert len(ours.samples) == 5
+    assert [sample["stratum"] for sample in ours.samples] == [item["subject"] for item in prepared.items]
+    assert [sample["cluster"] for sample in ours.samples] == [sample["doc_hash"] for sample in ours.samples]
     scratch = place.scratch / "alone"
     scratch.mkdir()
     rows = [{k: item[k] for k in ("question", "choices", "answer")} for item in prepared.items[:2]]

@@ -8,7 +8,7 @@ from evaluation.gating.gate import decide
 from evaluation.gating.wording import headline
 from evaluation.pages.calibration import calibrations
 from evaluation.pages.first_screen import summary_markdown
-from evaluation.pages.page import render_page
+from evaluation.pages.page import render_comparison, render_page
 from evaluation.pages.subgroups import by_group
 from tests.evaluation.made_reports import HARMFUL_CANARY, pair, promotion, report, samples
 
@@ -115,13 +115,14 @@ def test_groups_are_marked_only_where_they_differ_by_more_than_noise():
     for name, lucky in (("base", 0), ("dpo", 1)):
         scores = [lucky if subject == "subject 3" else i % 3 == 0 for i, subject in enumerate(subjects)]
         made = samples("quiz/accuracy", scores)
-        rows[name] = [{**row, "subgroup": s, "cluster": s} for row, s in zip(made, subjects, strict=True)]
+        rows[name] = [{**row, "subgroup": s, "stratum": s} for row, s in zip(made, subjects, strict=True)]
     base, dpo = (report(name, list(made.rows) + rows[name]) for name, made in zip(rows, pair(), strict=True))
     (grouped,) = by_group(dpo, base, ["sums/accuracy", "quiz/accuracy"])
     assert {group.name: group.mark for group in grouped.groups if group.mark} == {"subject 3": "beyond noise"}
     assert grouped.groups[-1].name == "subject 3" and grouped.groups[-1].gain == 1.0
     _, html = page(base=base, dpo=dpo, reference=base)
     assert "10 groups, 1 beyond noise" in html and "at most about 0.5 to be expected" in html
+    assert '<td>400<br><span class="soft">10 strata</span></td>' in render_comparison(dpo, base, [], {})
 
 
 def test_calibration_compares_confidence_with_what_is_right():

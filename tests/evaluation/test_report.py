@@ -31,9 +31,20 @@ def test_a_result_has_an_interval_and_its_subgroups() -> None:
     rows = samples("quiz/accuracy", [1, 0, 0, 1], per_cluster=2, subgroup="first")
     rows[0] = {**rows[0], "subgroup": "second"}
     result = report("base", rows).results["quiz/accuracy"]
-    assert (result["n"], result["n_clusters"], result["mean"]) == (4, 2, 0.5)
+    assert (result["n"], result["n_clusters"], result["n_strata"], result["mean"]) == (4, 2, 1, 0.5)
     assert result["ci95"][0] < 0.5 < result["ci95"][1]
     assert result["subgroups"] == {"first": {"n": 3, "mean": 1 / 3}, "second": {"n": 1, "mean": 1.0}}
+
+
+def test_an_interval_is_as_wide_as_items_inside_strata_make_it() -> None:
+    easy, hard = samples("quiz/accuracy", [1] * 49 + [0]), samples("quiz/accuracy", [0] * 49 + [1])
+    named = [(f"{part} {row['doc_id']}", row) for part, of in (("easy", easy), ("hard", hard)) for row in of]
+    rows = [{**row, "doc_hash": name, "cluster": name} for name, row in named]
+    alone = report("base", rows).results["quiz/accuracy"]
+    parts = [{**row, "stratum": part} for row, part in zip(rows, ["easy"] * 50 + ["hard"] * 50, strict=True)]
+    divided = report("base", parts).results["quiz/accuracy"]
+    assert (divided["n_strata"], divided["n_clusters"], divided["mean"]) == (2, 100, 0.5)
+    assert divided["se"] < alone["se"] / 2 and divided["ci95"][0] > alone["ci95"][0]
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 1.1])

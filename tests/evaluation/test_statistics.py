@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.gating.power import items_needed, minimum_detectable, power_at
+from evaluation.gating.power import items_needed, minimum_detectable, power, power_at
+from evaluation.gating.score import score_bounds
 from evaluation.gating.statistics import mean_interval, paired_difference, quantile
 
 DRAWS = 10_000
@@ -51,7 +52,10 @@ def test_unclustered_binary_difference_is_agresti_and_mins():
     se = math.sqrt(better + worse + 1 - (better - worse) ** 2 / (n + 2)) / (n + 2)
     assert found.mean == pytest.approx(0.04)
     assert (found.centre, found.se) == pytest.approx((centre, se))
-    assert (found.lower, found.upper) == pytest.approx((centre - 1.959964 * se, centre + 1.959964 * se))
+    assert (
+        found.lower == pytest.approx(centre - 1.959964 * se) and found.lower < score_bounds(better, worse, n, 0.025)[0]
+    )
+    assert found.upper == pytest.approx(max(centre + 1.959964 * se, score_bounds(better, worse, n, 0.025)[1]))
 
 
 def test_singleton_clusters_are_no_clusters():
@@ -88,12 +92,37 @@ def test_power_is_that_of_the_published_table():
     assert minimum_detectable(math.sqrt(0.20 / 541), ALPHA, 0.8, None) == pytest.approx(0.048, abs=0.0005)
 
 
-def test_the_detectable_gap_has_the_power_asked_for_and_enough_items_reach_it():
+def test_the_detectable_gap_has_the_power_asked_for():
     for df in (None, 30):
         gap = minimum_detectable(0.03, ALPHA, 0.8, df)
         assert power_at(gap, 0.03, ALPHA, df) == pytest.approx(0.8, abs=0.01)
-        assert items_needed(100, 0.03, gap / 2, ALPHA, 0.8, df) == 400
-    assert items_needed(100, 0.03, 0.0, ALPHA, 0.8, None) is None
+
+
+def test_the_items_needed_are_those_that_the_same_rule_then_asks_for():
+    def found(n, better, worse, clusters=None):
+        moves = np.r_[np.ones(better), -np.ones(worse), np.zeros(n - better - worse)]
+        return paired_difference((moves >= 0) * 1.0, (moves >= 0) - moves, clusters, True, ALPHA)
+
+    # Nothing changed: the fewest items without a change that keep the margin. Half counts are not scaled up with them.
+    for n, margin in ((32, 0.02), (200, 0.005)):
+        needed = items_needed(found(n, 0, 0), 0.0, -margin, ALPHA, 0.8)
+        assert found(needed, 0, 0).lower > -margin >= found(needed - 1, 0, 0).lower
+    # 54 and 54 of 541 changed: twice the items with twice the changes are as far from enough.
+    needed = items_needed(found(541, 54, 54), 0.0, -0.03, ALPHA, 0.8)
+    assert needed == pytest.approx(items_needed(found(1082, 108, 108), 0.0, -0.03, ALPHA, 0.8), abs=2)
+    assert power(found(needed, *[round(needed * 54 / 541)] * 2), 0.0, -0.03, ALPHA) == pytest.approx(0.8, abs=0.01)
+    # A gain, and clusters: by the standard error at that size.
+    gained = found(200, 30, 10)
+    needed = items_needed(gained, 0.1, 0.05, ALPHA, 0.8)
+    assert power(found(needed, round(needed * 0.15), round(needed * 0.05)), 0.1, 0.05, ALPHA) == pytest.approx(
+        0.8, abs=0.01
+    )
+    pairs = [item // 2 for item in range(200)]
+    needed = items_needed(found(200, 20, 20, pairs), 0.0, -0.05, ALPHA, 0.8)
+    halves = round(needed / 10)
+    again = found(needed, halves, halves, [item // 2 for item in range(needed)])
+    assert power(again, 0.0, -0.05, ALPHA) == pytest.approx(0.8, abs=0.02)
+    assert items_needed(gained, 0.05, 0.05, ALPHA, 0.8) is None
 
 
 def _clustered_draws(rng, draws, clusters, size, gain, discordant, share_alike):
