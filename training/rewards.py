@@ -5,17 +5,18 @@ weights. An answer to which a reward does not apply, because its prompt brings n
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from corpora import instructions, verifiers
+from corpora.checked import Unchecked, checked, told
 from corpora.prompts import NLTK
 from lineage.hashing import file_digest
 from recipes.grpo import Grpo
 from recipes.rewards import FormatReward, InstructionsReward, LengthReward, ModelReward, Reward, VerifierReward
 from training import TrainingError
+from training.progress import say
 
 Rewarded = list[float | None]
 RewardFunction = Callable[..., Rewarded]
@@ -30,9 +31,12 @@ def functions(
     """A function for each of the stage's rewards, in their order.
 
     brought: of each prompt its verifier as JSON. prompts: their artefact. model: the checkpoint of a reward model.
-    Raises TrainingError if a reward applies to no prompt, or no reward to some prompt.
+    Raises TrainingError if a reward applies to no prompt, no reward to some prompt, or a prompt's verifier is refused.
     """
     parsed = [None if text is None else json.loads(text) for text in brought]
+    for verifier in filter(None, parsed):
+        if verifier["kind"] == verifiers.GYM and (problem := verifiers.refusal(verifier)) is not None:
+            raise TrainingError(f"rewards: a prompt brings a verifier that is not to be used: {problem}")
     _each_applies(stage.rewards, parsed)
     return [_named(reward, _function(reward, stage, parsed, prompts, start, model, device)) for reward in stage.rewards]
 
@@ -51,8 +55,7 @@ def _function(
             return _verified(reward, brought)
         case InstructionsReward():
             instructions.use_punkt("prompts.punkt", prompts / NLTK)
-            instructions.seed_language_detection()
-            return _followed(brought)
+            return _followed(reward, brought)
         case ModelReward():
             if model is None:
                 raise TrainingError("rewards: a reward model decides the graph's edges; name it in the recipe")
@@ -60,8 +63,7 @@ def _function(
         case LengthReward():
             return _short(reward, stage.max_new_tokens)
         case FormatReward():
-            pattern = re.compile(reward.pattern)
-            return lambda completions, **_: [float(pattern.fullmatch(text.strip()) is not None) for text in completions]
+            return _matching(reward)
 
 
 def _each_applies(rewards: Sequence[Reward], brought: Sequence[dict[str, Any] | None]) -> None:
@@ -77,23 +79,56 @@ def _each_applies(rewards: Sequence[Reward], brought: Sequence[dict[str, Any] | 
 
 
 def _verified(reward: VerifierReward, brought: Sequence[dict[str, Any] | None]) -> RewardFunction:
-    def one(problem: dict[str, Any] | None, answer: str) -> float | None:
-        if problem is None or problem["kind"] != verifiers.GYM:
-            return None
-        score = verifiers.score(problem, answer)
+    def worth(score: float) -> float:
         return score if reward.partial else float(score == 1.0)
 
-    return lambda completions, row, **_: [one(brought[r], text) for r, text in zip(row, completions, strict=True)]
+    return _checked(reward, brought, verifiers.GYM, verifiers.scores, worth)
 
 
-def _followed(brought: Sequence[dict[str, Any] | None]) -> RewardFunction:
-    def one(asked: dict[str, Any] | None, answer: str) -> float | None:
-        if asked is None or asked["kind"] != verifiers.INSTRUCTIONS:
-            return None
-        each = instructions.followed(asked, answer)
+def _followed(reward: InstructionsReward, brought: Sequence[dict[str, Any] | None]) -> RewardFunction:
+    def worth(each: list[bool]) -> float:
         return sum(each) / len(each)
 
-    return lambda completions, row, **_: [one(brought[r], text) for r, text in zip(row, completions, strict=True)]
+    return _checked(reward, brought, verifiers.INSTRUCTIONS, instructions.followed, worth)
+
+
+def _matching(reward: FormatReward) -> RewardFunction:
+    def rewarded(completions: Sequence[str], **_: Any) -> Rewarded:
+        found = checked("pattern", [{"pattern": reward.pattern, "answer": text} for text in completions])
+        _say(reward, found)
+        return [0.0 if isinstance(one, Unchecked) else float(one) for one in found]
+
+    return rewarded
+
+
+def _checked(
+    reward: Reward,
+    brought: Sequence[dict[str, Any] | None],
+    kind: str,
+    check: Callable[[Sequence[tuple[dict[str, Any], str]]], list[Any]],
+    worth: Callable[[Any], float],
+) -> RewardFunction:
+    """Gives what a check of this kind of verifier is worth; an answer that cannot be checked is worth nothing."""
+
+    def rewarded(completions: Sequence[str], row: Sequence[int], **_: Any) -> Rewarded:
+        given: Rewarded = [None] * len(completions)
+        asked: dict[int, tuple[dict[str, Any], str]] = {}
+        for place, (number, text) in enumerate(zip(row, completions, strict=True)):
+            verifier = brought[number]
+            if verifier is not None and verifier["kind"] == kind:
+                asked[place] = verifier, text
+        found = check(list(asked.values()))
+        _say(reward, found)
+        for place, one in zip(asked, found, strict=True):
+            given[place] = 0.0 if isinstance(one, Unchecked) else worth(one)
+        return given
+
+    return rewarded
+
+
+def _say(reward: Reward, found: Sequence[Any]) -> None:
+    if (problem := told(found)) is not None:
+        say(f"rewards: {reward.kind}: {problem}", of_all=False)
 
 
 def _short(reward: LengthReward, most: int) -> RewardFunction:

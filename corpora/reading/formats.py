@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corpora import verifiers
 from corpora.raw import CorpusError
 from corpora.reading import examples, glaive, hermes, judged, judgements, prompts, scored, trees
 from corpora.reading.answers import Answers
@@ -98,11 +99,13 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
 
 
 def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
-    """Reads the rows of a source as its format. It raises RowError, also for a row of two formats or of another kind
-    where the first rows told the format."""
+    """Reads the rows of a source as its format. It raises RowError, also for a row that names a verifier that is not to
+    be used, and for one of two formats or of another kind where the first rows told the format."""
     told_by_rows = _is_told_by_rows(source)
 
     def read(row: Row) -> list[Item]:
+        if (problem := verifiers.refusal(row.value)) is not None:
+            raise RowError(problem)
         fields = without_category(source, row.value)
         if told_by_rows:
             try:

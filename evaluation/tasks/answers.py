@@ -1,8 +1,10 @@
-"""The outcome of a task that asks every item once and scores each answer by itself."""
+"""The outcome of a task that asks every item once and scores each answer by itself, and of answers without a score."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from corpora.checked import Unchecked
 from evaluation.backends.generation import Response
 from evaluation.health import of_answers
 from evaluation.report import Sample
@@ -29,3 +31,9 @@ def outcome(
         samples.append(cast(Sample, {**common, "response": response.text, **own}))
     tokens = sum(response.prompt_tokens + response.tokens for response in responses)
     return Outcome(samples, {**of_answers(responses), **(health or {})}, tokens, dict(details or {}))
+
+
+def unchecked(found: Sequence[Any]) -> dict[str, int]:
+    """Details of an outcome: how many answers count as wrong because they could not be checked, by reason."""
+    reasons = Counter(one.reason for one in found if isinstance(one, Unchecked))
+    return {f"answers that could not be checked: {reason}": count for reason, count in sorted(reasons.items())}

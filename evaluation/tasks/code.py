@@ -2,9 +2,9 @@
 
 The prompt is that of lm-eval's `humaneval_instruct`: the function's head and description in a user turn, and again at
 the beginning of the answer, which the model goes on writing. lm-eval's own task loads its scorer from a hub and runs
-programs in this process, so neither is used. A program is what was asked, the answer, the item's tests, and their
-call; it passes (`pass_rate`) if it comes to its end. It is run in a sandbox (`evaluation.tasks.sandbox`), and only
-for a recipe that allows it.
+programs in this process, so neither is used. A program is what was asked and the answer; it passes (`pass_rate`) if
+the item's tests, which call it from another process, come to their end. Both run in sandboxes
+(`evaluation.tasks.sandbox`), and only for a recipe that allows it.
 """
 
 import platform
@@ -62,6 +62,7 @@ class Code:
             "programs that passed their tests": counts["passed"],
             "programs that ended with an error": counts["failed"],
             "programs stopped when their time was over": counts["stopped"],
+            "programs whose tests need what is no plain data": counts["foreign"],
         }
         return outcome(self.items, prompts, responses, scored, details=details)
 
@@ -99,6 +100,6 @@ def prepare(name: str, task: CodeTask, place: Place) -> Code:
     return Code(name, draw(where, items, task.limit, task.sample_seed), facts, limits, task.max_new_tokens)
 
 
-def program_of(item: dict[str, Any], answer: str) -> str:
-    """What is run for an answer."""
-    return f"{item['prompt']}{answer}\n\n{item['test']}\n\ncheck({item['entry_point']})\n"
+def program_of(item: dict[str, Any], answer: str) -> sandbox.Tested:
+    """What is run for an answer, and by what it is judged."""
+    return sandbox.Tested(f"{item['prompt']}{answer}\n", item["test"], item["entry_point"], item["prompt"])

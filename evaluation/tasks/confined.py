@@ -1,8 +1,9 @@
 """Runs one Python program where it can do no harm; a script of the standard library alone, started by `sandbox`.
 
-It reads what to run as JSON from its standard input and ends with exit code 0 if the program ran to its end and wrote
-its token, 1 if it did not, 2 if no sandbox could be made, with the reason on its standard error, 3 if a limit of CPU
-time ended it.
+It reads what to run as JSON from its standard input: files, which of them with which arguments, and the descriptors
+that the program gets as 3, 4 and so on. It ends with exit code 0 if the program did, 1 if it ended otherwise, 2 if no
+sandbox could be made, with the reason on its standard error, 3 if a limit of CPU time ended it. A program can end with
+whichever code it likes, so what it was worth is told by others.
 
 The program gets namespaces of its own for network (where no interface is up), processes, mounts, IPC and host name; a
 root that holds Python and the system's libraries, read-only, and one small writable folder in memory; no capability,
@@ -13,6 +14,7 @@ nothing else. When its first process ends, or this one does, the kernel ends all
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -42,7 +44,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> int:
     asked = json.load(sys.stdin)
-    heard, token = os.pipe()
     problem, problems = os.pipe()
     try:
         user = _USERS[os.getpid() % len(_USERS)] if _separate() else 0
@@ -50,16 +51,16 @@ def main() -> int:
     except OSError as error:
         return _impossible(_said(error))
     if first == 0:
-        _become(asked, user, token, problems)
-    os.close(token)
-    os.close(problems)
+        _become(asked, user, problems)
+    for descriptor in (*asked["descriptors"], problems):
+        os.close(descriptor)
     if reason := os.read(problem, 4096):
         os.waitpid(first, 0)
         return _impossible(reason.decode(errors="replace"))
     _, status = os.waitpid(first, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (_SIGXCPU, _SIGKILL):
         return 3
-    return int(not (status == 0 and os.read(heard, 4096) == asked["token"].encode()))
+    return int(status != 0)
 
 
 def _impossible(reason: str) -> int:
@@ -83,13 +84,14 @@ def _separate() -> bool:
     return False
 
 
-def _become(asked: dict[str, Any], user: int, token: int, problems: int) -> NoReturn:
+def _become(asked: dict[str, Any], user: int, problems: int) -> NoReturn:
     """Turn this process, the first of its namespace, into the program, as `user` if that is not root."""
     try:
         os.setsid()
         root = Path(asked["root"])
         _lay_out(root, asked["folders"], asked["scratch_bytes"])
-        (root / "scratch" / "program.py").write_text(asked["program"], encoding="utf-8")
+        for name, text in asked["files"].items():
+            (root / "scratch" / name).write_text(text, encoding="utf-8")
         if user:
             os.chown(root / "scratch", user, user)
         with contextlib.suppress(OSError):  # of our own IPC namespace: segments would be memory that no limit counts
@@ -100,20 +102,26 @@ def _become(asked: dict[str, Any], user: int, token: int, problems: int) -> NoRe
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
         _give_up_rights(user)
         null = os.open("/dev/null", os.O_RDWR)
-        for stream in range(3):
-            os.dup2(null, stream)
-        os.dup2(token, 3)
-        os.dup2(problems, 4, inheritable=False)
-        os.closerange(5, 4096)
-        problems = 4
+        problems = _only([null, null, null, *asked["descriptors"]], problems)
         _checked("the signal of its parent's death", _libc.prctl(_PDEATHSIG, _SIGKILL, 0, 0, 0))
         python = asked["python"]
         options = ["-s", "-S", "-B", "-P", "-X", "utf8"]
-        os.execve(python, [python, *options, "/scratch/program.py"], {"PYTHONHASHSEED": "0"})  # noqa: S606
+        run = ["/scratch/" + asked["run"], *asked["arguments"]]
+        os.execve(python, [python, *options, *run], {"PYTHONHASHSEED": "0"})  # noqa: S606
     except OSError as error:
         os.write(problems, _said(error).encode())
     finally:
         os._exit(2)
+
+
+def _only(given: list[int], problems: int) -> int:
+    """Leave open what is `given`, as 0, 1 and so on, and `problems` until the program starts; its new number."""
+    above = 2 * (len(given) + 1)
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, above) for descriptor in (*given, problems)]
+    for number, descriptor in enumerate(high):
+        os.dup2(descriptor, number, inheritable=descriptor != high[-1])
+    os.closerange(len(high), 4096)
+    return len(given)
 
 
 def _lay_out(root: Path, folders: list[str], scratch_bytes: int) -> None:

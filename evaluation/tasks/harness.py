@@ -30,7 +30,7 @@ _FEWSHOT_SEED = 1234
 class HarnessTask:
     """A packaged task, by the path of its YAML inside lm_eval/tasks, on rows by split.
 
-    settings: fields of that YAML with other values.
+    settings: fields of that YAML with other values. functions: of fields that are functions, by dotted name.
     """
 
     name: str
@@ -38,6 +38,7 @@ class HarnessTask:
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     shots: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,9 @@ def _write_task(task: HarnessTask, scratch: Path) -> None:
         "dataset_kwargs": {"files": files},
         **task.settings,
     }
-    loader = f"custom_dataset: !function {__name__}.{local_rows.__name__}\n"
-    (scratch / f"{task.name}.yaml").write_text(yaml.safe_dump(config) + loader, encoding="utf-8")
+    functions = {"custom_dataset": f"{__name__}.{local_rows.__name__}", **task.functions}
+    named = "".join(f"{name}: !function {path}\n" for name, path in functions.items())
+    (scratch / f"{task.name}.yaml").write_text(yaml.safe_dump(config) + named, encoding="utf-8")
 
 
 @dataclass

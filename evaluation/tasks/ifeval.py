@@ -1,21 +1,23 @@
 """IFEval (Zhou et al. 2023, arXiv 2311.07911): does an answer follow instructions that a program can check?
 
-The checkers are lm-eval's. Two metrics: `prompt_strict` (all instructions of a prompt followed) and
-`instruction_strict` (each instruction on its own, clustered by prompt). What makes the checkers silently wrong
-(`corpora.instructions`) is settled before the model is loaded.
+The checkers are lm-eval's, run by `corpora.instructions` in a process apart. Two metrics: `prompt_strict` (all
+instructions of a prompt followed) and `instruction_strict` (each instruction on its own, clustered by prompt). What
+makes the checkers silently wrong is settled there, before the model is loaded.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpora.instructions import lay_out_punkt, problem_of, seed_language_detection, use_punkt
+from corpora.checked import Unchecked
+from corpora.instructions import followed, lay_out_punkt, problem_of, use_punkt
 from corpora.raw import CorpusError
 from corpora.sources import fetch
 from evaluation.backends.generation import LoadedModel
 from evaluation.health import of_answers
 from evaluation.report import EvaluationError, Sample
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.tasks.answers import unchecked
 from evaluation.tasks.harness import HarnessTask, harness_version, run_harness
 from lineage.hashing import fingerprint, text_digest
 from recipes.origins import Origin
@@ -34,13 +36,22 @@ class Ifeval:
     unit: str = "prompts"
 
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
-        seed_language_detection()
-        task = HarnessTask(self.name, "ifeval/ifeval.yaml", {"train": self.items})
+        left = {"process_results": f"{__name__}.{left_to_us.__name__}"}
+        task = HarnessTask(self.name, "ifeval/ifeval.yaml", {"train": self.items}, functions=left)
         done = run_harness(model, [task], self.scratch, tick, chat=True, max_new_tokens=self.max_new_tokens)
+        asked = done.samples[self.name]
+        texts = [one["resps"][0][0] for one in asked]
+        found = followed(list(zip(self.items, texts, strict=True)))
         samples: list[Sample] = []
-        for item, scored in zip(self.items, done.samples[self.name], strict=True):
-            samples += _samples(self.name, item, scored)
-        return Outcome(samples, of_answers(done.responses.values()), done.tokens)
+        for item, one, each in zip(self.items, asked, found, strict=True):
+            nothing = [False] * len(item["instruction_id_list"])
+            samples += _samples(self.name, item, one, nothing if isinstance(each, Unchecked) else each)
+        return Outcome(samples, of_answers(done.responses.values()), done.tokens, unchecked(found))
+
+
+def left_to_us(_doc: Any, _results: Any) -> dict[str, Any]:
+    """In the place of lm-eval's scoring, which would run the checkers in this process, without a deadline."""
+    return {}
 
 
 def prepare(name: str, task: IfevalTask, place: Place) -> Ifeval:
@@ -79,13 +90,13 @@ def _install_punkt(where: str, origin: Origin, place: Place) -> str:
     return fetched.digest
 
 
-def _samples(name: str, item: dict[str, Any], scored: dict[str, Any]) -> list[Sample]:
+def _samples(name: str, item: dict[str, Any], asked: dict[str, Any], each: list[bool]) -> list[Sample]:
     """One prompt's sample, and one of each of its instructions."""
     digest = fingerprint(item)
-    prompt, response = scored["arguments"][0][0], scored["resps"][0][0]
+    prompt, response = asked["arguments"][0][0], asked["resps"][0][0]
     shared: dict[str, Any] = {
         "task": name,
-        "doc_id": int(scored["doc_id"]),
+        "doc_id": int(asked["doc_id"]),
         "prompt_hash": text_digest(prompt),
         "cluster": digest,
         "higher_is_better": True,
@@ -94,7 +105,7 @@ def _samples(name: str, item: dict[str, Any], scored: dict[str, Any]) -> list[Sa
         **shared,
         "metric": "prompt_strict",
         "doc_hash": digest,
-        "score": float(scored["prompt_level_strict_acc"]),
+        "score": float(all(each)),
         "prompt": item["prompt"],
         "response": response,
         "target": ", ".join(item["instruction_id_list"]),
@@ -104,11 +115,9 @@ def _samples(name: str, item: dict[str, Any], scored: dict[str, Any]) -> list[Sa
             **shared,
             "metric": "instruction_strict",
             "doc_hash": fingerprint([digest, index, instruction]),
-            "score": float(followed),
+            "score": float(is_followed),
             "subgroup": instruction.partition(":")[0],
         }
-        for index, (instruction, followed) in enumerate(
-            zip(item["instruction_id_list"], scored["inst_level_strict_acc"], strict=True)
-        )
+        for index, (instruction, is_followed) in enumerate(zip(item["instruction_id_list"], each, strict=True))
     ]
     return [whole, *parts]

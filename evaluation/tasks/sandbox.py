@@ -1,9 +1,14 @@
-"""Programs that a model wrote, run one at a time where they can do no harm. How is `confined`'s; Linux only.
+"""Programs that a model wrote, run where they can do no harm, and judged where they cannot reach. Linux only.
+
+A program and the tests that judge it run in two sandboxes at a time (how is `confined`'s), with namespaces, files and
+users of their own. Between them are two pipes, over which the tests call the program's functions as plain data
+(`calls`). Only the tests' sandbox has the pipe to us and the token that means `passed`.
 
 Before the first one, `probe` runs a program that tries to break out, with the same means. Where no sandbox can be made
 or it does not hold, nothing is run.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -12,15 +17,27 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from evaluation.report import EvaluationError
+from evaluation.tasks import calls as calls_between
 from evaluation.tasks import confined
 
-Ended = Literal["passed", "failed", "stopped"]
-"""`stopped` is a program that was still running when its time was over."""
+Ended = Literal["passed", "failed", "stopped", "foreign"]
+"""`stopped` is a program that was still running when its time was over; `foreign` one whose tests need what is no
+plain data: a function, a generator, an object of a class of its own."""
+
+_IMPOSSIBLE, _STOPPED = 2, 3
+"""Exit codes of `confined`."""
+
+_FAREWELL_SECONDS = 1.0
+"""A program ends when its tests do. How long one that does not is waited for, to tell whether its time was over."""
+
+_CALLS = Path(calls_between.__file__)
 
 _MEND = (
     "programs are run only in a sandbox, which needs Linux 5.12 or later with namespaces for this user: run as root "
@@ -32,7 +49,8 @@ _MEND = (
 
 @dataclass(frozen=True)
 class Limits:
-    """seconds: of CPU time for a process; waiting included, a program may take three times as long and five seconds."""
+    """Of each of the two sandboxes. seconds: of CPU time for a process; waiting included, a program and its tests may
+    take three times as long and five seconds."""
 
     seconds: int = 10
     memory_mb: int = 512
@@ -46,34 +64,57 @@ class Limits:
         return 3 * self.seconds + 5
 
 
-def run(program: str, limits: Limits) -> Ended:
-    """Run a Python program to its end; `passed` if that was reached without an error.
+@dataclass(frozen=True)
+class Tested:
+    """A program, and tests that define `check(candidate)`, called with the function `entry_point` of the program.
+
+    given: what of the program did not come from the model; its other functions and its imports are the tests' too.
+    """
+
+    program: str
+    tests: str = ""
+    entry_point: str = ""
+    given: str = ""
+
+
+def run(program: str | Tested, limits: Limits) -> Ended:
+    """Run a Python program and its tests; one without tests has `passed` if it says that it came to its end.
 
     Raises EvaluationError if no sandbox can be made.
     """
+    tested = program if isinstance(program, Tested) else Tested(program)
     token = secrets.token_hex(16)
-    ending = f"\n\nimport os as _ending\n_ending.write(3, b'{token}')\n"
-    root = tempfile.mkdtemp(prefix="sandbox-")
-    asked = {
-        "program": program + ending,
-        "token": token,
-        "root": root,
-        "python": os.path.realpath(_python()),
-        "folders": [os.path.realpath(sys.base_prefix)],
-        "scratch_bytes": limits.scratch_mb << 20,
-        "limits": {
-            "AS": limits.memory_mb << 20,
-            "CPU": limits.seconds,
-            "NPROC": limits.processes,
-            "FSIZE": limits.file_mb << 20,
-            "NOFILE": limits.open_files,
-            "CORE": 0,
-        },
-    }
-    try:
-        return _confined(json.dumps(asked), limits.wall_seconds)
-    finally:
-        os.rmdir(root)
+    with ExitStack() as stack:
+        ends = stack.enter_context(ExitStack())
+        (asked_in, asked_out), (said_in, said_out) = _pipe(ends), _pipe(ends)
+        verdict, told = os.pipe()
+        stack.callback(os.close, verdict)
+        ends.callback(os.close, told)
+        given = [asked_in, said_out]
+        files = {"program.py": tested.program}
+        served = stack.enter_context(_Confined(files, ["serve", tested.entry_point], given, limits))
+        given = [told, said_in, asked_out]
+        files = {"tests.py": tested.tests, "given.py": tested.given}
+        judge = stack.enter_context(_Confined(files, ["judge", tested.entry_point, token], given, limits))
+        ends.close()  # each side must see the other's end
+        return _ended(served, judge, verdict, token, time.monotonic() + limits.wall_seconds)
+
+
+def _pipe(ends: ExitStack) -> tuple[int, int]:
+    pipe = os.pipe()
+    for end in pipe:
+        ends.callback(os.close, end)
+    return pipe
+
+
+def _ended(served: "_Confined", judge: "_Confined", verdict: int, token: str, deadline: float) -> Ended:
+    code = judge.wait(deadline)
+    said = os.read(verdict, 4096).decode(errors="replace") if code is not None else ""
+    if code == 0 and said == token:
+        return "passed"
+    if code is None or code == _STOPPED or served.wait(time.monotonic() + _FAREWELL_SECONDS) == _STOPPED:
+        return "stopped"
+    return "foreign" if said == calls_between.FOREIGN else "failed"
 
 
 def probe(limits: Limits) -> None:
@@ -116,31 +157,69 @@ refused(fork_all)
 """
 
 
-def _confined(asked: str, wall_seconds: int) -> Ended:
-    command = [_python(), "-I", "-S", str(Path(confined.__file__))]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={},
-        cwd="/",
-        start_new_session=True,
-        text=True,
-    ) as process:
+class _Confined:
+    """`calls` at work in a sandbox, until this context ends.
+
+    files: beside it. arguments: its own. descriptors: of ours, which it gets as 3 and so on.
+    """
+
+    def __init__(self, files: dict[str, str], arguments: list[str], descriptors: list[int], limits: Limits) -> None:
+        self._root = tempfile.mkdtemp(prefix="sandbox-")
+        asked = {
+            "files": {_CALLS.name: _CALLS.read_text(encoding="utf-8"), **files},
+            "run": _CALLS.name,
+            "arguments": arguments,
+            "descriptors": descriptors,
+            "root": self._root,
+            "python": os.path.realpath(_python()),
+            "folders": [os.path.realpath(sys.base_prefix)],
+            "scratch_bytes": limits.scratch_mb << 20,
+            "limits": {
+                "AS": limits.memory_mb << 20,
+                "CPU": limits.seconds,
+                "NPROC": limits.processes,
+                "FSIZE": limits.file_mb << 20,
+                "NOFILE": limits.open_files,
+                "CORE": 0,
+            },
+        }
+        self._process = subprocess.Popen(
+            [_python(), "-I", "-S", str(Path(confined.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={},
+            cwd="/",
+            pass_fds=descriptors,
+            start_new_session=True,
+            text=True,
+        )
+        assert self._process.stdin is not None and self._process.stderr is not None
+        self._reasons = self._process.stderr
+        with contextlib.suppress(BrokenPipeError):  # it says on its standard error why
+            self._process.stdin.write(json.dumps(asked))
+            self._process.stdin.close()
+
+    def __enter__(self) -> "_Confined":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reasons.close()
+        os.rmdir(self._root)
+
+    def wait(self, deadline: float) -> int | None:
+        """The exit code of `confined`; None if it runs on. Raises EvaluationError if no sandbox could be made."""
         try:
-            _, reason = process.communicate(asked, timeout=wall_seconds)
+            code = self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            return "stopped"
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-    if process.returncode == 2:
-        raise EvaluationError(f"no sandbox can be made here ({' '.join(reason.split())}); {_MEND}")
-    if process.returncode == 3:
-        return "stopped"
-    return "passed" if process.returncode == 0 else "failed"
+            return None
+        if code == _IMPOSSIBLE:
+            reason = " ".join(self._reasons.read().split())
+            raise EvaluationError(f"no sandbox can be made here ({reason}); {_MEND}")
+        return code
 
 
 def _python() -> str:

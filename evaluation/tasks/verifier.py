@@ -8,11 +8,12 @@ reward rambling, so they are only kept as health (`partial`).
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.verifiers import score
+from corpora.checked import Unchecked
+from corpora.verifiers import scores
 from evaluation.backends.generation import LoadedModel, generate
 from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place, Tick, draw, read_rows
-from evaluation.tasks.answers import outcome
+from evaluation.tasks.answers import outcome, unchecked
 from recipes.suite import VerifierTask
 
 
@@ -29,7 +30,8 @@ class Verifier:
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
         prompts = [model.chat_prompt(item["question"]) for item in self.items]
         responses = generate(model, prompts, self.max_new_tokens, tick)
-        graded = [score(item, response.text) for item, response in zip(self.items, responses, strict=True)]
+        found = scores([(item, response.text) for item, response in zip(self.items, responses, strict=True)])
+        graded = [0.0 if isinstance(one, Unchecked) else one for one in found]
         scored = (
             {
                 "task": self.name,
@@ -42,7 +44,7 @@ class Verifier:
             for item, grade in zip(self.items, graded, strict=True)
         )
         partial = sum(0 < grade < 1 for grade in graded)
-        return outcome(self.items, prompts, responses, scored, health={"partial": partial})
+        return outcome(self.items, prompts, responses, scored, {"partial": partial}, unchecked(found))
 
 
 def prepare(name: str, task: VerifierTask, place: Place) -> Verifier:
@@ -53,8 +55,8 @@ def prepare(name: str, task: VerifierTask, place: Place) -> Verifier:
     where = f"evaluation.tasks.{name}"
     rows = read_rows(f"{where}.data", task.data, place)
     items = draw(where, rows.rows, task.limit, task.sample_seed)
-    for index, item in enumerate(items, start=1):
-        if score(item, item["answer"]) != 1.0:
+    for index, own in enumerate(scores([(item, item["answer"]) for item in items]), start=1):
+        if own != 1.0:
             raise EvaluationError(f"{where}.data: problem {index}: the verifier does not accept the problem's answer")
     facts = {
         "data_digest": rows.digest,

@@ -10,7 +10,7 @@ import pytest
 from corpora.cleaning.clean import clean
 from corpora.raw import CorpusError
 from corpora.reading.items import plain_messages
-from corpora.tables import facts_of
+from corpora.tables import facts_of, rows_of
 from tests.corpora.made import source, talk, write_jsonl
 
 
@@ -124,3 +124,20 @@ def test_plain_text_becomes_documents(tmp_path: Path) -> None:
     metrics, work = run(tmp_path)
     assert metrics["kind"] == "document"
     assert pq.read_table(work / "rows.parquet").column("text").to_pylist() == ["words"]
+
+
+def test_rows_that_name_a_task_which_runs_them_go_to_quarantine_and_run_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    asked = {"question": "What is 3+4?", "answer": f"open({str(mark)!r}, 'w') * 0 + 7"}
+    problem = {**asked, "arguments": {}, "entry": {**asked, "metadata": {}}}
+    good = {"question": "What is 3+4?", "answer": "7", "arguments": {}, "task": "chain_sum", "entry": {"answer": "7"}}
+    named = ["polynomial_multiplication", "composite", "not_yet_tried"]
+    write_jsonl(tmp_path / "rows.jsonl", [*({**problem, "task": task} for task in named), good])
+    work = tmp_path / "work"
+    work.mkdir()
+    metrics = clean("rows", source("rows.jsonl", max_quarantined=0.9), tmp_path, tmp_path / "cache", work)
+    reasons = [row["reason"] for row in rows_of(work / "quarantine.parquet")]
+    assert "task 'polynomial_multiplication' is refused" in reasons[0] and "'composite' is refused" in reasons[1]
+    assert "tried and allowed" in reasons[2] and "not_yet_tried" not in reasons[2]
+    assert metrics["kept"] == 1 and metrics["quarantined"] == 3
+    assert not mark.exists()

@@ -98,7 +98,6 @@ def test_the_verifier_travels_with_the_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("gym://chain_sun?size=5&seed=1", "no task 'chain_sun'; close to it are .*chain_sum"),
         ("gym://chain_sum?size=5&seed=1&terms=2", r"takes no argument \['terms'\]; it takes .*'max_terms'"),
         ("gym://chain_sum?size=5&seed=1&min_terms=3&max_terms=2", "refuses these arguments: max_terms"),
         (

@@ -93,7 +93,7 @@ def test_processes_that_it_leaves_behind_end_with_it() -> None:
         left = [
             p
             for p in psutil.process_iter(["cmdline"])
-            if p.pid not in marks and "/scratch/program.py" in (p.info["cmdline"] or [])
+            if p.pid not in marks and "/scratch/calls.py" in (p.info["cmdline"] or [])
         ]
         if not left:
             return

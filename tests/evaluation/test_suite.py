@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation import suite
 from evaluation.suite import suite_identity
 from lineage.hashing import canonical_json
 from tests.evaluation.made_suite import evaluation, write_data
@@ -54,3 +55,16 @@ def test_an_identity_is_canonical_json_without_places(data: Path) -> None:
     text = canonical_json(suite_identity(evaluation(), data, data.parent / "cache"))
     assert str(data) not in text
     assert "uri" not in text
+
+
+def test_a_kind_that_is_scored_in_another_way_changes_the_suites_that_have_it(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = data.parent / "cache"
+    code = {"kind": "code", "data": {"uri": "benign.json"}, "allow_code_execution": True}
+    with_code, without = evaluation(tasks={"code": code}), evaluation(("facts",))
+    before = suite_identity(with_code, data, cache), suite_identity(without, data, cache)
+    monkeypatch.setitem(suite._OF_KINDS, "code", 1000)
+    after = suite_identity(with_code, data, cache), suite_identity(without, data, cache)
+    assert before[0] != after[0] and before[1] == after[1]
+    assert suite.kind_versions(with_code) == {"code": 1000} and suite.kind_versions(without) == {}

@@ -38,6 +38,20 @@ def test_only_exact_answers_are_right(model: LoadedModel, place: Place, monkeypa
     assert (outcome.health["empty"], outcome.health["partial"]) == (1, 1)
 
 
+def test_an_answer_that_its_verifier_cannot_check_costs_one_item(
+    model: LoadedModel, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"uri": "gym://prime_factorization?size=3&seed=1&split=held_out"}
+    task = VerifierTask.model_validate({"kind": "verifier", "data": data})
+    prepared = verifier.prepare("factors", task, place)
+    texts = [prepared.items[0]["answer"], "none that I know", prepared.items[2]["answer"]]
+    responses = [Response(text, 10, 3, cut=False, finite=True) for text in texts]
+    monkeypatch.setattr(verifier, "generate", lambda *_: responses)
+    outcome = prepared.run(model, lambda done: None)
+    assert [sample["score"] for sample in outcome.samples] == [1, 0, 1]
+    assert outcome.details == {"answers that could not be checked: ended with ValueError": 1}
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -63,6 +63,18 @@ def test_recipes_are_called_after_their_files() -> None:
         ("sources.alpaca_en.uri", "s4://bucket/file", "sources.alpaca_en: uri scheme 's4://' is not known"),
         ("sources.alpaca_en.sha256", ..., "sources.alpaca_en: a pypi uri needs sha256"),
         ("sources.sums.uri", "gym://chain_sum?seed=1", "a gym uri needs a whole number 'size'"),
+        (
+            "sources.sums.uri",
+            "gym://countdown?size=9&seed=1",
+            "sources.sums: gym://countdown: reasoning-gym's task 'countdown' is refused: its scorer runs the answer as "
+            "Python. Use a task whose scorer only compares",
+        ),
+        ("sources.sums.uri", "gym://chain_sun?size=9&seed=1", "close to it are ['chain_sum'"),
+        (
+            "evaluation.tasks.sums.data.uri",
+            "gym://composite?size=9&seed=1&split=held_out",
+            "evaluation.tasks.sums.data: gym://composite: reasoning-gym's task 'composite' is refused",
+        ),
         ("sources.caution.answers", ..., "sources.caution: format 'prompts' needs 'answers'"),
         ("sources.safe_counterparts.separator", ..., "columns.text of format 'prompt_completion' needs 'separator'"),
         ("stages.dpo.start", "stf", "stages.dpo.start: 'stf' is none of the checkpoints before it"),

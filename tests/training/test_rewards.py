@@ -50,6 +50,27 @@ def test_a_verifier_gives_what_reasoning_gym_gives(tmp_path: Path) -> None:
     assert given(whole, [SUM], tmp_path, completions=["7", "It is 7."], row=[0, 0]) == [[1.0, 0.0]]
 
 
+@pytest.mark.parametrize("task", ["countdown", "bitwise_arithmetic", "composite", "not_yet_tried"])
+def test_a_prompt_whose_verifier_runs_what_it_is_sent_is_refused(tmp_path: Path, task: str) -> None:
+    with pytest.raises(TrainingError, match=r"a prompt brings a verifier that is not to be used: field 'task': "):
+        given(stage({"kind": "verifier"}), [{**SUM, "task": task}], tmp_path, completions=["1"], row=[0])
+
+
+def test_an_answer_that_hangs_or_breaks_a_check_gets_nothing_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    factors = {"kind": "gym", "task": "prime_factorization", "arguments": {}, "answer": "2 × 3"}
+    factors["entry"] = {"answer": "2 × 3", "metadata": {"number": 6, "factors": [2, 3]}}
+    asked = stage({"kind": "verifier"}, {"kind": "format", "pattern": "(a+)+"})
+    call = {"completions": ["2 × 3", "two", "a" * 64 + "b", "7"], "row": [0, 0, 0, 1]}
+    assert given(asked, [factors, SUM], tmp_path, **call) == [[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    said = capsys.readouterr().out
+    assert (
+        "rewards: verifier: 2 of 4 answers could not be checked and count as wrong: 2 × ended with ValueError" in said
+    )
+    assert "rewards: format: 1 of 4 answers could not be checked and count as wrong: 1 × not done in 5 s" in said
+
+
 def test_instructions_give_the_share_that_is_followed(tmp_path: Path) -> None:
     write_data(tmp_path)
     shutil.copytree(tmp_path / "punkt_tab", tmp_path / "nltk" / "tokenizers" / "punkt_tab")
