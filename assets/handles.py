@@ -85,6 +85,7 @@ def delivered(
         metadata={
             "reused": artifact.reused,
             "overridden": artifact.overridden,
+            **({"again": artifact.again} if artifact.again else {}),
             "path": dg.MetadataValue.path(str(artifact.path)),
             "fingerprint": artifact.fingerprint,
             **{name: dg.MetadataValue.url(url) for name, url in (links or {}).items()},

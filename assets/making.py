@@ -1,5 +1,8 @@
 """How an artefact comes to be: found sealed, made in this step's process, or made by a job process.
 
+With `force` it is made even if it is there, and takes the old one's place when it is sealed, but never that of an
+artefact that a registered version rests on: this one stays, and bytes that differ from it are a failure.
+
 All three end alike: a handle, its ref moved (never by an override, never past a failed check), and a
 link to the MLflow run that made it.
 """
@@ -14,8 +17,9 @@ import dagster as dg
 
 from assets.tracking import TrackedRun, Tracker
 from corpora.progress import told_to
+from evaluation.registry.resting import rests_on
 from lineage.job import INTERRUPTED, REFUSED, SEALED, Job
-from lineage.store import Artifact, Request, Store
+from lineage.store import Artifact, Kept, Request, Store
 
 _RETRIES = 1
 """A crashed job is tried once more, from its newest verified checkpoint. Not by a RetryPolicy: Dagster would
@@ -69,7 +73,8 @@ def make_here(
         config=config,
         inputs=dict(inputs),
         ref=ref,
-        force=_forced(context, force),
+        force=force,
+        kept=_kept(tracker, store),
         informative=informative,
         unfinished=unfinished,
     )
@@ -82,17 +87,15 @@ def make_by_job(
 
     Raises dg.Failure when the job refused its input, dg.RetryRequested when it crashed.
     """
-    if _forced(context, force):
-        store.discard(job.request)
-    artifact = store.find(job.request)
+    artifact = None if force else store.find(job.request)
     if artifact is None:
         inputs = {name: given.digest for name, given in job.inputs.items()}
         with tracker.run(context, job.request, config=job.config, inputs=inputs) as run:
-            path = job.model_copy(update={"tracking": run.tracking}).write()
+            path = job.model_copy(update={"tracking": run.tracking, "again": force}).write()
             module = "evaluation" if job.kind == "evaluate" else "training"
             grace = float(job.execution["grace_seconds"])
             ended = launcher.run(context, [sys.executable, "-m", module, str(path)], grace_seconds=grace)
-            artifact = _sealed(store, job, ended)
+            artifact = _sealed(store, job, ended, _kept(tracker, store) if force else None)
     store.point(job.ref, artifact)
     return artifact
 
@@ -102,14 +105,16 @@ def links(tracker: Tracker, artifact: Artifact) -> dict[str, str]:
     return {"mlflow": url} if url else {}
 
 
-def _forced(context: dg.AssetExecutionContext, force: bool) -> bool:
-    """A retry after a forced attempt resumes it instead of throwing its result away."""
-    return force and context.retry_number == 0
+def _kept(tracker: Tracker, store: Store) -> Kept:
+    return lambda artifact: rests_on(tracker.uri, store.home, artifact)
 
 
-def _sealed(store: Store, job: Job, ended: Ended) -> Artifact:
+def _sealed(store: Store, job: Job, ended: Ended, kept: Kept | None) -> Artifact:
+    """What the job sealed; with `kept` it was sealed again, and what must stay stays."""
     who = f"{job.recipe}/{job.ref}"
     if ended.status == SEALED:
+        if kept is not None:
+            return store.settle(job.request, kept)
         artifact = store.find(job.request, reused=False)
         if artifact is not None:
             return artifact

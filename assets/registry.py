@@ -9,7 +9,7 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from evaluation.gating import gate
 from evaluation.registry import promotion as promoting
-from evaluation.registry.registered import record_scores
+from evaluation.registry.registered import record_scores, registry_client
 from evaluation.report import Report
 from lineage.hashing import fingerprint
 from lineage.store import Artifact, Store
@@ -51,7 +51,7 @@ def registry(pipeline: Pipeline) -> dg.AssetsDefinition:
                 {"dagster.run_id": context.run_id},
             )
             record_scores(
-                promoting.registry_client(tracker.uri),
+                registry_client(tracker.uri),
                 tracker.uri,
                 store.home,
                 pipeline.name,

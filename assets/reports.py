@@ -14,7 +14,7 @@ from assets.pipeline import GPU, Pipeline, code_version
 from assets.tracking import Tracker
 from evaluation import suite
 from evaluation.registry.promotion import champion
-from evaluation.report import Report
+from evaluation.report import EvaluationError, Report
 from lineage.job import Job, JobInput
 from lineage.store import Artifact, Store
 from recipes.suite import Evaluation
@@ -76,11 +76,17 @@ def reference_report(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def _reference(pipeline: Pipeline, uri: str, store: Store, base: Artifact, candidate: Artifact) -> Artifact:
     """The checkpoint to score as reference, or the report itself where its checkpoint need not be there any more."""
-    current = champion(uri, pipeline.recipe.promotion.registered_model)
+    current = champion(uri, store.home, pipeline.recipe.promotion.registered_model)
     if current is None:
         return base
     if current.checkpoint_digest != candidate.digest:
-        return replace(store.open(store.home / current.checkpoint_path), overridden=False)
+        opened = store.open(store.home / current.checkpoint_path)
+        if opened.digest != current.checkpoint_digest:
+            raise EvaluationError(
+                f"{opened.path}: holds checkpoint {opened.digest[:12]}, but the champion, version {current.version}, "
+                f"was registered from there as {current.checkpoint_digest[:12]}; restore the folder from a backup"
+            )
+        return replace(opened, overridden=False)
     if current.reference_report is None:
         return base
     recorded = store.open(store.home / current.reference_report)

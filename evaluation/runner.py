@@ -63,9 +63,7 @@ def run(job: Job, stop: threading.Event) -> int:
 
 def evaluate(job: Job, stop: threading.Event) -> None:
     """Score the job's checkpoint and seal the report. Raises Interrupted when `stop` is set."""
-    found = job.store.find(job.request)
-    if found is not None:
-        job.store.point(job.ref, found)
+    if job.found() is not None:
         return
     evaluation = Evaluation.model_validate(job.config["suite"])
     folder, cache = Path(job.config["folder"]), Path(job.config["cache"])
@@ -86,14 +84,7 @@ def evaluate(job: Job, stop: threading.Event) -> None:
         write_report(work, report)
         metrics = record_metrics(report, done)
         track(log, checkpoint, prepared, report, metrics, work)
-        artifact = job.store.seal(
-            job.request,
-            config={**job.config, "execution": job.execution},
-            metrics=metrics,
-            inputs={name: given.digest for name, given in job.inputs.items()},
-            drop=(_TASKS,),
-        )
-        job.store.point(job.ref, artifact)
+        job.seal(metrics, drop=(_TASKS,))
     scores = " · ".join(f"{name} {result['mean']:.3f}" for name, result in report.results.items())
     say(f"{job.ref}: {scores}" if report.valid else f"{job.ref}: not valid: {'; '.join(report.invalid_reasons)}")
 

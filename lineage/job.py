@@ -51,6 +51,8 @@ class Job(BaseModel):
     execution: dict[str, Any]
     inputs: dict[str, JobInput]
     tracking: Tracking | None = None
+    again: bool = False
+    """Make it even if it is there, and leave it to whoever asked to put it in that one's place (`Store.settle`)."""
 
     @property
     def request(self) -> Request:
@@ -59,6 +61,30 @@ class Job(BaseModel):
     @property
     def store(self) -> Store:
         return Store(self.home)
+
+    def found(self) -> Artifact | None:
+        """What was sealed before, its ref moved to it; None if there is nothing, or it is to be made again."""
+        artifact = None if self.again else self.store.find(self.request)
+        if artifact is not None:
+            self.store.point(self.ref, artifact)
+        return artifact
+
+    def seal(
+        self, metrics: dict[str, Any], *, informative: tuple[str, ...] = (), drop: tuple[str, ...] = ()
+    ) -> Artifact:
+        """Seal the work folder and move the ref to it, which a job that makes something again leaves alone."""
+        artifact = self.store.seal(
+            self.request,
+            config={**self.config, "execution": self.execution},
+            metrics=metrics,
+            inputs={name: given.digest for name, given in self.inputs.items()},
+            informative=informative,
+            drop=drop,
+            again=self.again,
+        )
+        if not self.again:
+            self.store.point(self.ref, artifact)
+        return artifact
 
     def write(self) -> Path:
         """Write `<fingerprint>.job.json` beside the work folder and return its path."""

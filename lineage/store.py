@@ -3,7 +3,8 @@
 Work happens in `objects/<recipe>/<node>/<fingerprint>.work/`. `seal` writes `.record.json` last and
 renames the folder, so an object either is complete or does not exist. The record holds the
 fingerprint *and its payload*, so that a difference between two requests can be explained field by
-field. A work folder outlives a crash: the next attempt finds it and may resume.
+field. A work folder outlives a crash: the next attempt finds it and may resume. What is made again is sealed
+beside the object that is there, in `<fingerprint>.again/`, and takes its place only then (`settle`).
 
 Local files only, through calls that fsspec could serve as well.
 """
@@ -12,10 +13,10 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +25,9 @@ from lineage.provenance import provenance
 
 RECORD = ".record.json"
 RECORD_SCHEMA = 1
+
+Kept = Callable[["Artifact"], str | None]
+"""Says what rests on an artefact, so that it must stay; None if nothing does."""
 
 
 class StoreError(Exception):
@@ -42,6 +46,8 @@ class Artifact:
     metrics: dict[str, Any] = field(default_factory=dict)
     overridden: bool = False
     reused: bool = False
+    again: Literal["same bytes as before", "other bytes than before"] | None = None
+    """What came of making it again; None if it was not there before."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -85,33 +91,27 @@ class Store:
     def work_path(self, request: Request) -> Path:
         return self.object_path(request).with_name(request.fingerprint + ".work")
 
+    def again_path(self, request: Request) -> Path:
+        return self.object_path(request).with_name(request.fingerprint + ".again")
+
     def find(self, request: Request, *, reused: bool = True) -> Artifact | None:
         """The sealed artefact of this request, or None. Raises StoreError if it is damaged.
 
         `overridden` is the request's: what a launch override once built is canonical when the recipe itself asks.
         """
         path = self.object_path(request)
-        if not (path / RECORD).is_file():
+        if not (path / RECORD).is_file() and not self._finish_swap(request):
             return None
         return replace(self.open(path, reused=reused), overridden=request.overridden)
 
     def open(self, path: Path, *, reused: bool = True) -> Artifact:
         """Handle of a sealed folder; checks that every file is there with its recorded size."""
-        record = _read_json(path / RECORD)
+        artifact, record = self._recorded(path)
         for name, entry in record["files"].items():
             file = path / name
             if not file.is_file() or file.stat().st_size != entry["size"]:
                 raise StoreError(f"{file}: missing or not {entry['size']} bytes; delete {path} to build it again")
-        return Artifact(
-            recipe=record["recipe"],
-            node=record["node"],
-            fingerprint=record["fingerprint"],
-            digest=record["digest"],
-            path=path,
-            metrics=record["metrics"],
-            overridden=record["overridden"],
-            reused=reused,
-        )
+        return replace(artifact, reused=reused)
 
     def verify(self, artifact: Artifact) -> None:
         """Compare every byte with the record. Raises StoreError that names the first bad file."""
@@ -144,15 +144,22 @@ class Store:
         inputs: dict[str, str],
         informative: tuple[str, ...] = (),
         drop: tuple[str, ...] = (),
+        again: bool = False,
     ) -> Artifact:
         """Turn the request's work folder into an immutable object and return its handle.
+
+        What another process has sealed by now stays; with `again` the new one is put beside it, for `settle`.
 
         config: the resolved config that really ran, `execution` included. metrics: JSON values.
         inputs: digest by input name. informative: glob patterns of files kept and checked but not
         part of the digest (times, logs). drop: names in the work folder to leave out and delete
         (resumable checkpoints).
         """
-        work, final = self.work_path(request), self.object_path(request)
+        work = self.work_path(request)
+        final = self.again_path(request) if again else self.object_path(request)
+        if not again and (final / RECORD).is_file():
+            shutil.rmtree(work)
+            return self.open(final, reused=False)
         files: dict[str, dict[str, Any]] = {}
         for file in sorted(p for p in work.rglob("*") if p.is_file() and p.name != RECORD):
             name = file.relative_to(work).as_posix()
@@ -187,9 +194,30 @@ class Store:
             shutil.rmtree(final / name, ignore_errors=True)
         return self.open(final, reused=False)
 
-    def discard(self, request: Request) -> None:
-        """Forget a sealed object (a forced re-run); refs to it dangle until the new one is sealed."""
-        shutil.rmtree(self.object_path(request), ignore_errors=True)
+    def settle(self, request: Request, kept: Kept) -> Artifact:
+        """The object of a request that was sealed `again`: the new one, in the place of the old one.
+
+        The old one stays where `kept` says that something rests on it, unless it is damaged and the new one has its
+        bytes. Raises StoreError, and drops the new one, if these bytes are others.
+        """
+        made, held = self.open(self.again_path(request)), self._held(request)
+        rests = kept(held) if held is not None else None
+        if held is not None and rests is not None and held.digest != made.digest:
+            shutil.rmtree(made.path)
+            raise StoreError(
+                f"{request.recipe}/{request.node}: made again it has other bytes ({made.digest[:12]}) than "
+                f"{held.path} ({held.digest[:12]}), which stay: {rests} rests on them. Without force they are used as "
+                "they are; for a new artefact change the recipe, its seed say"
+            )
+        if held is not None and rests is not None and self._whole(held):
+            shutil.rmtree(made.path)
+        else:
+            self._swap(request)
+        found = replace(self.open(self.object_path(request), reused=False), overridden=request.overridden)
+        if held is None:
+            return found
+        same = held.digest == found.digest
+        return replace(found, again="same bytes as before" if same else "other bytes than before")
 
     def build(
         self,
@@ -200,17 +228,17 @@ class Store:
         inputs: dict[str, str],
         ref: str | None = None,
         force: bool = False,
+        kept: Kept = lambda _: None,
         informative: tuple[str, ...] = (),
         unfinished: str | None = None,
     ) -> Artifact:
         """The sealed artefact of `request`: found, or made by `make(empty work folder) -> metrics`.
 
-        For nodes that are made in this process; training and evaluation run through a job. informative: see `seal`.
+        For nodes that are made in this process; training and evaluation run through a job. force: make it even if it
+        is there, and then see `settle`, also for `kept`. informative: see `seal`.
         unfinished: a folder in the work folder that an attempt which ended early leaves to the next one.
         """
-        if force:
-            self.discard(request)
-        found = self.find(request)
+        found = None if force else self.find(request)
         if found is None:
             with self.building(request) as work:
                 _empty(work, unfinished)
@@ -221,7 +249,10 @@ class Store:
                     if not any(work.iterdir()):
                         work.rmdir()
                     raise
-                found = self.seal(request, config=config, metrics=metrics, inputs=inputs, informative=informative)
+                recorded: dict[str, Any] = {"config": config, "metrics": metrics, "inputs": inputs}
+                found = self.seal(request, **recorded, informative=informative, again=force)
+                if force:
+                    found = self.settle(request, kept)
         self.point(ref or request.node, found)
         return found
 
@@ -242,6 +273,58 @@ class Store:
             return None
         target = self.home / _read_json(path)["object"]
         return replace(self.open(target), overridden=False) if (target / RECORD).is_file() else None
+
+    def _recorded(self, path: Path) -> tuple[Artifact, dict[str, Any]]:
+        """Handle and record of a sealed folder, whatever has become of its files."""
+        record = _read_json(path / RECORD)
+        artifact = Artifact(
+            recipe=record["recipe"],
+            node=record["node"],
+            fingerprint=record["fingerprint"],
+            digest=record["digest"],
+            path=path,
+            metrics=record["metrics"],
+            overridden=record["overridden"],
+        )
+        return artifact, record
+
+    def _held(self, request: Request) -> Artifact | None:
+        """What is sealed now, perhaps damaged; None without a record that can be read."""
+        try:
+            return self._recorded(self.object_path(request))[0]
+        except StoreError:
+            return None
+
+    def _whole(self, artifact: Artifact) -> bool:
+        try:
+            self.verify(self.open(artifact.path))
+        except StoreError:
+            return False
+        return True
+
+    def _swap(self, request: Request) -> None:
+        """Put what was sealed again into the object's place. A folder cannot be replaced in one step: see below."""
+        old = self._old_path(request)
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.rename(self.object_path(request), old)
+        self._put_in_place(request)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _finish_swap(self, request: Request) -> bool:
+        """Whether a swap that was killed between its two steps could be finished."""
+        if not self._old_path(request).is_dir():
+            return False
+        self._put_in_place(request)
+        return (self.object_path(request) / RECORD).is_file()
+
+    def _put_in_place(self, request: Request) -> None:
+        with suppress(FileNotFoundError):  # who waits for the object may have done it
+            os.rename(self.again_path(request), self.object_path(request))
+        _fsync(self.object_path(request).parent)
+
+    def _old_path(self, request: Request) -> Path:
+        return self.object_path(request).with_name(request.fingerprint + ".old")
 
     def _ref_path(self, recipe: str, ref: str) -> Path:
         return self.home / "refs" / recipe / f"{ref}.json"

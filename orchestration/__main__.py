@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="materialize a recipe's graph, reusing what has not changed")
     run.add_argument("recipe", help="name of a shipped recipe, or path of a recipe file")
-    run.add_argument("--force", action="store_true", help="make everything selected again")
+    run.add_argument("--force", action="store_true", help="make everything selected again; what is registered stays")
     run.add_argument("--select", nargs="+", default=[], metavar="NODE", help="only these nodes; 'dpo+': and downstream")
     run.add_argument(
         "--set", nargs="+", default=[], metavar="STAGE.FIELD=VALUE", help="launch overrides, as dpo.beta=0.2"

@@ -51,6 +51,7 @@ class Display:
         self._said: dict[str, float] = {}
         self._started: dict[str, float] = {}
         self._reused: set[str] = set()
+        self._again: dict[str, str] = {}
         self._cursor: str | None = None
 
     def __enter__(self) -> Self:
@@ -92,12 +93,15 @@ class Display:
         elif event.is_step_start:
             self._started[node] = entry.timestamp
         elif event.is_step_materialization:
-            reused = event.step_materialization_data.materialization.metadata.get("reused")
-            if reused is not None and reused.value:
+            metadata = event.step_materialization_data.materialization.metadata
+            if "reused" in metadata and metadata["reused"].value:
                 self._reused.add(node)
+            if "again" in metadata:
+                self._again[node] = f", {metadata['again'].value}"
         elif event.is_step_success:
             seconds = entry.timestamp - self._started.get(node, entry.timestamp)
-            self._line(node, "[cyan]reused[/]" if node in self._reused else f"[green]done[/] in {seconds:.1f} s")
+            made = f"[green]done[/] in {seconds:.1f} s{self._again.get(node, '')}"
+            self._line(node, "[cyan]reused[/]" if node in self._reused else made)
         elif event.is_step_failure or event.is_step_up_for_retry:
             self._failed(node, event, again=event.is_step_up_for_retry)
 

@@ -13,6 +13,7 @@ os.environ |= {
     "TQDM_DISABLE": "1",
 }
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,21 @@ from tests import tiny
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sealed base checkpoint: a tiny random Llama (float32) with the real SmolLM2 tokenizer and template."""
     return tiny.sealed(tmp_path_factory.mktemp("tiny"), "base", tiny.write_checkpoint).path
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them: making one takes seconds."""
+    from training.mlflow_store import prepare_store
+
+    database = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    prepare_store(f"sqlite:///{database}")
+    return database
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_database: Path) -> Path:
+    """A home folder whose MLflow is ready."""
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(empty_database, tmp_path / "mlflow" / "mlflow.db")
+    return tmp_path

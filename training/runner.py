@@ -61,8 +61,7 @@ def _read(job_file: Path) -> Job:
 
 
 def _do(job_file: Path, job: Job, stop: threading.Event) -> int:
-    if (found := job.store.find(job.request)) is not None:
-        job.store.point(job.ref, found)
+    if (found := job.found()) is not None:
         say(f"{job.ref}: is there already: {found.path}")
         return SEALED
     stage = _stage(job.kind)
@@ -110,15 +109,7 @@ def _log(job: Job) -> AbstractContextManager[RunLog]:
 
 
 def _seal(job: Job, metrics: dict[str, Any]) -> None:
-    artifact = job.store.seal(
-        job.request,
-        config={**job.config, "execution": job.execution},
-        metrics=metrics,
-        inputs={name: given.digest for name, given in job.inputs.items()},
-        informative=_INFORMATIVE,
-        drop=(checkpoints.FOLDER,),
-    )
-    job.store.point(job.ref, artifact)
+    artifact = job.seal(metrics, informative=_INFORMATIVE, drop=(checkpoints.FOLDER,))
     say(f"{job.ref}: sealed {artifact.path}")
 
 

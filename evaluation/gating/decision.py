@@ -167,6 +167,12 @@ class Decision(Part):
         """Everything that the verdict hangs on."""
         return [*(test for test in self.tests if test.counts), *self.floors]
 
+    @property
+    def against_itself(self) -> bool:
+        """Whether the candidate is the very checkpoint that it would have to beat, which is not tested."""
+        candidate, reference = (self.reports[role]["checkpoint_digest"] for role in ("candidate", "reference"))
+        return bool(candidate) and candidate == reference
+
     def to_json(self) -> str:
         """The decision as canonical JSON; `fingerprint` of the same values is its digest."""
         return canonical_json(self.model_dump(mode="json"))

@@ -11,7 +11,8 @@ A verdict is the worst thing that holds, in this order:
   invalid       a report says itself that it cannot be trusted
   incomparable  the reports do not answer the same questions under the same conditions
   fail          a bound is on the wrong side, or the checkpoint was trained with launch overrides
-  inconclusive  the data cannot tell: a threshold lies between the two bounds of a test
+  inconclusive  the data cannot tell: a threshold lies between the two bounds of a test; or candidate and reference
+                are one checkpoint, which is not tested against itself
   pass          everything required is shown
 
 The answer follows from the bounds alone. Power is asked for once, when the recipe is checked (`recipes.power`): asked
@@ -59,12 +60,13 @@ def decide(
     invalid = [f"The {role} report is not valid: {why}" for role, r in named.items() for why in r.invalid_reasons]
     metrics = [*(target.metric for target in promotion.targets), *(guard.metric for guard in promotion.guards)]
     differing = [] if invalid else _incomparable(named, metrics)
+    itself = _itself(candidate, reference, reference_kind)
     tests: list[Test] = []
     floors: list[Floor] = []
-    if not invalid and not differing:
+    if not invalid and not differing and not itself:
         tests = _tests(promotion, candidate, reference, anchor, reference_kind)
         floors = _floors(promotion, candidate)
-    verdict, reasons = _verdict(promotion, invalid, differing, tests, floors, overridden)
+    verdict, reasons = _verdict(promotion, invalid, differing, itself, tests, floors, overridden)
     return Decision(
         version=VERSION,
         verdict=verdict,
@@ -101,6 +103,14 @@ def differences(candidate: Report, other: Report) -> list[str]:
     ours, theirs = _conditions(candidate), _conditions(other)
     names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
     return [f"{name} ({_short(ours.get(name))} and {_short(theirs.get(name))})" for name in names]
+
+
+def _itself(candidate: Report, reference: Report, kind: str) -> str | None:
+    """That candidate and reference are the same bytes, if they are: not even a wide margin makes that a gain."""
+    digest = candidate.subject.get("checkpoint_digest")
+    if not digest or digest != reference.subject.get("checkpoint_digest"):
+        return None
+    return f"Candidate and {kind} are one checkpoint ({_short(digest)}), which is not tested against itself."
 
 
 def _incomparable(named: dict[str, Report], metrics: list[str]) -> list[str]:
@@ -282,6 +292,7 @@ def _verdict(
     promotion: Promotion,
     invalid: list[str],
     differing: list[str],
+    itself: str | None,
     tests: list[Test],
     floors: list[Floor],
     overridden: bool,
@@ -293,8 +304,9 @@ def _verdict(
         return "incomparable", differing
     checks: list[Test | Floor] = [*(test for test in tests if test.counts), *floors]
     ranked = sorted(checks, key=lambda check: _SEVERITY.index(check.outcome))
-    reasons = [*(check.sentence for check in ranked), *(test.sentence for test in tests if not test.counts)]
+    reasons = [itself] if itself else []
+    reasons += [*(check.sentence for check in ranked), *(test.sentence for test in tests if not test.counts)]
     if overridden and not promotion.allow_overridden:
         why = "The candidate was trained with launch overrides that the recipe does not state and does not allow."
         return "fail", [why, *reasons]
-    return ranked[0].outcome, reasons
+    return "inconclusive" if itself else ranked[0].outcome, reasons

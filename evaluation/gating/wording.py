@@ -23,6 +23,8 @@ def headline(decision: Decision) -> str:
         return f"{who} does not become champion: a report cannot be trusted."
     if decision.verdict == "incomparable":
         return f"{who} does not become champion: the reports were not made alike."
+    if decision.verdict == "inconclusive" and decision.against_itself:
+        return f"{who} does not become champion: it is the {decision.reference_kind} that it would have to beat."
     if decision.verdict == "inconclusive":
         return f"{who} does not become champion yet: too few items to tell about {_named(decision, 'inconclusive')}."
     if failed := _named(decision, "fail"):

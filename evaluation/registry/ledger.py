@@ -3,21 +3,25 @@
 MLflow's aliases have no history and no compare-and-swap; this file is what says who was champion when,
 by which decision, and whether a promotion that was begun was finished. A line is canonical JSON with
 the hash of the previous line inside, so that a line changed or taken out later is noticed. Lines are
-synced to disk before the step they announce is taken. Callers hold the promotion's lock.
+synced to disk before the step they announce is taken. Callers hold the ledger's lock, which is the promotion's.
 """
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evaluation.report import EvaluationError
 from lineage.hashing import canonical_json, fingerprint
 
 GENESIS = "0" * 64
+_LOCK_SECONDS = 600.0
 
 State = Literal["intent", "committed", "aborted", "challenger"]
 
@@ -46,6 +50,18 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @classmethod
+    def of(cls, home: Path, registered_model: str) -> Self:
+        """The ledger of a registered model under a home folder."""
+        return cls(home / "ledger" / f"{registered_model}.jsonl")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else reads the aliases to act on them, moves one or appends a line in the meantime."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_suffix(".lock"), timeout=_LOCK_SECONDS):
+            yield
+
     def entries(self) -> list[Entry]:
         """All entries, oldest first. Raises EvaluationError at the first line that breaks the chain."""
         found: list[Entry] = []
@@ -62,6 +78,10 @@ class Ledger:
             before = entry.hash
             found.append(entry)
         return found
+
+    def champion(self) -> Entry | None:
+        """The last line that made a version champion, if there is one."""
+        return next((entry for entry in reversed(self.entries()) if entry.state == "committed"), None)
 
     def open_intent(self) -> Entry | None:
         """The promotion that was begun and neither committed nor aborted, if there is one."""

@@ -4,7 +4,8 @@ A checkpoint becomes one version of the recipe's registered model, with unchange
 the alias `champion` and the old champion `previous`; on any other verdict it takes `challenger` and says
 why in its tags. Under one file lock:
 
-  1 read the champion; a decision that was made against another one is stale and stops here
+  1 read the champion, as ledger and registry agree; a decision that was made against another one is stale and
+    stops here
   2 verify the checkpoint's bytes against its record
   3 find or create the version, and verify the bytes that were logged
   4 write the intent to the ledger
@@ -15,10 +16,11 @@ why in its tags. Under one file lock:
   9 write to the ledger that it is done
 
 A crash leaves the champion exactly old or new. The next call, before anything else, finishes what passed
-step 7 and undoes what did not. Doing the same decision again changes nothing.
+step 7 and undoes what did not. Doing the same decision again changes nothing. Where ledger and registry differ
+otherwise, nothing moves (`evaluation.registry.agreement`).
 
-The lock and the ledger lie under the home folder. MLflow's aliases have no compare-and-swap, so two homes that
-promote into one server's registered model are not kept apart.
+The lock and the ledger lie under the home folder. MLflow's aliases have no compare-and-swap, so two homes cannot
+promote into one server's registered model: the champion of the one is in no ledger of the other, which is refused.
 
 `TEMPER_CRASH_AT=<step>` kills the process at the end of that step: that is how this is tested.
 """
@@ -30,22 +32,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock
-
 from evaluation.gating.decision import Decision
+from evaluation.registry.agreement import agreed, stands_on
 from evaluation.registry.ledger import Entry, Ledger
-from evaluation.registry.registered import Registered, find_or_create, version_with
+from evaluation.registry.registered import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    Registered,
+    aliased,
+    find_or_create,
+    registry_client,
+    version_with,
+)
 from evaluation.report import EvaluationError
 from lineage.store import Artifact, Store
 from training.mlflow_names import version_tags
-from training.mlflow_store import prepare_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-
-_LOCK_SECONDS = 600.0
 
 
 class StaleDecision(EvaluationError):
@@ -80,29 +85,22 @@ class Promoted:
     changed: bool
 
 
-def registry_client(uri: str) -> "MlflowClient":
-    """A client of the registry at `uri`, which is also made this process's own.
+def champion(uri: str, home: Path, registered_model: str) -> Champion | None:
+    """The current champion, an interrupted promotion being settled first; None while there is none.
 
-    MLflow resolves `models:/` sources through the process-wide URI, even for a client that has another.
+    Raises Disagreement where ledger and registry do not say the same.
     """
-    prepare_store(uri)
-    import mlflow
-
-    if os.environ.get("MLFLOW_TRACKING_URI") != uri:
-        mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(uri, uri)
-
-
-def champion(uri: str, registered_model: str) -> Champion | None:
-    """The current champion, or None while there is none."""
-    version = _aliased(registry_client(uri), registered_model, CHAMPION)
+    home = home.resolve()
+    client, ledger = registry_client(uri), Ledger.of(home, registered_model)
+    with ledger.locked():
+        version = _settled(client, uri, home, registered_model, ledger)
     if version is None:
         return None
     tags = version.tags
     return Champion(
         version=version.version,
         source=version.source,
-        checkpoint_digest=tags.get("temper.checkpoint_digest", ""),
+        checkpoint_digest=version.checkpoint_digest,
         checkpoint_path=tags.get("temper.checkpoint_path", ""),
         decision_digest=tags.get("temper.decision_digest", ""),
         reference_report=tags.get("temper.reference_report"),
@@ -124,24 +122,21 @@ def promote(
 
     reports: report folders under `home` by role (candidate, reference, anchor), kept as tags
     `temper.<role>_report`. tags: more tags for the version (links, recipe, run). A checkpoint that
-    is champion already stays as it is, whatever the decision. Raises StaleDecision, EvaluationError for bytes
-    that are not those recorded, StoreError for a damaged artefact.
+    is champion already stays as it is, whatever the decision. Raises Disagreement, StaleDecision, EvaluationError
+    for bytes that are not those recorded, StoreError for a damaged artefact.
     """
     home = home.resolve()
     if decision.reports["candidate"]["checkpoint_digest"] != checkpoint.digest:
         raise EvaluationError(f"{checkpoint.path}: the decision is about another checkpoint than this one")
-    client = registry_client(uri)
-    ledger = Ledger(home / "ledger" / f"{registered_model}.jsonl")
-    ledger.path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(ledger.path.with_suffix(".lock"), timeout=_LOCK_SECONDS):
-        _recover(client, registered_model, ledger)
-        now = _aliased(client, registered_model, CHAMPION)
-        if now is not None and now.tags.get("temper.checkpoint_digest") == checkpoint.digest:
+    client, ledger = registry_client(uri), Ledger.of(home, registered_model)
+    with ledger.locked():
+        now = _settled(client, uri, home, registered_model, ledger)
+        if now is not None and now.checkpoint_digest == checkpoint.digest:
             return _as_it_is(client, now, decision)
         alias: Literal["champion", "challenger"] = "champion" if decision.verdict == "pass" else "challenger"
         if alias == CHAMPION:
             _refuse_stale(decision, now)
-        elif (known := _aliased(client, registered_model, CHALLENGER)) and _holds(known, checkpoint, decision_digest):
+        elif (known := aliased(client, registered_model, CHALLENGER)) and _holds(known, checkpoint, decision_digest):
             return _as_it_is(client, known, decision)
         _crash_point(1)
         Store(home).verify(checkpoint)
@@ -149,18 +144,20 @@ def promote(
         every_tag = version_tags({**tags, **_tags(home, checkpoint, decision, decision_digest, reports)})
         version = find_or_create(client, uri, home, registered_model, checkpoint, every_tag)
         _crash_point(3)
-        move = _Move(client, registered_model, ledger, version, checkpoint.digest, decision, decision_digest, every_tag)
+        digest = checkpoint.digest
+        move = _Move(client, registered_model, ledger, now, version, digest, decision, decision_digest, every_tag)
         move.crown() if alias == CHAMPION else move.challenge()
-        return _as_it_is(client, version_with(client, registered_model, checkpoint.digest), decision, changed=True)
+        return _as_it_is(client, version, decision, changed=True)
 
 
 @dataclass(frozen=True)
 class _Move:
-    """Steps 4 to 9 for one version."""
+    """Steps 4 to 9 for one version; `before` is the champion until then."""
 
     client: "MlflowClient"
     name: str
     ledger: Ledger
+    before: Registered | None
     version: Registered
     checkpoint_digest: str
     decision: Decision
@@ -168,25 +165,24 @@ class _Move:
     tags: Mapping[str, str]
 
     def crown(self) -> None:
-        before = _aliased(self.client, self.name, CHAMPION)
-        intent = self._record("intent", before)
+        intent = self._record("intent")
         _crash_point(4)
         self._tag()
         _crash_point(5)
-        if before is not None:
-            self.client.set_registered_model_alias(self.name, PREVIOUS, before.version)
+        if self.before is not None:
+            self.client.set_registered_model_alias(self.name, PREVIOUS, self.before.version)
         _crash_point(6)
         self.client.set_registered_model_alias(self.name, CHAMPION, self.version.version)
         _crash_point(7)
         _finish(self.client, self.name, self.ledger, intent)
 
     def challenge(self) -> None:
-        self._record("challenger", _aliased(self.client, self.name, CHAMPION))
+        self._record("challenger")
         self._tag()
         self.client.set_registered_model_alias(self.name, CHALLENGER, self.version.version)
 
-    def _record(self, state: Literal["intent", "challenger"], champion_now: Registered | None) -> Entry:
-        previous = _aliased(self.client, self.name, PREVIOUS)
+    def _record(self, state: Literal["intent", "challenger"]) -> Entry:
+        previous = aliased(self.client, self.name, PREVIOUS)
         return self.ledger.append(
             state,
             version=self.version.version,
@@ -194,7 +190,7 @@ class _Move:
             decision_digest=self.decision_digest,
             verdict=self.decision.verdict,
             reasons=self.decision.reasons,
-            champion_before=champion_now.version if champion_now else None,
+            champion_before=self.before.version if self.before else None,
             previous_before=previous.version if previous else None,
         )
 
@@ -204,16 +200,28 @@ class _Move:
                 self.client.set_model_version_tag(self.name, self.version.version, key, value)
 
 
+def _settled(client: "MlflowClient", uri: str, home: Path, name: str, ledger: Ledger) -> Registered | None:
+    """The champion, as ledger and registry agree once an interrupted promotion is finished or undone."""
+    _recover(client, name, ledger)
+    return agreed(client, uri, home, name, ledger)
+
+
 def _recover(client: "MlflowClient", name: str, ledger: Ledger) -> None:
-    """Finish an interrupted promotion that had moved the champion; undo one that had not."""
+    """Finish an interrupted promotion that had moved the champion; undo one that had not.
+
+    Neither where the registry is not as either would have left it: then the intent stays open.
+    """
     intent = ledger.open_intent()
     if intent is None:
         return
-    now = _aliased(client, name, CHAMPION)
-    if now is not None and now.version == intent.version:
+    now, before = aliased(client, name, CHAMPION), ledger.champion()
+    if stands_on(now, intent):
         _finish(client, name, ledger, intent)
         return
-    previous = _aliased(client, name, PREVIOUS)
+    first = now is None and version_with(client, name, intent.checkpoint_digest) is not None
+    if not (stands_on(now, before) if before is not None else first):
+        return
+    previous = aliased(client, name, PREVIOUS)
     if previous is not None and previous.version != intent.previous_before:
         if intent.previous_before is None:
             client.delete_registered_model_alias(name, PREVIOUS)
@@ -224,10 +232,10 @@ def _recover(client: "MlflowClient", name: str, ledger: Ledger) -> None:
 
 def _finish(client: "MlflowClient", name: str, ledger: Ledger, intent: Entry) -> None:
     """Steps 8 and 9: a champion is no challenger; read back; write that it is done."""
-    challenger = _aliased(client, name, CHALLENGER)
+    challenger = aliased(client, name, CHALLENGER)
     if challenger is not None and challenger.version == intent.version:
         client.delete_registered_model_alias(name, CHALLENGER)
-    now = _aliased(client, name, CHAMPION)
+    now = aliased(client, name, CHAMPION)
     if now is None or now.version != intent.version:
         raise EvaluationError(f"{name}: champion is version {now and now.version} though {intent.version} was set")
     _crash_point(8)
@@ -237,7 +245,7 @@ def _finish(client: "MlflowClient", name: str, ledger: Ledger, intent: Entry) ->
 
 def _refuse_stale(decision: Decision, now: Registered | None) -> None:
     judged = decision.reports["reference"]["checkpoint_digest"] if decision.reference_kind == CHAMPION else None
-    held = now.tags.get("temper.checkpoint_digest") if now is not None else None
+    held = now.checkpoint_digest if now is not None else None
     if judged != held:
         against = f"champion {judged[:12]}" if judged else "base, as if there were no champion"
         holds = f"the champion is {held[:12]}" if held else "there is no champion"
@@ -248,8 +256,7 @@ def _refuse_stale(decision: Decision, now: Registered | None) -> None:
 
 
 def _holds(version: Registered, checkpoint: Artifact, decision_digest: str) -> bool:
-    tags = version.tags
-    held = (tags.get("temper.checkpoint_digest"), tags.get("temper.decision_digest"))
+    held = (version.checkpoint_digest, version.tags.get("temper.decision_digest"))
     return held == (checkpoint.digest, decision_digest)
 
 
@@ -271,11 +278,7 @@ def _tags(
     }
 
 
-def _as_it_is(
-    client: "MlflowClient", version: Registered | None, decision: Decision, *, changed: bool = False
-) -> Promoted:
-    if version is None:
-        raise EvaluationError("the version that was just registered is not in the registry")
+def _as_it_is(client: "MlflowClient", version: Registered, decision: Decision, *, changed: bool = False) -> Promoted:
     fresh = client.get_model_version(version.name, version.version)
     return Promoted(
         registered_model=fresh.name,
@@ -285,17 +288,6 @@ def _as_it_is(
         verdict=decision.verdict,
         changed=changed,
     )
-
-
-def _aliased(client: "MlflowClient", name: str, alias: str) -> Registered | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Registered.of(client.get_model_version_by_alias(name, alias))
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
 
 
 def _crash_point(step: int) -> None:

@@ -3,26 +3,32 @@
 A checkpoint is logged as a LoggedModel, external until every file has arrived with the bytes of the
 record, and only then registered. What a crash left half-done is found again by the checkpoint's digest
 and finished. Only weights, configuration, tokenizer and template are copied: safetensors, JSON, text and
-jinja, nothing that could run code. Aliases and the ledger are left to `evaluation.registry.promotion`.
+jinja, nothing that could run code. What an alias means is left to `evaluation.registry.promotion` and the ledger;
+who is champion is asked there (`champion`), never of the alias alone.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote, urlparse
 
 from evaluation.report import EvaluationError, Report
 from lineage.hashing import file_digest
 from lineage.store import Artifact
 from training.logged_models import DIGEST, files_arrived, has_files, log_scores, logged_model
-from training.mlflow_store import experiment_id
+from training.mlflow_store import experiment_id, prepare_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+_Value = TypeVar("_Value")
 _ALLOWED = (".safetensors", ".json", ".jinja", ".txt")
 _LOGGED = "models:/"
 """Before a LoggedModel's id: the source of every version made here (MLflow leaves a version's `model_id` empty)."""
@@ -42,11 +48,64 @@ class Registered:
         """From MLflow's own ModelVersion."""
         return cls(version.name, str(version.version), version.source, dict(version.tags))
 
+    @property
+    def checkpoint_digest(self) -> str:
+        """As the version's tags say; empty for a version that was not made here."""
+        return self.tags.get(DIGEST, "")
+
+    @property
+    def model_id(self) -> str:
+        """Of the LoggedModel that holds its files."""
+        return self.source.removeprefix(_LOGGED)
+
+
+def registry_client(uri: str) -> "MlflowClient":
+    """A client of the registry at `uri`, which is also made this process's own.
+
+    MLflow resolves `models:/` sources through the process-wide URI, even for a client that has another.
+    """
+    prepare_store(uri)
+    import mlflow
+
+    if os.environ.get("MLFLOW_TRACKING_URI") != uri:
+        mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient(uri, uri)
+
+
+def aliased(client: "MlflowClient", name: str, alias: str) -> Registered | None:
+    """The version that an alias stands on, or None without the alias or the model."""
+    return _found(lambda: Registered.of(client.get_model_version_by_alias(name, alias)))
+
+
+def version_numbered(client: "MlflowClient", name: str, version: str) -> Registered | None:
+    """One version of `name`, or None if it is not there (any more)."""
+    return _found(lambda: Registered.of(client.get_model_version(name, version)))
+
+
+def versions_with(client: "MlflowClient", checkpoint_digest: str) -> list[Registered]:
+    """The versions that hold this checkpoint, of whatever registered model."""
+    return [Registered.of(v) for v in client.search_model_versions(f"tags.`{DIGEST}` = '{checkpoint_digest}'")]
+
+
+def every_version(client: "MlflowClient") -> Iterator[Registered]:
+    """All versions of all registered models."""
+    page = client.search_model_versions()
+    while True:
+        yield from (Registered.of(version) for version in page)
+        if not page.token:
+            return
+        page = client.search_model_versions(page_token=page.token)
+
 
 def version_with(client: "MlflowClient", name: str, checkpoint_digest: str) -> Registered | None:
     """The version of `name` that holds this checkpoint, or None."""
     found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{checkpoint_digest}'")
     return Registered.of(found[0]) if found else None
+
+
+def logged_of(client: "MlflowClient", version: Registered) -> "LoggedModel | None":
+    """The LoggedModel that holds a version's files, or None if it was deleted."""
+    return _found(lambda: client.get_logged_model(version.model_id))
 
 
 def find_or_create(
@@ -59,7 +118,7 @@ def find_or_create(
     files = _files(checkpoint)
     found = version_with(client, name, checkpoint.digest)
     if found is not None:
-        _verify(client, found.source.removeprefix(_LOGGED), files)
+        _verify(client, found.model_id, files)
         return found
     experiment = experiment_id(uri, f"temper/{checkpoint.recipe}", home)
     model_id = _logged(client, experiment, checkpoint, files)
@@ -67,6 +126,16 @@ def find_or_create(
 
     _ensure_model(client, name)
     return Registered.of(mlflow.register_model(f"{_LOGGED}{model_id}", name, tags=dict(tags)))
+
+
+def verify_copy(client: "MlflowClient", version: Registered, checkpoint: Artifact) -> None:
+    """Compare a version's files with the checkpoint's record, byte by byte. Raises EvaluationError."""
+    _verify(client, version.model_id, _files(checkpoint))
+
+
+def sizes(checkpoint: Artifact) -> dict[str, int]:
+    """Bytes by name of the files that the registry's copy of a checkpoint has."""
+    return {name: checkpoint.record["files"][name]["size"] for name in _files(checkpoint)}
 
 
 def record_scores(client: "MlflowClient", uri: str, home: Path, recipe: str, source: str, report: Report) -> None:
@@ -93,6 +162,17 @@ def _logged(client: "MlflowClient", experiment: str, checkpoint: Artifact, files
     _verify(client, model.model_id, files)
     files_arrived(client, model)
     return str(model.model_id)
+
+
+def _found(look_up: Callable[[], _Value]) -> _Value | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return look_up()
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 def _ensure_model(client: "MlflowClient", name: str) -> None:

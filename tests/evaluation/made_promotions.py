@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -56,10 +57,30 @@ def succeed(home: Path, crash_at: str = "") -> None:
     register(home, new, decision(new, reference=old), "d2")
 
 
+def crown(home: Path, *names: str) -> list[Artifact]:
+    """Checkpoints that become champion one after the other."""
+    made = [checkpoint(home, name) for name in names]
+    for reference, one in zip([None, *made[:-1]], made, strict=True):
+        register(home, one, decision(one, reference=reference), f"d-{one.digest}")
+    return made
+
+
 def started(home: Path, crash_at: str = "") -> BaseProcess:
-    """`succeed` in a process of its own; each comes from a server that has MLflow imported already, to save seconds."""
+    """`succeed` in a process of its own."""
+    return _started(succeed, home, crash_at)
+
+
+def elsewhere(act: Callable[..., object], *arguments: object) -> None:
+    """`act` in a process that ends well: this one would keep open a database that is replaced later."""
+    process = _started(act, *arguments)
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def _started(act: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Each comes from a server that has MLflow imported already, to save seconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow", "tests.evaluation.made_promotions"])
-    process = context.Process(target=succeed, args=(home, crash_at))
+    process = context.Process(target=act, args=arguments)
     process.start()
     return process

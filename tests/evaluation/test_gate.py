@@ -170,6 +170,16 @@ def test_a_checkpoint_is_not_better_than_itself():
     assert judge(promotion(), dpo, dpo).verdict == "inconclusive"
 
 
+def test_a_checkpoint_is_not_tested_against_itself_however_wide_the_margin():
+    base, dpo = pair()
+    decision = judge(promotion(margin=0.9), dpo, dpo, base, reference_kind="champion")
+    assert (decision.verdict, decision.tests) == ("inconclusive", [])
+    assert decision.reasons == [
+        f"Candidate and champion are one checkpoint ({text_digest('dpo')[:12]}), which is not tested against itself."
+    ]
+    assert headline(decision) == "dpo does not become champion: it is the champion that it would have to beat."
+
+
 def test_tiny_suites_without_discordant_pairs_never_pass():
     for n in (1, 5, 20):
         base, dpo = pair(n=n, sums=(n, n), edgy=(0, 0))

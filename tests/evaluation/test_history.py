@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from assets.history import scores_over_time
 from evaluation.pages.history import history
 from evaluation.registry.ledger import Ledger
@@ -17,7 +15,7 @@ from tests.assets.made_pipeline import pipeline
 from tests.evaluation.made_promotions import checkpoint, decision, register, uri
 from tests.evaluation.made_reports import report, samples
 from training.logged_models import has_files
-from training.mlflow_store import experiment_id, prepare_store
+from training.mlflow_store import experiment_id
 from training.tracking import run_log
 
 
@@ -60,12 +58,6 @@ def test_the_picture_is_in_the_metadata_itself(tmp_path: Path) -> None:
     shown = scores_over_time(pipeline(tmp_path), store, artifact)["scores_over_time"].value
     assert shown.startswith("![scores over time](data:image/svg+xml;base64,")
     assert "| sft `" in shown and "40.0%" in shown
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    prepare_store(uri(tmp_path))
-    return tmp_path
 
 
 def test_a_registered_checkpoint_is_found_by_its_scores(home: Path) -> None:

@@ -14,25 +14,10 @@ from lineage.hashing import file_digest
 from lineage.store import Request, Store
 from tests.evaluation.made_promotions import MODEL, checkpoint, decision, register, started, uri
 from training.logged_models import log_scores, logged_model
-from training.mlflow_store import experiment_id, prepare_store
+from training.mlflow_store import experiment_id
 
 STEPS = range(1, 10)
 COMMIT_POINT = 7
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables and nothing in them: making one takes seconds."""
-    home = tmp_path_factory.mktemp("registry")
-    prepare_store(uri(home))
-    return home / "mlflow" / "mlflow.db"
-
-
-@pytest.fixture
-def home(tmp_path: Path, empty_database: Path) -> Path:
-    (tmp_path / "mlflow").mkdir()
-    shutil.copy(empty_database, tmp_path / "mlflow" / "mlflow.db")
-    return tmp_path
 
 
 def states(home: Path) -> list[str]:
@@ -63,7 +48,7 @@ def test_a_pass_becomes_champion_with_unchanged_bytes_and_nothing_that_runs(home
     names = {file.name for file in folder.rglob("*") if file.is_file()} - {"MLmodel"}
     assert names == {"model.safetensors", "config.json", "chat_template.jinja"}
     assert all(file_digest(folder / name) == candidate.record["files"][name]["sha256"] for name in names)
-    holder = champion(uri(home), MODEL)
+    holder = champion(uri(home), home, MODEL)
     assert holder is not None
     assert (holder.checkpoint_digest, holder.tags["note"]) == (candidate.digest, "x")
     assert home / holder.checkpoint_path == candidate.path
@@ -83,7 +68,7 @@ def test_anything_but_a_pass_is_a_challenger_with_its_reasons(home):
     made = decision(candidate, better=False)
     promoted = register(home, candidate, made)
     assert (promoted.verdict, promoted.aliases) == ("inconclusive", [CHALLENGER])
-    assert champion(uri(home), MODEL) is None
+    assert champion(uri(home), home, MODEL) is None
     tags = registry_client(uri(home)).get_model_version(MODEL, promoted.version).tags
     assert tags["temper.reasons"] == "\n".join(made.reasons)
     assert not register(home, candidate, made).changed
@@ -125,7 +110,7 @@ def test_a_decision_against_another_champion_is_stale(home):
     register(home, old, decision(old))
     with pytest.raises(StaleDecision, match="compares with base, as if there were no champion, but the champion is"):
         register(home, new, decision(new), "d2")
-    holder = champion(uri(home), MODEL)
+    holder = champion(uri(home), home, MODEL)
     assert holder is not None and holder.checkpoint_digest == old.digest
 
 
@@ -135,7 +120,7 @@ def test_damaged_weights_are_not_registered(home):
     weights.write_bytes(b"W" * weights.stat().st_size)
     with pytest.raises(Exception, match=r"model\.safetensors: its bytes are not those recorded"):
         register(home, candidate, decision(candidate))
-    assert champion(uri(home), MODEL) is None
+    assert champion(uri(home), home, MODEL) is None
 
 
 def test_a_decision_about_another_checkpoint_is_refused(home):
@@ -200,7 +185,7 @@ def test_a_damaged_copy_in_the_registry_is_not_crowned(home):
     (logged(home) / "model.safetensors").write_bytes(b"other")
     with pytest.raises(EvaluationError, match=r"model\.safetensors: the registry's copy is not the checkpoint's"):
         register(home, candidate, decision(candidate), "d2")
-    assert champion(uri(home), MODEL) is None
+    assert champion(uri(home), home, MODEL) is None
 
 
 def test_a_checkpoint_without_safetensors_is_refused(home):

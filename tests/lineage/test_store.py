@@ -44,6 +44,60 @@ def test_force_builds_again_and_the_digest_follows_the_bytes(tmp_path: Path) -> 
     assert first.digest != second.digest
 
 
+def test_what_is_made_again_takes_the_place_of_the_old_one_only_when_it_is_sealed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = build(store)
+
+    def fail(work: Path) -> dict[str, Any]:
+        assert (first.path / "rows.txt").read_text(encoding="utf-8") == "hello"
+        raise ValueError("no")
+
+    request = Request("demo", "clean/a", {"beta": 0.1})
+    with pytest.raises(ValueError, match="no"):
+        store.build(request, fail, config={}, inputs={}, force=True)
+    assert build(store).digest == first.digest
+    assert [build(store, text=text, force=True).again for text in ("hello", "other")] == [
+        "same bytes as before",
+        "other bytes than before",
+    ]
+
+
+def test_what_something_rests_on_stays_and_other_bytes_are_an_error(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = build(store)
+    with pytest.raises(
+        StoreError, match=rf"other bytes .* \({first.digest[:12]}\), which stay: version 1 rests on them"
+    ):
+        build(store, text="other", force=True, kept=lambda _: "version 1")
+    found = build(store, text="never written")
+    assert (found.digest, found.reused) == (first.digest, True)
+    assert {path.name for path in first.path.parent.iterdir()} == {first.fingerprint, f"{first.fingerprint}.lock"}
+
+
+def test_a_swap_that_was_killed_between_its_two_steps_is_finished(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = build(store)
+    second = build(Store(tmp_path / "elsewhere"), text="other")
+    first.path.rename(first.path.with_name(f"{first.fingerprint}.old"))
+    second.path.rename(first.path.with_name(f"{first.fingerprint}.again"))
+    found = build(store, text="never written")
+    assert (found.digest, found.reused) == (second.digest, True)
+
+
+def test_what_another_builder_has_sealed_by_now_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    request = Request("demo", "clean/a", {"beta": 0.1})
+
+    def late(work: Path) -> dict[str, Any]:
+        other = build(Store(tmp_path / "elsewhere"))
+        other.path.rename(store.object_path(request))
+        return dict(make("other")(work))
+
+    made = store.build(request, late, config={}, inputs={})
+    assert (made.path / "rows.txt").read_text(encoding="utf-8") == "hello"
+    assert not store.work_path(request).exists()
+
+
 def test_a_ref_moves_but_not_to_an_overridden_artefact(tmp_path: Path) -> None:
     store = Store(tmp_path)
     usual = build(store)

@@ -87,6 +87,18 @@ def test_a_second_run_reuses_everything_and_starts_no_job(project: Project, firs
     assert "Registry tiny version 1" in second.printed
 
 
+def test_a_forced_run_makes_what_is_registered_again_and_leaves_it_where_it_is(
+    project: Project, first: Outcome
+) -> None:
+    nodes = ("dpo", "decision")
+    before = [(project.ref(node), project.ref(node).record["provenance"]) for node in nodes]
+    forced = project.run("--select", "dpo", "decision", "registry", "--force")
+    assert forced.jobs == ["dpo"]
+    assert forced.printed.count("same bytes as before") == len(nodes)
+    assert [(project.ref(node), project.ref(node).record["provenance"]) for node in nodes] == before
+    assert "Registry tiny version 1" in forced.printed
+
+
 def test_another_beta_makes_dpo_and_what_follows_again(project: Project, first: Outcome) -> None:
     write_recipe(project.folder, **REPORTS, stages={"dpo": {**FIELDS["stages"]["dpo"], "beta": 0.3, "max_steps": 1}})
     changed = project.run()
