@@ -136,8 +136,8 @@ def _torch_takes_its_place() -> bool:
         return False
 
     def dense(q: Any, k: Any, v: Any, softmax_scale: float | None = None, causal: bool = False) -> Any:
-        by_head = (part.transpose(1, 2) for part in (q, k, v))
-        found = scaled_dot_product_attention(*by_head, is_causal=causal, scale=softmax_scale, enable_gqa=True)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        found = scaled_dot_product_attention(q, k, v, is_causal=causal, scale=softmax_scale, enable_gqa=True)
         return found.transpose(1, 2)
 
     def varlen(
