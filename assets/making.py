@@ -77,6 +77,7 @@ def make_here(
         kept=_kept(tracker, store),
         informative=informative,
         unfinished=unfinished,
+        tell=context.log.info,
     )
 
 
@@ -87,6 +88,15 @@ def make_by_job(
 
     Raises dg.Failure when the job refused its input, dg.RetryRequested when it crashed.
     """
+    with store.turn(job.request, context.log.info):
+        artifact = _found_or_made(context, store, tracker, launcher, job, force)
+    store.point(job.ref, artifact)
+    return artifact
+
+
+def _found_or_made(
+    context: dg.AssetExecutionContext, store: Store, tracker: Tracker, launcher: Launcher, job: Job, force: bool
+) -> Artifact:
     artifact = None if force else store.find(job.request)
     if artifact is None:
         inputs = {name: given.digest for name, given in job.inputs.items()}
@@ -96,7 +106,6 @@ def make_by_job(
             grace = float(job.execution["grace_seconds"])
             ended = launcher.run(context, [sys.executable, "-m", module, str(path)], grace_seconds=grace)
             artifact = _sealed(store, job, ended, _kept(tracker, store) if force else None)
-    store.point(job.ref, artifact)
     return artifact
 
 

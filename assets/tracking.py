@@ -92,6 +92,17 @@ class Tracker:
                 client.set_terminated(run_id, status)
                 _settle(client, parent_id)
 
+    def end_open_runs(self, dagster_run: str) -> None:
+        """KILLED for what a Dagster run whose processes are gone has left RUNNING."""
+        if not (self.folder / "mlflow.db").is_file():
+            return
+        client = self._client()
+        with self._locked():
+            experiments = [found.experiment_id for found in client.search_experiments()]
+            left = f"tags.`dagster.run_id` = '{dagster_run}' and attributes.status = 'RUNNING'"
+            for run in client.search_runs(experiments, left):
+                client.set_terminated(run.info.run_id, "KILLED")
+
     def url(self, fingerprint: str) -> str | None:
         """Where the MLflow UI shows the run that made this artefact, if one did here."""
         note = self._note(fingerprint)

@@ -35,6 +35,7 @@ from lineage.store import Artifact, StoreError, write_json
 from recipes.execution import EvaluationExecution
 from recipes.suite import Evaluation, Task
 from training import Interrupted, TrainingError
+from training.process import unless_stopped
 from training.progress import Progress, reporting, say
 from training.tracking import run_log
 
@@ -72,27 +73,30 @@ def evaluate(job: Job, stop: threading.Event) -> None:
     suite = suite_identity(evaluation, folder, cache)
     if suite != job.payload["suite"]:
         raise EvaluationError("the suite or its data changed after this job was written; launch it again")
-    with _held(job) as work, run_log(job.tracking) as log:
-        checkpoint = _checkpoint(job)
-        kept = work / _TASKS
-        prepared = {
-            name: _prepare(name, task, Place(folder, cache, _scratch(kept, name)))
-            for name, task in evaluation.tasks.items()
-        }
-        done = _run_tasks(job, evaluation, prepared, kept, stop)
-        report = build_report(checkpoint, evaluation, suite, prepared, done)
-        write_report(work, report)
-        metrics = record_metrics(report, done)
-        track(log, checkpoint, prepared, report, metrics, work)
-        job.seal(metrics, drop=(_TASKS,))
+    with _held(job, stop) as work:
+        if job.found() is not None:
+            return
+        with run_log(job.tracking) as log:
+            checkpoint = _checkpoint(job)
+            kept = work / _TASKS
+            prepared = {
+                name: _prepare(name, task, Place(folder, cache, _scratch(kept, name)))
+                for name, task in evaluation.tasks.items()
+            }
+            done = _run_tasks(job, evaluation, prepared, kept, stop)
+            report = build_report(checkpoint, evaluation, suite, prepared, done)
+            write_report(work, report)
+            metrics = record_metrics(report, done)
+            track(log, checkpoint, prepared, report, metrics, work)
+            job.seal(metrics, drop=(_TASKS,))
     scores = " · ".join(f"{name} {result['mean']:.3f}" for name, result in report.results.items())
     say(f"{job.ref}: {scores}" if report.valid else f"{job.ref}: not valid: {'; '.join(report.invalid_reasons)}")
 
 
 @contextmanager
-def _held(job: Job) -> Iterator[Path]:
+def _held(job: Job, stop: threading.Event) -> Iterator[Path]:
     """The work folder; a refusal leaves it only where an attempt finished a task that another need not do again."""
-    with job.store.building(job.request) as work:
+    with job.store.building(job.request, say, unless_stopped(stop, job.ref)) as work:
         try:
             yield work
         except _REFUSALS:

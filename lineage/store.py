@@ -3,8 +3,9 @@
 Work happens in `objects/<recipe>/<node>/<fingerprint>.work/`. `seal` writes `.record.json` last and
 renames the folder, so an object either is complete or does not exist. The record holds the
 fingerprint *and its payload*, so that a difference between two requests can be explained field by
-field. A work folder outlives a crash: the next attempt finds it and may resume. What is made again is sealed
-beside the object that is there, in `<fingerprint>.again/`, and takes its place only then (`settle`).
+field. A work folder outlives a crash: the next attempt finds it and may resume. Whoever wants what another process is
+making waits for it, as long as that one lives, and then looks again. What is made again is sealed beside the object
+that is there, in `<fingerprint>.again/`, and takes its place only then (`settle`).
 
 Local files only, through calls that fsspec could serve as well.
 """
@@ -13,14 +14,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from lineage.hashing import canonical_json, file_digest, fingerprint, tree_digest
+from lineage.holding import holding, tell_on_stderr
 from lineage.provenance import provenance
 
 RECORD = ".record.json"
@@ -31,7 +31,7 @@ Kept = Callable[["Artifact"], str | None]
 
 
 class StoreError(Exception):
-    """An artefact that is missing, damaged or being built by someone else."""
+    """An artefact that is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -120,20 +120,29 @@ class Store:
                 raise StoreError(f"{artifact.path / name}: its bytes are not those recorded")
 
     @contextmanager
-    def building(self, request: Request) -> Iterator[Path]:
-        """Hold the request's work folder; a second builder gets a StoreError instead of a mess."""
+    def building(
+        self,
+        request: Request,
+        tell: Callable[[str], None] = tell_on_stderr,
+        still: Callable[[], object] = lambda: None,
+    ) -> Iterator[Path]:
+        """Hold the request's work folder, after whoever holds it; by then `find` may have what was asked for.
+
+        tell, still: see `lineage.holding.holding`.
+        """
         work = self.work_path(request)
-        work.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(work.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreError(f"{request.recipe}/{request.node}: another process is building this artefact") from None
-        try:
+        with holding(work.with_suffix(".lock"), f"{request.recipe}/{request.node}", tell, still):
             work.mkdir(exist_ok=True)
-            yield work
-        finally:
-            lock.release()
+            try:
+                yield work
+            finally:
+                with suppress(OSError):  # sealed, or something in it that the next attempt may resume from
+                    work.rmdir()
+
+    def turn(self, request: Request, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Held by a process that has another one build the artefact; wait for it as for the work folder."""
+        path = self.object_path(request).with_suffix(".turn.lock")
+        return holding(path, f"{request.recipe}/{request.node}", tell)
 
     def seal(
         self,
@@ -231,28 +240,30 @@ class Store:
         kept: Kept = lambda _: None,
         informative: tuple[str, ...] = (),
         unfinished: str | None = None,
+        tell: Callable[[str], None] = tell_on_stderr,
     ) -> Artifact:
         """The sealed artefact of `request`: found, or made by `make(empty work folder) -> metrics`.
 
         For nodes that are made in this process; training and evaluation run through a job. force: make it even if it
         is there, and then see `settle`, also for `kept`. informative: see `seal`.
         unfinished: a folder in the work folder that an attempt which ended early leaves to the next one.
+        tell: where to say for whom this waits.
         """
         found = None if force else self.find(request)
         if found is None:
-            with self.building(request) as work:
-                _empty(work, unfinished)
-                try:
-                    metrics = make(work)
-                except BaseException:
+            with self.building(request, tell) as work:
+                found = None if force else self.find(request)
+                if found is None:
                     _empty(work, unfinished)
-                    if not any(work.iterdir()):
-                        work.rmdir()
-                    raise
-                recorded: dict[str, Any] = {"config": config, "metrics": metrics, "inputs": inputs}
-                found = self.seal(request, **recorded, informative=informative, again=force)
-                if force:
-                    found = self.settle(request, kept)
+                    try:
+                        metrics = make(work)
+                    except BaseException:
+                        _empty(work, unfinished)
+                        raise
+                    recorded: dict[str, Any] = {"config": config, "metrics": metrics, "inputs": inputs}
+                    found = self.seal(request, **recorded, informative=informative, again=force)
+                    if force:
+                        found = self.settle(request, kept)
         self.point(ref or request.node, found)
         return found
 

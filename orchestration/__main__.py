@@ -9,7 +9,7 @@ import yaml
 
 from assets.mistakes import USER_ERRORS
 from orchestration.forking import start_fork_server
-from orchestration.home import log_of, prepare_home
+from orchestration.home import log_of, prepare_home, work_for
 from recipes.load import RecipeError, find_recipe, load_recipe
 from recipes.power import refusals
 
@@ -29,6 +29,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for problem in refusals(load_recipe(path)):
         print(f"{path}: {problem}", file=sys.stderr)
     home, run_id = prepare_home(), str(uuid.uuid4())
+    work_for(run_id)
     start_fork_server(path, log_of(home, run_id))
 
     from lineage.store import Store

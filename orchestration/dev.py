@@ -15,8 +15,11 @@ from assets.tracking import Tracker
 from orchestration.home import prepare_home
 from orchestration.instance import open_instance
 from orchestration.launcher import end_tree
+from orchestration.liveness import hold_home
+from orchestration.watch import Watch
 from recipes.load import RecipeError
 from training.mlflow_store import prepare_store
+from training.process import dies_with_parent
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 120.0
@@ -24,11 +27,15 @@ _GRACE_SECONDS = 8.0
 
 
 def dev(dagster_port: int, mlflow_port: int) -> int:
-    """Serve both until Ctrl-C or until one of them ends. Raises RecipeError for a port that is taken."""
-    for name, port in (("--dagster-port", dagster_port), ("--mlflow-port", mlflow_port)):
-        _refuse_taken(name, port)
+    """Serve both until Ctrl-C or until one of them ends.
+
+    Raises RecipeError for a port that is taken, and for a home that another `dev` serves.
+    """
     home = prepare_home()
     urls = {"Dagster": f"http://{_HOST}:{dagster_port}", "MLflow": f"http://{_HOST}:{mlflow_port}"}
+    hold_home(home, ", ".join(f"{name} {url}" for name, url in urls.items()))
+    for name, port in (("--dagster-port", dagster_port), ("--mlflow-port", mlflow_port)):
+        _refuse_taken(name, port)
     os.environ.update(TEMPER_DAGSTER_URL=urls["Dagster"], TEMPER_MLFLOW_URL=urls["MLflow"])
     tracker = Tracker(home)
     prepare_store(tracker.uri)
@@ -48,8 +55,9 @@ def dev(dagster_port: int, mlflow_port: int) -> int:
             _wait(url, servers, logs)
             print(f"{name:<8} {url}", flush=True)
         print("Ctrl-C stops both.", flush=True)
-        while all(server.poll() is None for server in servers):
-            time.sleep(0.5)
+        with open_instance(home) as instance, Watch(instance, home, lambda line: print(line, flush=True)):
+            while all(server.poll() is None for server in servers):
+                time.sleep(0.5)
         return 1
     except KeyboardInterrupt:
         return 0
@@ -63,9 +71,15 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _serve(command: list[str], log: Path) -> "subprocess.Popen[str]":
+    """A server in a session of its own that does not outlive this process, even if this one is killed."""
     with log.open("a") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", *command], stdout=file, stderr=file, text=True, start_new_session=True
+            [sys.executable, "-m", *command],
+            stdout=file,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+            preexec_fn=dies_with_parent,
         )
 
 

@@ -69,6 +69,12 @@ class Display:
         if self._status is not None:
             self._status.stop()
 
+    def say(self, line: str) -> None:
+        self._line("", escape(line))
+
+    def say_of(self, step_key: str, line: str) -> None:
+        self._line(self._node(step_key), escape(line))
+
     def _follow(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
             self._read()

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from lineage.holding import ON_BEHALF_OF
 from lineage.job import home_folder
 
 _SHIPPED = Path(__file__).with_name("dagster.yaml")
@@ -21,9 +22,16 @@ def prepare_home() -> Path:
     dagster_home = home / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
     if not (dagster_home / "dagster.yaml").is_file():
-        shutil.copyfile(_SHIPPED, dagster_home / "dagster.yaml")
+        whole = dagster_home / f"dagster.yaml.{os.getpid()}"  # never half of it, where another command reads it too
+        shutil.copyfile(_SHIPPED, whole)
+        whole.replace(dagster_home / "dagster.yaml")
     os.environ.update(_QUIET, TEMPER_HOME=str(home), DAGSTER_HOME=str(dagster_home))
     return home
+
+
+def work_for(run_id: str) -> None:
+    """Locks that this process and its children hold from now on say for which run."""
+    os.environ[ON_BEHALF_OF] = f"run {run_id[:8]}"
 
 
 def log_of(home: Path, run_id: str) -> Path:

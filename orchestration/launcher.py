@@ -25,6 +25,7 @@ import dagster as dg
 import psutil
 
 from assets.making import Ended
+from orchestration.liveness import holding_job
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -37,10 +38,17 @@ _LAST_LINES = 20
 class LocalLauncher:
     """Back end `local`: a child process on this machine. Call `run` from a step's main thread."""
 
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
     def run(self, context: dg.AssetExecutionContext, command: Sequence[str], *, grace_seconds: float) -> Ended:
         """Run `command` to its end, its output going to the step's own stdout and stderr as it comes."""
         tails: dict[str, deque[str]] = {name: deque(maxlen=_LAST_LINES) for name in ("stdout", "stderr")}
-        with warnings.catch_warnings(action="ignore", category=dg.PreviewWarning), _pipes(context) as session:
+        with (
+            warnings.catch_warnings(action="ignore", category=dg.PreviewWarning),
+            holding_job(self._home, context.run_id, context.asset_key.to_user_string()),
+            _pipes(context) as session,
+        ):
             process = subprocess.Popen(
                 command,
                 env={**os.environ, **session.get_bootstrap_env_vars(), "PYTHONPATH": _python_path()},

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
+from dagster._core.events import JobFailureData, RunFailureReason
 
 from assets.launch import Launch, resolve_stage
 from assets.pipeline import Pipeline
 from lineage.job import home_folder
 from orchestration.display import Display
 from orchestration.home import log_of, prepare_home
-from orchestration.instance import PROCESS_TAG, free_slots, open_instance, this_process
+from orchestration.instance import free_slots, open_instance
+from orchestration.liveness import hold_run
 from orchestration.terminal import quiet_terminal
+from orchestration.watch import Watch
 from orchestration.wiring import build
 from recipes.load import RecipeError
 
@@ -67,22 +69,42 @@ def run(
     config = _run_config(pipeline, keys, force, overrides or {})
     job = dg.build_reconstructable_job(__package__ + ".run", "recipe_job", (str(pipeline.path),))
     with open_instance(home) as instance:
-        log = log_of(home, run_id)
+        log, stop = log_of(home, run_id), _Stop()
+        hold_run(home, run_id, pipeline.name)
         with (
             quiet_terminal(log) as console,
-            Display(instance, run_id, pipeline.name, console, on_failure=_stop) as display,
+            Display(instance, run_id, pipeline.name, console, on_failure=stop) as display,
+            Watch(instance, home, display.say, run_id, display.say_of),
         ):
-            interrupted = _execute(job, instance, run_id, keys, config)
+            interrupted = _execute(job, instance, run_id, keys, config, stop)
         free_slots(instance, run_id)
         finished = instance.get_run_by_id(run_id)
         success = finished is not None and finished.status is dg.DagsterRunStatus.SUCCESS
-        return Finished(pipeline, run_id, success, interrupted and not display.failures, display.failures, log)
+        return Finished(pipeline, run_id, success, interrupted, display.failures, log)
+
+
+class _Stop:
+    """Called at the first failure: what is left can come to no decision and is not to compute for minutes more."""
+
+    def __init__(self) -> None:
+        self.sent = False
+        self.over = False
+
+    def __call__(self) -> None:
+        if not self.over:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def _execute(
-    job: Any, instance: dg.DagsterInstance, run_id: str, keys: Sequence[dg.AssetKey], config: dict[str, Any]
+    job: Any,
+    instance: dg.DagsterInstance,
+    run_id: str,
+    keys: Sequence[dg.AssetKey],
+    config: dict[str, Any],
+    stop: _Stop,
 ) -> bool:
-    """Execute the run in this process and its step processes; True if it was interrupted."""
+    """Execute the run in this process and its step processes; True if a person interrupted it."""
     from dagster._core.execution.api import create_execution_plan, execute_run
 
     definition = job.get_definition()
@@ -94,18 +116,18 @@ def _execute(
         run_config=config,
         asset_selection=frozenset(keys),
         job_code_origin=job.get_python_origin(),
-        tags={**definition.run_tags, PROCESS_TAG: this_process()},
+        tags=dict(definition.run_tags),
     )
     execute_run(subset, run, instance, raise_on_error=False)
-    interrupted = _was_interrupted(instance, run_id)
-    if interrupted:
-        instance.report_run_canceled(run, "Interrupted from the terminal.")
-    return interrupted
-
-
-def _stop() -> None:
-    """What is left can come to no decision: do not let it compute for minutes before the message is read."""
-    os.kill(os.getpid(), signal.SIGINT)
+    stop.over = True
+    if not _was_interrupted(instance, run_id):
+        return False
+    if stop.sent:
+        failed = JobFailureData(error=None, failure_reason=RunFailureReason.STEP_FAILURE)
+        instance.report_run_failed(run, "A node failed, and what was left of the run was stopped.", failed)
+        return False
+    instance.report_run_canceled(run, "Interrupted from the terminal.")
+    return True
 
 
 def _was_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:

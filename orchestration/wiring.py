@@ -15,14 +15,10 @@ from assets.handles import Handles
 from assets.pipeline import Pipeline
 from assets.tracking import Tracker
 from lineage.store import Store
+from orchestration.executor import EXECUTOR
 from orchestration.launcher import LocalLauncher
 from recipes.load import SHIPPED, RecipeError
 from recipes.schema import Schedule
-
-EXECUTOR = dg.multiprocess_executor.configured(
-    {"start_method": {"forkserver": {"preload_modules": ["orchestration.preload"]}}}
-)
-"""Each step in a fork of a process that has already imported what every step needs."""
 
 
 def recipe_files() -> list[Path]:
@@ -58,7 +54,7 @@ def build(pipelines: Sequence[Pipeline], home: Path) -> dg.Definitions:
             "io_manager": Handles(store),
             "store": store,
             "tracker": Tracker(home),
-            "launcher": LocalLauncher(),
+            "launcher": LocalLauncher(home),
         },
         executor=EXECUTOR,
     )

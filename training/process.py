@@ -12,8 +12,11 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
+
+from training import Interrupted
 
 if TYPE_CHECKING:
     import psutil
@@ -75,6 +78,16 @@ def dies_with_parent() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+
+
+def unless_stopped(stop: threading.Event, who: str) -> Callable[[], None]:
+    """For a wait between its looks: raises Interrupted once `stop` is set."""
+
+    def look() -> None:
+        if stop.is_set():
+            raise Interrupted(f"{who}: stopped while it waited for another process")
+
+    return look
 
 
 def _end_own_group(parent: int) -> None:

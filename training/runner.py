@@ -1,8 +1,9 @@
 """One job from its JSON to a sealed artefact.
 
 What was sealed before is returned at once. Inputs are compared with the job byte by byte, the work folder is
-held by one process at a time and resumed if an earlier attempt left checkpoints in it. How it ended is the
-exit status; a person's mistake is one line, never a traceback.
+held by one process at a time (another one waits and then looks whether there is still something to do) and resumed
+if an earlier attempt left checkpoints in it. How it ended is the exit status; a person's mistake is one line, never a
+traceback.
 """
 
 import os
@@ -21,6 +22,7 @@ from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import StoreError
 from recipes.execution import TrainingExecution
 from training import Interrupted, Resumable, TrainingError, checkpoints, launching, processes
+from training.process import unless_stopped
 from training.progress import reporting, say
 from training.tracking import RunLog, run_log
 
@@ -61,39 +63,53 @@ def _read(job_file: Path) -> Job:
 
 
 def _do(job_file: Path, job: Job, stop: threading.Event) -> int:
-    if (found := job.found()) is not None:
-        say(f"{job.ref}: is there already: {found.path}")
+    if _is_there(job):
         return SEALED
     stage = _stage(job.kind)
     execution = TrainingExecution.model_validate(job.execution)
     if launching.needed(execution):
         return launching.launch(job_file, execution, stop)
     _settle(execution)
-    with _held(job) as work, _log(job) as log:
+    with _held(job, stop) as work:
+        if work is not None:
+            _make(job, stage, work, stop)
+    return SEALED
+
+
+def _is_there(job: Job) -> bool:
+    if (found := job.found()) is None:
+        return False
+    say(f"{job.ref}: is there already: {found.path}")
+    return True
+
+
+def _make(job: Job, stage: Stage, work: Path, stop: threading.Event) -> None:
+    with _log(job) as log:
         log.params({name: value for name, value in job.config.items() if name not in _NOT_PARAMS})
         log.tags({f"execution.{name}": value for name, value in job.execution.items()})
         metrics = stage(job, work, log, stop)
         log.metrics({name: value for name, value in metrics.items() if _is_number(value)}, metrics.get("steps", 0))
         if processes.leads():
             _seal(job, metrics)
-    return SEALED
 
 
 @contextmanager
-def _held(job: Job) -> Iterator[Path]:
-    """The work folder, held and cleared by the process that leads; inputs are what the job was made for."""
+def _held(job: Job, stop: threading.Event) -> Iterator[Path | None]:
+    """The work folder, held and cleared by the process that leads; inputs are what the job was made for.
+
+    None if another process has sealed the artefact meanwhile.
+    """
     if not processes.leads():
         processes.join()
-        processes.wait()
-        yield job.store.work_path(job.request)
+        yield None if processes.agreed(lambda: False) else job.store.work_path(job.request)
         return
-    with job.store.building(job.request) as work:
-        _clear(work)
+    with job.store.building(job.request, say, unless_stopped(stop, job.ref)) as work:
         try:
-            _verify_inputs(job)
+            if not (sealed := _is_there(job)):
+                _clear(work)
+                _verify_inputs(job)
             processes.join()
-            processes.wait()
-            yield work
+            yield None if processes.agreed(lambda: sealed) else work
         except (TrainingError, CorpusError):
             _leave(work)
             raise

@@ -97,3 +97,16 @@ def test_every_reason_check_and_metric_that_the_code_can_name_reaches_the_run(tr
     assert sorted(found.data.metrics.values()) == list(range(len(named)))
     assert len(found.data.params) == len(NASTY)
     assert len(found.inputs.dataset_inputs) == len(NASTY)
+
+
+def test_what_a_dagster_run_left_open_when_it_died_is_closed_and_nothing_else(tracker: Tracker) -> None:
+    dead, living = (Request("tiny", "sft", {"node": "sft", "lr": lr}) for lr in (71, 72))
+    with (
+        tracker.run(_context("dead"), dead, config={}, inputs={}) as left,
+        tracker.run(_context("living"), living, config={}, inputs={}) as other,
+    ):
+        tracker.end_open_runs("dead")
+        closed = _run(tracker, left.run_id)
+        assert closed.info.status == "KILLED"
+        assert _run(tracker, closed.data.tags["mlflow.parentRunId"]).info.status == "KILLED"
+        assert _run(tracker, other.run_id).info.status == "RUNNING"

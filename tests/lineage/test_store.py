@@ -165,11 +165,36 @@ def test_informative_files_are_kept_but_not_part_of_the_digest(tmp_path: Path) -
     assert digests[0] == digests[1]
 
 
-def test_two_builders_of_one_artefact_do_not_meet(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    request = Request("demo", "clean/a", {"beta": 0.1})
-    with store.building(request), pytest.raises(StoreError, match="another process is building"):
-        build(store)
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_builder_waits_says_for_whom_and_reuses_or_takes_over(tmp_path: Path, killed: bool) -> None:
+    script = textwrap.dedent(f"""
+        import sys
+        from pathlib import Path
+        from lineage.store import Request, Store
+        store = Store(Path({str(tmp_path)!r}))
+        def make(work):
+            (work / "rows.txt").write_text("of the first")
+            print("at it", flush=True)
+            sys.stdin.readline()
+            return {{}}
+        store.build(Request("demo", "clean/a", {{"beta": 0.1}}), make, config={{}}, inputs={{}})
+    """)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "TEMPER_ON_BEHALF_OF": "run 1a2b3c4d"}
+    first = subprocess.Popen([sys.executable, "-c", script], env=environment, **pipes)
+    assert first.stdout.readline() == "at it\n"
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        first.kill() if killed else first.communicate("go on\n")
+
+    second = build(Store(tmp_path), text="of the second", tell=tell)
+    first.wait()
+    assert told == [f"demo/clean/a: waits for process {first.pid} (run 1a2b3c4d), which is at it"]
+    assert (second.path / "rows.txt").read_text(encoding="utf-8") == ("of the second" if killed else "of the first")
+    assert second.reused is not killed
+    assert not list(tmp_path.rglob("*.work"))
 
 
 def test_a_builder_that_is_killed_leaves_its_work_and_no_lock(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.pipeline import GPU
+from lineage.job import home_folder
 from orchestration.launcher import LocalLauncher
 from recipes.execution import Execution
 
@@ -16,7 +17,7 @@ _TRAINER = Path(__file__).with_name("stubborn_trainer.py")
 @dg.asset(pool=GPU)
 def stubborn(context: dg.AssetExecutionContext) -> None:
     command = [sys.executable, str(_TRAINER), os.environ["STUBBORN_PIDS"]]
-    LocalLauncher().run(context, command, grace_seconds=Execution().grace_seconds)
+    LocalLauncher(home_folder()).run(context, command, grace_seconds=Execution().grace_seconds)
 
 
 defs = dg.Definitions(assets=[stubborn])

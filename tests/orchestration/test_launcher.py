@@ -16,12 +16,12 @@ from orchestration.launcher import LocalLauncher, end_tree
 _STUBBORN = Path(__file__).with_name("stubborn_trainer.py")
 
 
-def _launch(code: str, grace_seconds: float = 1.0) -> Ended:
+def _launch(code: str, home: Path, grace_seconds: float = 1.0) -> Ended:
     ended: list[Ended] = []
 
     @dg.asset
     def job(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        ended.append(LocalLauncher().run(context, [sys.executable, "-c", code], grace_seconds=grace_seconds))
+        ended.append(LocalLauncher(home).run(context, [sys.executable, "-c", code], grace_seconds=grace_seconds))
         return dg.MaterializeResult()
 
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -29,13 +29,13 @@ def _launch(code: str, grace_seconds: float = 1.0) -> Ended:
     return ended[0]
 
 
-def test_exit_status_and_last_lines_come_back() -> None:
-    ended = _launch("import sys; print('error: no such file'); print('noise', file=sys.stderr); sys.exit(2)")
+def test_exit_status_and_last_lines_come_back(tmp_path: Path) -> None:
+    ended = _launch("import sys; print('error: no such file'); print('noise', file=sys.stderr); sys.exit(2)", tmp_path)
     assert ended == (2, "error: no such file", "noise")
 
 
-def test_a_signal_is_a_negative_status() -> None:
-    assert _launch("import os; os.kill(os.getpid(), 9)").status == -signal.SIGKILL
+def test_a_signal_is_a_negative_status(tmp_path: Path) -> None:
+    assert _launch("import os; os.kill(os.getpid(), 9)", tmp_path).status == -signal.SIGKILL
 
 
 def test_what_a_job_leaves_behind_is_ended(tmp_path: Path) -> None:
@@ -46,13 +46,13 @@ def test_what_a_job_leaves_behind_is_ended(tmp_path: Path) -> None:
         f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
         f"pathlib.Path({str(pid)!r}).write_text(str(child.pid))"
     )
-    assert _launch(code).status == 0
+    assert _launch(code, tmp_path).status == 0
     assert not psutil.pid_exists(int(pid.read_text())) or _is_zombie(int(pid.read_text()))
 
 
-def test_pipes_messages_and_environment_reach_the_job() -> None:
+def test_pipes_messages_and_environment_reach_the_job(tmp_path: Path) -> None:
     code = "from dagster_pipes import open_dagster_pipes\nwith open_dagster_pipes() as p: print(p.asset_key)"
-    assert _launch(code).stdout == "job"
+    assert _launch(code, tmp_path).stdout == "job"
 
 
 def test_a_stubborn_tree_is_gone_within_its_grace(tmp_path: Path) -> None:
@@ -66,11 +66,12 @@ def test_a_stubborn_tree_is_gone_within_its_grace(tmp_path: Path) -> None:
 def test_a_job_dies_with_a_killed_step(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = (
-        "import dagster as dg, sys\n"
+        "import dagster as dg, pathlib, sys\n"
         "from orchestration.launcher import LocalLauncher\n"
         "@dg.asset\n"
         "def job(context: dg.AssetExecutionContext) -> None:\n"
-        f"    LocalLauncher().run(context, [sys.executable, {str(_STUBBORN)!r}, {str(pids)!r}], grace_seconds=6)\n"
+        f"    LocalLauncher(pathlib.Path({str(tmp_path)!r})).run(\n"
+        f"        context, [sys.executable, {str(_STUBBORN)!r}, {str(pids)!r}], grace_seconds=6)\n"
         "dg.materialize([job], instance=dg.DagsterInstance.ephemeral())\n"
     )
     root = Path(__file__).parent.parent.parent

@@ -1,13 +1,16 @@
 """A job from its file to its exit status: done once, refused in one line, never half-written."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from made_jobs import finish, run_here, sft_job
 
-from lineage.job import FAILED, REFUSED, SEALED
+from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED
+from training.runner import main
 
 
 def test_a_sealed_job_is_done_at_once_and_needs_no_torch(tiny_base: Path, tmp_path: Path) -> None:
@@ -67,3 +70,22 @@ def test_a_training_that_diverges_ends_with_a_reason(
     assert run_here(type(job).model_validate(broken)) == REFUSED
     assert "the training has diverged" in capsys.readouterr().out
     assert job.store.find(job.request) is None
+
+
+@pytest.mark.parametrize(("sealed", "status"), [(True, SEALED), (False, INTERRUPTED)])
+def test_a_job_waits_for_the_process_that_makes_its_artefact_and_can_be_stopped_there(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sealed: bool, status: int
+) -> None:
+    job, stop = sft_job(tiny_base, tmp_path), threading.Event()
+    with ThreadPoolExecutor() as pool, job.store.building(job.request) as work:
+        second = pool.submit(main, job.write(), stop)
+        while "waits for process" not in capsys.readouterr().out:
+            assert not second.done()
+            time.sleep(0.1)
+        if sealed:
+            (work / "weights").touch()
+            job.store.seal(job.request, config={}, metrics={}, inputs={})
+        else:
+            stop.set()
+            second.result(10)
+    assert second.result() == status
