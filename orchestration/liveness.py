@@ -66,8 +66,8 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
     for run in instance.get_runs(dg.RunsFilter(statuses=list(_UNFINISHED))):
         with _dead(home, run.run_id) as holder:
             if holder is not None and (sentence := _end(instance, run.run_id, holder)):
-                Tracker(home).end_open_runs(run.run_id)
                 said.append(sentence)
+                Tracker(home).end_open_runs(run.run_id)
     for run_id in instance.event_log_storage.get_concurrency_run_ids():
         if _has_ended(instance, run_id):
             instance.event_log_storage.free_concurrency_slots_for_run(run_id)
@@ -109,7 +109,7 @@ def _forget_ended(instance: dg.DagsterInstance, home: Path) -> None:
     for path in _locks(home, ""):
         with left_behind(path) as holder:
             if holder is not None and _has_ended(instance, path.name.partition(".")[0]):
-                path.unlink()
+                path.unlink(missing_ok=True)
 
 
 def _lock_of(home: Path, run_id: str) -> Path:
