@@ -10,7 +10,7 @@ export TEMPER_HOME ?= $(CURDIR)/.temper
 demo: setup ## the whole graph on a real model and real data
 	@$(BIN)/python -m orchestration run demo
 
-dev: setup ## Dagster UI and MLflow UI on loopback, on the state that `make demo` wrote
+dev: setup ## Dagster UI with pages, and MLflow UI, on loopback, on the state that `make demo` wrote
 	@$(BIN)/python -m orchestration dev
 
 test: setup ## all tests

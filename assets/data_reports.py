@@ -35,6 +35,5 @@ def report_subject(
 
 
 def shown_report(made: Made) -> dict[str, Any]:
-    """The page and its main tables as metadata."""
-    page = {"data_report": dg.MetadataValue.path(str(made.folder / DATA_REPORT))}
-    return page | {f"table_{name}": dg.MetadataValue.md(table) for name, table in tables(made.facts).items()}
+    """The page's main tables as metadata."""
+    return {f"table_{name}": dg.MetadataValue.md(table) for name, table in tables(made.facts).items()}

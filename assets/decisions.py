@@ -11,6 +11,7 @@ from assets.handles import ARTEFACT, Delivered, delivered
 from assets.history import scores_over_time
 from assets.launch import Rebuild
 from assets.making import links, make_here
+from assets.pages import PAGE
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import TrackedRun, Tracker
 from corpora.contamination.evidence import EVIDENCE
@@ -23,7 +24,7 @@ from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store
 from recipes.schema import identity
 
-DECISION, PAGE = "decision.json", "report.html"
+DECISION = "decision.json"
 
 
 def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -84,7 +85,7 @@ def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
                 force=config.force,
                 informative=(PAGE,),
             )
-        shown = {**_page(artifact), **scores_over_time(pipeline, store, reports[promotion.candidate])}
+        shown = {**_summary(artifact), **scores_over_time(pipeline, store, reports[promotion.candidate])}
         return delivered("decision", artifact, metadata=shown, links=links(tracker, artifact))
 
     return decided
@@ -165,8 +166,5 @@ def _histories(checkpoints: dict[str, Artifact]) -> dict[str, list[dict[str, Any
     return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
 
 
-def _page(artifact: Artifact) -> dict[str, Any]:
-    return {
-        "summary": dg.MetadataValue.md(summary_markdown(read_decision(artifact))),
-        "page": dg.MetadataValue.url((artifact.path / PAGE).as_uri()),
-    }
+def _summary(artifact: Artifact) -> dict[str, Any]:
+    return {"summary": dg.MetadataValue.md(summary_markdown(read_decision(artifact)))}

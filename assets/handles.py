@@ -83,12 +83,12 @@ def delivered(
         check_results=results(kind, artifact.metrics),
         tags=tags,
         metadata={
+            **{name: dg.MetadataValue.url(url) for name, url in (links or {}).items()},
             "reused": artifact.reused,
             "overridden": artifact.overridden,
             **({"again": artifact.again} if artifact.again else {}),
             "path": dg.MetadataValue.path(str(artifact.path)),
             "fingerprint": artifact.fingerprint,
-            **{name: dg.MetadataValue.url(url) for name, url in (links or {}).items()},
             **(metadata or {}),
             **_shown(artifact.metrics),
         },

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 import dagster as dg
 
+from assets.addresses import mlflow_path, page_path
+from assets.pages import has_page
 from assets.tracking import TrackedRun, Tracker
 from corpora.progress import told_to
 from evaluation.registry.resting import rests_on
@@ -110,8 +112,10 @@ def _found_or_made(
 
 
 def links(tracker: Tracker, artifact: Artifact) -> dict[str, str]:
-    url = tracker.url(artifact.fingerprint)
-    return {"mlflow": url} if url else {}
+    """To the artefact's page, if it has one, and to the MLflow run that made it, if one did here."""
+    page = {"page": page_path(artifact.recipe, artifact.node, artifact.fingerprint)} if has_page(artifact.node) else {}
+    run = {"mlflow": mlflow_path(artifact.fingerprint)} if tracker.url(artifact.fingerprint) else {}
+    return page | run
 
 
 def _kept(tracker: Tracker, store: Store) -> Kept:

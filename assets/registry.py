@@ -2,9 +2,12 @@
 
 import dagster as dg
 
-from assets.decisions import PAGE, read_decision
+from assets.addresses import dagster_url, page_path
+from assets.decisions import read_decision
 from assets.errors import plain_failures
 from assets.history import scores_over_time
+from assets.mlflow_links import PAGE_URL, link_version
+from assets.pages import label_of
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from evaluation.gating import gate
@@ -39,6 +42,7 @@ def registry(pipeline: Pipeline) -> dg.AssetsDefinition:
         **handles: Artifact,
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # as in assets.handles
         decision = handles["decision"]
+        page = page_path(decision.recipe, decision.node, decision.fingerprint)
         with plain_failures():
             promoted = promoting.promote(
                 tracker.uri,
@@ -48,10 +52,12 @@ def registry(pipeline: Pipeline) -> dg.AssetsDefinition:
                 read_decision(decision),
                 decision.digest,
                 {role: handles[f"report__{name}"].path for role, name in roles.items()},
-                {"dagster.run_id": context.run_id},
+                {"dagster.run_id": context.run_id, PAGE_URL: dagster_url() + page},
             )
+            client = registry_client(tracker.uri)
+            link_version(client, promotion.registered_model, promoted.version, label_of(decision.node))
             record_scores(
-                registry_client(tracker.uri),
+                client,
                 tracker.uri,
                 store.home,
                 pipeline.name,
@@ -66,7 +72,7 @@ def registry(pipeline: Pipeline) -> dg.AssetsDefinition:
                 "registered_model": promotion.registered_model,
                 "version": promoted.version,
                 "aliases": ", ".join(promoted.aliases),
-                "page": dg.MetadataValue.url((decision.path / PAGE).as_uri()),
+                "page": dg.MetadataValue.url(page),
                 **scores_over_time(pipeline, store, handles[f"report__{candidate}"]),
             },
         )

@@ -2,12 +2,11 @@
 
 A run is created before the work starts, found again by its fingerprint when an attempt failed or died,
 and always ends with a status. Artefacts that are reused make no run. What happens inside a job is
-logged by the job (`training.tracking`). Each side links to the other: the Dagster run's URL is a tag,
-the MLflow run's URL is metadata of the materialization.
+logged by the job (`training.tracking`). Each side links to the other: the Dagster run's URL and the artefact's
+page are tags (`assets.mlflow_links`), the MLflow run's URL is metadata of the materialization.
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +17,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from filelock import FileLock
 
+from assets.addresses import dagster_url, mlflow_url, page_path
+from assets.mlflow_links import DAGSTER_URL, link_run, relink_run
+from assets.pages import has_page, label_of
 from lineage.job import Tracking
 from lineage.provenance import provenance
 from lineage.store import Request, write_json
 from training import mlflow_names
+from training.mlflow_store import experiment_id, prepare_store, said_plainly
+from training.mlflow_uri import configured, public, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +44,8 @@ class TrackedRun:
 
     @property
     def tracking(self) -> Tracking:
-        return Tracking(uri=self.uri, run_id=self.run_id)
+        """What a job is told; credentials it finds in its environment."""
+        return Tracking(uri=public(self.uri), run_id=self.run_id)
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """The numbers of an artefact's metrics, nested ones by dotted name."""
@@ -56,7 +61,7 @@ class TrackedRun:
 
 
 class Tracker:
-    """MLflow on sqlite under `<home>/mlflow`."""
+    """MLflow where `training.mlflow_uri` says, by default on sqlite under `<home>/mlflow`; notes of runs lie there."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -64,7 +69,14 @@ class Tracker:
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        """Raises TrainingError if the environment names two places."""
+        return tracking_uri(self._home)
+
+    def check(self) -> None:
+        """Raise TrainingError if there is no such MLflow as the user has set."""
+        uri = self.uri
+        if configured():
+            prepare_store(uri)
 
     @contextmanager
     def run(
@@ -77,44 +89,60 @@ class Tracker:
     ) -> Iterator[TrackedRun]:
         """The MLflow run of one artefact. inputs: digest by name; they are logged as datasets."""
         client = self._client()
-        with self._locked():
-            run_id, parent_id = self._open(client, context, request)
-        self._describe(client, run_id, config, inputs)
-        status = "FAILED"
-        try:
-            yield TrackedRun(client, self.uri, run_id)
-            status = "FINISHED"
-        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
-            status = "KILLED"
-            raise
-        finally:
+        with said_plainly(self.uri):
             with self._locked():
-                client.set_terminated(run_id, status)
-                _settle(client, parent_id)
+                run_id, parent_id = self._open(client, context, request)
+            self._describe(client, run_id, config, inputs)
+            status = "FAILED"
+            try:
+                yield TrackedRun(client, self.uri, run_id)
+                if has_page(request.node):
+                    page = page_path(request.recipe, request.node, request.fingerprint)
+                    link_run(client, run_id, label_of(request.node), dagster_url() + page)
+                status = "FINISHED"
+            except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+                status = "KILLED"
+                raise
+            finally:
+                with self._locked():
+                    client.set_terminated(run_id, status)
+                    _settle(client, parent_id)
 
     def end_open_runs(self, dagster_run: str) -> None:
         """KILLED for what a Dagster run whose processes are gone has left RUNNING."""
-        if not (self.folder / "mlflow.db").is_file():
+        if not any((self.folder / "runs").glob("*.json")):
             return
         client = self._client()
-        with self._locked():
+        with said_plainly(self.uri), self._locked():
             experiments = [found.experiment_id for found in client.search_experiments()]
             left = f"tags.`dagster.run_id` = '{dagster_run}' and attributes.status = 'RUNNING'"
             for run in client.search_runs(experiments, left):
                 client.set_terminated(run.info.run_id, "KILLED")
 
     def url(self, fingerprint: str) -> str | None:
-        """Where the MLflow UI shows the run that made this artefact, if one did here."""
-        note = self._note(fingerprint)
-        if not note.is_file():
+        """Where the MLflow UI shows the run that made this artefact, if one did in this MLflow."""
+        note = self._noted(fingerprint)
+        if not self._has(note):
             return None
-        ids = json.loads(note.read_text(encoding="utf-8"))
-        return f"{mlflow_url()}/#/experiments/{ids['experiment_id']}/runs/{ids['run_id']}"
+        return f"{mlflow_url()}/#/experiments/{note['experiment_id']}/runs/{note['run_id']}"
+
+    def relink(self) -> None:
+        """Let all links to Dagster in MLflow begin with `dagster_url()`; cheap when they do."""
+        now = dagster_url()
+        notes = {file: self._noted(file.stem) for file in sorted((self.folder / "runs").glob("*.json"))}
+        stale = [file for file, note in notes.items() if self._has(note) and note.get("dagster") != now]
+        if not stale:
+            return
+        client = self._client()
+        for file in stale:
+            with said_plainly(self.uri), self._locked():
+                note = self._noted(file.stem)
+                for run_id in (note["run_id"], *note.get("earlier", [])):
+                    relink_run(client, run_id, now)
+                write_json(file, {**note, "dagster": now})
 
     def _open(self, client: "MlflowClient", context: dg.AssetExecutionContext, request: Request) -> tuple[str, str]:
         """Find or create the run and its parent; both are RUNNING afterwards."""
-        from training.mlflow_store import experiment_id
-
         experiment = experiment_id(self.uri, f"temper/{request.recipe}", self._home)
         tags = mlflow_names.tags(_dagster_tags(context))
         dagster_run = tags["dagster.run_id"]
@@ -139,7 +167,7 @@ class Tracker:
             client.set_tag(run.info.run_id, key, value)
         for run_id in (run.info.run_id, parent.info.run_id):
             client.update_run(run_id, status="RUNNING")
-        write_json(self._note(request.fingerprint), {"experiment_id": experiment, "run_id": run.info.run_id})
+        self._note_run(request.fingerprint, experiment, run.info.run_id)
         return run.info.run_id, parent.info.run_id
 
     def _describe(
@@ -156,35 +184,45 @@ class Tracker:
         client.log_inputs(run_id, datasets)
 
     def _client(self) -> "MlflowClient":
-        from training.mlflow_store import prepare_store
-
         prepare_store(self.uri)
         from mlflow import MlflowClient
 
         return MlflowClient(self.uri, registry_uri=self.uri)
 
     def _locked(self) -> FileLock:
+        self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / "runs.lock")
+
+    @property
+    def _store(self) -> str | None:
+        """The MLflow that runs are in: None for the home folder's own, which may move with it."""
+        uri = configured()
+        return public(uri) if uri else None
+
+    def _note_run(self, fingerprint: str, experiment: str, run_id: str) -> None:
+        """Keep where this artefact's run is, and where its links lead; of an artefact made again, all its runs."""
+        before = self._noted(fingerprint)
+        known = [before["run_id"], *before.get("earlier", [])] if self._has(before) else []
+        note = {"experiment_id": experiment, "run_id": run_id, "store": self._store, "dagster": dagster_url()}
+        write_json(self._note(fingerprint), {**note, "earlier": [other for other in known if other != run_id]})
+
+    def _has(self, note: dict[str, Any]) -> bool:
+        """Whether the run of a note is in this MLflow; a note that says nothing is of the home folder's own."""
+        return bool(note) and note.get("store") == self._store
+
+    def _noted(self, fingerprint: str) -> dict[str, Any]:
+        note = self._note(fingerprint)
+        return json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
 
     def _note(self, fingerprint: str) -> Path:
         return self.folder / "runs" / f"{fingerprint}.json"
-
-
-def dagster_url() -> str:
-    """Where the Dagster UI is to be found (`TEMPER_DAGSTER_URL`)."""
-    return os.environ.get("TEMPER_DAGSTER_URL", "http://127.0.0.1:3000").rstrip("/")
-
-
-def mlflow_url() -> str:
-    """Where the MLflow UI is to be found (`TEMPER_MLFLOW_URL`)."""
-    return os.environ.get("TEMPER_MLFLOW_URL", "http://127.0.0.1:5000").rstrip("/")
 
 
 def _dagster_tags(context: dg.AssetExecutionContext) -> dict[str, str]:
     facts = provenance()
     return {
         "dagster.run_id": context.run_id,
-        "dagster.url": f"{dagster_url()}/runs/{context.run_id}",
+        DAGSTER_URL: f"{dagster_url()}/runs/{context.run_id}",
         "dagster.job": context.job_name,
         "temper.commit": str(facts["commit"]),
         "temper.uncommitted_changes": str(facts["uncommitted_changes"]).lower(),

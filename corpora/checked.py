@@ -26,11 +26,12 @@ from corpora.raw import CorpusError
 Check = Literal["gym", "instructions", "pattern"]
 
 SECONDS = 5
-"""Of CPU time for one answer; the slowest scorer takes 0.2. Waiting included, it may take three times as long and five
-seconds, so that a busy machine costs nothing."""
+"""Of CPU time for one answer. A right one of any task took 0.001 at most, making the task's verifier 0.6. Waiting
+included, it may take three times as long and five seconds, so that a busy machine costs nothing."""
 
 _WALL_SECONDS = 3 * SECONDS + 5
 _START_SECONDS = 600
+_READY = "ready"
 _AT_A_TIME = 256
 """Requests in one message. Their replies fit into a pipe, so the process never waits for us to read them."""
 
@@ -118,12 +119,15 @@ class _Process:
         self._readable = select.poll()
         self._readable.register(self._stdout, select.POLLIN)
         self._read = b""
+        ready: Any = None
         try:
             ready = self._reply(_START_SECONDS)
         except _Ended:
             ready = Unchecked("it ended before it was ready")
-        if isinstance(ready, Unchecked):
-            self.end()
+        finally:
+            if ready != _READY:
+                self.end()
+        if ready != _READY:
             raise CorpusError(f"the process that checks answers ({check}) does not start: {ready.reason}")
 
     @property

@@ -34,7 +34,7 @@ from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
 from lineage.store import Artifact, StoreError, write_json
 from recipes.execution import EvaluationExecution
 from recipes.suite import Evaluation, Task
-from training import Interrupted, TrainingError
+from training import Interrupted, TrainingError, Unreachable
 from training.process import unless_stopped
 from training.progress import Progress, reporting, say
 from training.tracking import run_log
@@ -53,12 +53,12 @@ def run(job: Job, stop: threading.Event) -> int:
     except Interrupted as interrupted:
         say(f"{interrupted}; the same job goes on from there")
         return INTERRUPTED
+    except (StoreError, ServerDown, Unreachable) as error:
+        say(f"error: {error}")
+        return FAILED
     except _REFUSALS as error:
         say(f"error: {error}")
         return REFUSED
-    except (StoreError, ServerDown) as error:
-        say(f"error: {error}")
-        return FAILED
     return SEALED
 
 

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", nargs="+", default=[], metavar="STAGE.FIELD=VALUE", help="launch overrides, as dpo.beta=0.2"
     )
     run.set_defaults(command=_run)
-    dev = commands.add_parser("dev", help="Dagster UI and MLflow UI on loopback, until Ctrl-C")
+    dev = commands.add_parser("dev", help="Dagster UI with pages, and MLflow UI, on loopback, until Ctrl-C")
     dev.add_argument("--dagster-port", type=int, default=3000)
     dev.add_argument("--mlflow-port", type=int, default=5000)
     dev.set_defaults(command=_dev)

@@ -1,4 +1,7 @@
-"""`dev`: Dagster (web server and daemon) and the MLflow UI on loopback, on the state that `run` writes."""
+"""`dev`: Dagster (web server and daemon) and the MLflow UI on loopback, on the state that `run` writes.
+
+Pages are beside the Dagster UI (`orchestration.webserver`). Where the user has an MLflow server, no other is started.
+"""
 
 import os
 import signal
@@ -11,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from types import FrameType
 
+from assets.addresses import PAGES, forget_served, mlflow_url, note_served
 from assets.tracking import Tracker
 from orchestration.home import prepare_home
 from orchestration.instance import open_instance
@@ -19,11 +23,14 @@ from orchestration.liveness import hold_home
 from orchestration.watch import Watch
 from recipes.load import RecipeError
 from training.mlflow_store import prepare_store
+from training.mlflow_uri import TRACKING, is_server
 from training.process import dies_with_parent
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 8.0
+_MLFLOW = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Of an idle MLflow server's 1.8 GB most is workers for jobs that nothing here asks for."""
 
 
 def dev(dagster_port: int, mlflow_port: int) -> int:
@@ -32,29 +39,38 @@ def dev(dagster_port: int, mlflow_port: int) -> int:
     Raises RecipeError for a port that is taken, and for a home that another `dev` serves.
     """
     home = prepare_home()
-    urls = {"Dagster": f"http://{_HOST}:{dagster_port}", "MLflow": f"http://{_HOST}:{mlflow_port}"}
-    hold_home(home, ", ".join(f"{name} {url}" for name, url in urls.items()))
-    for name, port in (("--dagster-port", dagster_port), ("--mlflow-port", mlflow_port)):
-        _refuse_taken(name, port)
-    os.environ.update(TEMPER_DAGSTER_URL=urls["Dagster"], TEMPER_MLFLOW_URL=urls["MLflow"])
     tracker = Tracker(home)
+    theirs = is_server(tracker.uri)
+    ports = {"Dagster": dagster_port} if theirs else {"Dagster": dagster_port, "MLflow": mlflow_port}
+    urls = {name: f"http://{_HOST}:{port}" for name, port in ports.items()}
+    hold_home(home, ", ".join(f"{name} {url}" for name, url in urls.items()))
+    for name, port in ports.items():
+        _refuse_taken(f"--{name.lower()}-port", port)
+    os.environ.update({f"TEMPER_{name.upper()}_URL": url for name, url in urls.items()})
     prepare_store(tracker.uri)
+    tracker.relink()
     with open_instance(home):
         pass
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
-    dagster = ["dagster", "dev", "-m", "orchestration.definitions", "-h", _HOST, "-p", str(dagster_port)]
-    mlflow = ["mlflow", "server", "--backend-store-uri", tracker.uri, "--workers", "1"]
-    mlflow += ["--host", _HOST, "--port", str(mlflow_port)]
+    web = ["orchestration.webserver", "dev", "-m", "orchestration.definitions"]
+    commands = {"dagster": [*web, "-h", _HOST, "-p", str(dagster_port)]}
+    if not theirs:
+        commands["mlflow"] = ["mlflow", "server", "--workers", "1", "--host", _HOST, "--port", str(mlflow_port)]
+        os.environ.update(_MLFLOW, MLFLOW_BACKEND_STORE_URI=tracker.uri)
     logs = home / "logs"
     logs.mkdir(exist_ok=True)
-    servers = [_serve(command, logs / f"{command[0]}.log") for command in (dagster, mlflow)]
+    servers = [_serve(command, logs / f"{name}.log") for name, command in commands.items()]
     try:
-        print(f"Starting; messages of both: {logs}", flush=True)
+        note_served({name.lower(): url for name, url in urls.items()})
+        print(f"Starting; messages: {logs}", flush=True)
         for name, url in urls.items():
             _wait(url, servers, logs)
             print(f"{name:<8} {url}", flush=True)
-        print("Ctrl-C stops both.", flush=True)
+        if theirs:
+            print(f"MLflow   {mlflow_url()} (yours, as {TRACKING} says)", flush=True)
+        print(f"Pages    {urls['Dagster']}{PAGES}", flush=True)
+        print("Ctrl-C stops what was started.", flush=True)
         with open_instance(home) as instance, Watch(instance, home, lambda line: print(line, flush=True)):
             while all(server.poll() is None for server in servers):
                 time.sleep(0.5)
@@ -62,6 +78,7 @@ def dev(dagster_port: int, mlflow_port: int) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        forget_served()
         for server in servers:
             end_tree(server, _GRACE_SECONDS)
 

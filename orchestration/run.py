@@ -18,6 +18,7 @@ from dagster._core.events import JobFailureData, RunFailureReason
 
 from assets.launch import Launch, resolve_stage
 from assets.pipeline import Pipeline
+from assets.tracking import Tracker
 from lineage.job import home_folder
 from orchestration.display import Display
 from orchestration.home import log_of, prepare_home
@@ -61,10 +62,11 @@ def run(
 ) -> Finished:
     """Materialize the graph of the recipe in `path`, or the selected nodes of it.
 
-    overrides: launch overrides by stage. Raises RecipeError before anything runs.
+    overrides: launch overrides by stage. Raises RecipeError, and TrainingError without MLflow, before anything runs.
     """
     pipeline = Pipeline.load(path)
     home = prepare_home()
+    Tracker(home).check()
     keys = _selected(build([pipeline], home), pipeline, select)
     config = _run_config(pipeline, keys, force, overrides or {})
     job = dg.build_reconstructable_job(__package__ + ".run", "recipe_job", (str(pipeline.path),))

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from assets.decisions import PAGE, read_decision
+from assets.addresses import PAGES, dagster_url, mlflow_url, page_path
+from assets.decisions import read_decision
 from assets.handles import note_path, noted_artifact
+from assets.pages import PAGE
 from assets.pipeline import Pipeline
-from assets.tracking import dagster_url, mlflow_url
 from evaluation.report import Report
 from lineage.store import Artifact, Store
 
@@ -36,8 +37,9 @@ class Summary:
             self._console.print(_scores(known))
         self._decision()
         self._registry()
+        self._console.print(f"Pages    {dagster_url()}{PAGES}", soft_wrap=True)
         self._console.print(
-            f"Dagster  {dagster_url()}   MLflow  {mlflow_url()}   (start both with: make dev)", soft_wrap=True
+            f"Dagster  {dagster_url()}   MLflow  {mlflow_url()}   (all served by: make dev)", soft_wrap=True
         )
         self._console.print(f"State    {self._store.home}")
 
@@ -72,7 +74,9 @@ class Summary:
                 self._console.print(f"  {escape(reason)}", soft_wrap=True)
         for sentence, outcome in shown.items():
             self._console.print(f"  {outcome:<12} {escape(sentence)}", soft_wrap=True)
+        page = page_path(artifact.recipe, artifact.node, artifact.fingerprint)
         self._console.print(f"Report   {artifact.path / PAGE}", soft_wrap=True)
+        self._console.print(f"         {dagster_url()}{page}", soft_wrap=True)
 
     def _registry(self) -> None:
         event = self._instance.get_latest_materialization_event(self._pipeline.key("registry"))

@@ -22,5 +22,9 @@ class OutOfSpace(Resumable):
     """The disk has no room."""
 
 
+class Unreachable(Resumable):
+    """A server that a job in order needs does not answer; running the job again, with it, goes on where it stopped."""
+
+
 class Interrupted(Exception):
     """The job was told to stop and did; running it again goes on where it stopped."""

@@ -16,10 +16,15 @@ from lineage.job import Tracking
 from lineage.store import Artifact
 from training import TrainingError, mlflow_names
 from training.logged_models import log_scores, logged_model
+from training.mlflow_store import prepare_store
+from training.mlflow_uri import private, public
 from training.progress import say
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_PAUSE = 9
+"""Times as long as a failure took nothing is sent: a lost server, waited for by MLflow, costs a tenth at most."""
 
 
 class RunLog:
@@ -50,17 +55,19 @@ def run_log(tracking: Tracking | None) -> Iterator[RunLog]:
     if tracking is None:
         yield RunLog()
         return
+    uri = private(tracking.uri)
+    prepare_store(uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
-    client = MlflowClient(tracking.uri)
+    client = MlflowClient(uri)
     try:
         client.get_run(tracking.run_id)
     except MlflowException as error:
         raise TrainingError(f"tracking.run_id {tracking.run_id}: not in {tracking.uri}: {error.message}") from None
-    monitor = SystemMetricsMonitor(tracking.run_id, resume_logging=True, tracking_uri=tracking.uri)
+    monitor = SystemMetricsMonitor(tracking.run_id, resume_logging=True, tracking_uri=uri)
     monitor.start()
     try:
         yield _MlflowRunLog(client, tracking.run_id)
@@ -72,6 +79,7 @@ class _MlflowRunLog(RunLog):
     def __init__(self, client: "MlflowClient", run_id: str) -> None:
         self._client, self._run_id = client, run_id
         self._reported = False
+        self._next_try = 0.0
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
@@ -114,9 +122,14 @@ class _MlflowRunLog(RunLog):
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
+        began = time.monotonic()
+        if began < self._next_try:
+            return
         try:
             send()
         except (MlflowException, SQLAlchemyError, OSError) as error:
+            ended = time.monotonic()
+            self._next_try = ended + _PAUSE * (ended - began)
             if not self._reported:
-                say(f"MLflow: logging failed, the job goes on without it: {str(error).splitlines()[0]}")
+                say(f"MLflow: logging failed, the job goes on without it: {public(str(error)).splitlines()[0]}")
             self._reported = True

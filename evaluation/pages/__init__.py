@@ -1,1 +1,1 @@
-"""What people read: the page of a decision or comparison, its plots, and scores over time."""
+"""What people read: the page of a decision or comparison, its plots, scores over time, and the list of pages."""

@@ -7,7 +7,6 @@ jinja, nothing that could run code. What an alias means is left to `evaluation.r
 who is champion is asked there (`champion`), never of the alias alone.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from evaluation.report import EvaluationError, Report
 from lineage.hashing import file_digest
 from lineage.store import Artifact
 from training.logged_models import DIGEST, files_arrived, has_files, log_scores, logged_model
-from training.mlflow_store import experiment_id, prepare_store
+from training.mlflow_store import experiment_id, make_process_wide, prepare_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,11 +64,10 @@ def registry_client(uri: str) -> "MlflowClient":
     MLflow resolves `models:/` sources through the process-wide URI, even for a client that has another.
     """
     prepare_store(uri)
-    import mlflow
+    make_process_wide(uri)
+    from mlflow import MlflowClient
 
-    if os.environ.get("MLFLOW_TRACKING_URI") != uri:
-        mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(uri, uri)
+    return MlflowClient(uri, uri)
 
 
 def aliased(client: "MlflowClient", name: str, alias: str) -> Registered | None:

@@ -1,13 +1,15 @@
 """What a job logs reaches the MLflow run that its parent made, and leaves the run's life to the parent."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lineage.job import Tracking
 from training import TrainingError
 from training.mlflow_store import experiment_id
-from training.tracking import RunLog, run_log
+from training.tracking import RunLog, _MlflowRunLog, run_log
 
 
 def test_numbers_settings_and_inputs_reach_the_run(tmp_path: Path) -> None:
@@ -40,6 +42,28 @@ def test_a_run_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     experiment_id(uri, "tiny", tmp_path)
     with pytest.raises(TrainingError, match=r"tracking\.run_id"), run_log(Tracking(uri=uri, run_id="0" * 32)):
         pass
+
+
+def test_a_server_that_was_lost_is_not_waited_for_at_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+    from mlflow.exceptions import MlflowException
+
+    asked = []
+
+    def log_batch(_run: str, **_values: object) -> None:
+        asked.append(time.monotonic())
+        time.sleep(0.05)
+        raise MlflowException("API request to http://me:secret@nobody failed with exception")
+
+    log = _MlflowRunLog(SimpleNamespace(log_batch=log_batch), "r")
+    for step in range(3):
+        log.metrics({"loss": 1.0}, step)
+    assert len(asked) == 1
+    time.sleep(0.6)
+    log.metrics({"loss": 1.0}, 3)
+    assert len(asked) == 2
+    said = capsys.readouterr().out
+    assert said.count("the job goes on without it") == 1
+    assert "http://nobody" in said and "secret" not in said
 
 
 def test_without_a_run_nothing_is_logged() -> None:

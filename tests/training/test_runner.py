@@ -1,6 +1,7 @@
 """A job from its file to its exit status: done once, refused in one line, never half-written."""
 
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from made_jobs import finish, run_here, sft_job
 
-from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED
+from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Tracking
 from training.runner import main
 
 
@@ -89,3 +90,14 @@ def test_a_job_waits_for_the_process_that_makes_its_artefact_and_can_be_stopped_
             stop.set()
             second.result(10)
     assert second.result() == status
+
+
+def test_a_job_whose_mlflow_does_not_answer_failed_and_may_go_on_later(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = sft_job(tiny_base, tmp_path)
+    with socket.socket() as nobody:  # bound, but does not listen
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        assert run_here(job.model_copy(update={"tracking": Tracking(uri=address, run_id="r")})) == FAILED
+    assert f"error: MLflow at {address} does not answer: Connection refused" in capsys.readouterr().out
