@@ -1,9 +1,10 @@
 """One holder at a time: a lock of the operating system on a file, and in the file a note of who holds it.
 
 The system gives a lock back when its holder ends, however that comes (SIGKILL and power cut too), and no process
-number that is given out again can hold it. So a lock that can be had says that whoever holds it by its note is gone.
-The note says only for whom one waits. What a lock stands for is its owner's matter: a work folder (`store`), a run
-or the servers of a home (`orchestration.liveness`).
+number that is given out again can hold it. So a lock that can be had says that whoever holds it by its note is gone,
+unless the file is another one in the place of the one that is held, a restored copy say: that is why the note also
+tells when its process began (`Holder.is_there`). What a lock stands for is its owner's matter: a work folder (`store`),
+a run or the servers of a home (`orchestration.liveness`).
 """
 
 import os
@@ -26,9 +27,13 @@ _POLL_SECONDS = 0.5
 
 
 class Holder(BaseModel):
-    """Who holds a lock, or held it last. boot: of the system's kernel, empty where there is none to be had."""
+    """Who holds a lock, or held it last.
+
+    boot: of the system's kernel, empty where there is none to be had. started: see `_started`.
+    """
 
     pid: int
+    started: int | None
     host: str
     boot: str
     on_behalf_of: str
@@ -38,6 +43,11 @@ class Holder(BaseModel):
     def is_of_here(self) -> bool:
         """Whether this machine can tell if it lives: the same kernel, or the same machine started again."""
         return self.host == socket.gethostname() or self.boot == _boot() != ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its process is one of this kernel's now."""
+        return self.boot == _boot() != "" and self.started is not None and self.started == _started(self.pid)
 
     def __str__(self) -> str:
         where = "" if self.host == socket.gethostname() else f" on {self.host}"
@@ -58,6 +68,7 @@ def hold(path: Path, doing: str) -> FileLock:
     path.parent.mkdir(parents=True, exist_ok=True)
     me = Holder(
         pid=os.getpid(),
+        started=_started(os.getpid()),
         host=socket.gethostname(),
         boot=_boot(),
         on_behalf_of=os.environ.get(ON_BEHALF_OF, ""),
@@ -139,6 +150,17 @@ def _acquire(lock: FileLock, path: Path) -> None:
         lock.acquire(timeout=0)
     except Timeout:
         raise Held(holder_of(path)) from None
+
+
+def _started(pid: int) -> int | None:
+    """When a process began, in clock ticks since the start of the system, which no setting of the clock moves (field 22
+    of proc(5)'s stat); None if there is no such process, or only its remains, or no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    state, *numbers = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else int(numbers[18])
 
 
 @cache

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -288,15 +289,20 @@ class Store:
     def _recorded(self, path: Path) -> tuple[Artifact, dict[str, Any]]:
         """Handle and record of a sealed folder, whatever has become of its files."""
         record = _read_json(path / RECORD)
-        artifact = Artifact(
-            recipe=record["recipe"],
-            node=record["node"],
-            fingerprint=record["fingerprint"],
-            digest=record["digest"],
-            path=path,
-            metrics=record["metrics"],
-            overridden=record["overridden"],
-        )
+        try:
+            artifact = Artifact(
+                recipe=record["recipe"],
+                node=record["node"],
+                fingerprint=record["fingerprint"],
+                digest=record["digest"],
+                path=path,
+                metrics=dict(record["metrics"]),
+                overridden=record["overridden"],
+            )
+            datetime.fromisoformat(record["provenance"]["created_at"])
+            _ = [(entry["size"], entry["sha256"]) for entry in record["files"].values()]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise StoreError(f"{path / RECORD}: not a whole record; delete {path} to build it again") from None
         return artifact, record
 
     def _held(self, request: Request) -> Artifact | None:

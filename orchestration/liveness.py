@@ -96,7 +96,7 @@ def _dead(home: Path, run_id: str) -> Iterator[Holder | None]:
     with ExitStack() as stack:
         holder = stack.enter_context(left_behind(own))
         jobs = (stack.enter_context(left_behind(path)) for path in _locks(home, run_id) if path != own)
-        yield holder if holder is not None and all(jobs) else None
+        yield holder if holder is not None and not holder.is_there and all(jobs) else None
 
 
 def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:

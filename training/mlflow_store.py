@@ -47,7 +47,7 @@ def prepare_store(uri: str) -> None:
 
 
 def experiment_id(uri: str, name: str, home: Path) -> str:
-    """The experiment called `name`, made if there is none.
+    """The experiment called `name`, made if there is none, and restored if a person has deleted it.
 
     A server knows where its artifacts lie; those of a database lie in `<home>/mlflow/artifacts`, because MLflow's own
     default would be a folder in the working directory.
@@ -66,6 +66,8 @@ def experiment_id(uri: str, name: str, home: Path) -> str:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    if found.lifecycle_stage == "deleted":  # MLflow keeps it under its name and refuses new runs in it
+        client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
 
 

@@ -15,7 +15,8 @@ from training import TrainingError
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 SQLITE = "sqlite:///"
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^\s?#]*@")
+_QUERY = re.compile(r"(://[^\s?]*\?)\S+")
 
 
 def tracking_uri(home: Path) -> str:
@@ -44,8 +45,8 @@ def is_server(uri: str) -> bool:
 
 
 def public(text: str) -> str:
-    """An address, or any text with addresses in it, without user names and passwords."""
-    return _CREDENTIALS.sub("", text)
+    """An address, or any text with addresses in it, without user names, passwords and queries, which may hold them."""
+    return _CREDENTIALS.sub("", _QUERY.sub(r"\1…", text))
 
 
 def private(uri: str) -> str:

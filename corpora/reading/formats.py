@@ -114,6 +114,8 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
                 raise RowError("fits two formats: name `format` in the recipe") from None
             if found is not None and found.kind != format_.kind:
                 raise RowError(f"of format {found.name} among {format_.name} rows: it has {found.fits(fields)}")
+            if found is None and format_.kind == "conversation" and scored.is_rated(fields):
+                raise RowError(f"rated among {format_.name} rows: a rated answer is no example to imitate")
         return format_.read(fields)
 
     return read

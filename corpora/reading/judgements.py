@@ -1,8 +1,8 @@
 """What says that one answer is good or bad: which fields, and which words, numbers and signs in them.
 
 An answer that was judged is no example to imitate, so a field that judges is looked for in every row. A value that is
-none of these is never guessed. In `label` it is taken for a class, of which rows to learn from may have one, unless it
-is a fraction; in a field that holds nothing but judgements it makes the row unusable.
+none of these is never guessed. A word or a whole number in `label` is taken for a class, of which rows to learn from
+may have one, and other words in `feedback` for a remark; anywhere else it makes the row unusable as an example.
 """
 
 import math
@@ -14,9 +14,10 @@ from corpora.reading.row import RowError
 RATINGS = ("rating", "stars", "overall_rating", "overall_score", "helpfulness")
 """Fields of numbers, which `scored` reads; a word in them is a judgement as in those of LABELS."""
 _CLASS = "label"
-_PURE = ("kto_tag", "thumb", "thumbs")
+_PURE = ("kto_tag", "thumb", "thumbs", "vote", "helpful", "liked", "is_good")
 LABELS = (_CLASS, *_PURE, "feedback")
-JUDGES = frozenset((*LABELS, *RATINGS))
+_MAY_JUDGE = (*LABELS, *RATINGS)
+JUDGES = frozenset(_MAY_JUDGE)
 
 _PAIRS = (
     ("true", "false"),
@@ -34,6 +35,10 @@ _PAIRS = (
     ("positive", "negative"),
     ("helpful", "unhelpful"),
     ("correct", "incorrect"),
+    ("right", "wrong"),
+    ("pos", "neg"),
+    ("useful", "useless"),
+    ("satisfied", "unsatisfied"),
     ("accepted", "rejected"),
     ("chosen", "rejected"),
     ("desirable", "undesirable"),
@@ -82,7 +87,7 @@ def verdict(fields: Mapping[str, Any]) -> tuple[str, bool] | None:
 def judge_of(fields: Mapping[str, Any]) -> str | None:
     """The field that judges the row's answer, also if nobody knows what it says."""
     found = verdict(fields)
-    return found[0] if found else next((name for name in (_CLASS, *_PURE) if _unclear(name, fields.get(name))), None)
+    return found[0] if found else next((name for name in _MAY_JUDGE if _unclear(name, fields.get(name))), None)
 
 
 def is_empty(value: Any) -> bool:
@@ -121,4 +126,10 @@ def _unclear(name: str, value: Any) -> bool:
     if is_empty(value) or said(value) is not None:
         return False
     number = number_of(value)
-    return name != _CLASS or (number is not None and number != int(number))
+    if name in RATINGS:
+        return number is None
+    if not isinstance(value, int | float | str):
+        return True
+    if name == _CLASS:
+        return number is not None and number != int(number)
+    return name in _PURE or number is not None

@@ -224,7 +224,7 @@ def _test(
     x, y = ([side[item]["score"] for item in ours] for side in (better, worse))
     binary = {*x, *y} <= {0.0, 1.0}
     clusters, strata = groups_of(list(ours.values()))
-    d = paired_difference(x, y, clusters, binary, alpha, strata)
+    d = paired_difference(x, y, clusters, binary, alpha)
     truth = 0.0 if role == "guard" else threshold + _ROUND_GAIN
     assumed = 0.0 if role == "guard" else d.mean
     p = p_value(d, threshold, alpha)
@@ -270,8 +270,8 @@ def _floors(promotion: Promotion, candidate: Report) -> list[Floor]:
 def _floor(candidate: Report, metric: str, floor: float, alpha: float) -> Floor:
     rows = list(_by_item(candidate, metric).values())
     scores = [row["score"] for row in rows]
-    clusters, strata = groups_of(rows)
-    low, high = mean_bounds(scores, clusters, set(scores) <= {0.0, 1.0}, alpha, strata)
+    clusters, _ = groups_of(rows)
+    low, high = mean_bounds(scores, clusters, set(scores) <= {0.0, 1.0}, alpha)
     higher = candidate.results[metric]["higher_is_better"]
     kept = low >= floor if higher else high <= floor
     broken = high < floor if higher else low > floor

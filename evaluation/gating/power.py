@@ -15,7 +15,7 @@ from recipes import paired
 def power(found: Difference, truth: float, threshold: float, alpha: float) -> float:
     """Probability that the lower bound exceeds `threshold` at a true difference, if as many items change as here."""
     if _by_score(found, threshold):
-        return paired.chance(found.effective, *_changes(found, truth), threshold, alpha)
+        return paired.chance(found.n, *_changes(found, truth), threshold, alpha)
     return power_at(truth - threshold, found.se, alpha, found.df)
 
 
@@ -25,7 +25,7 @@ def detectable(found: Difference, threshold: float, alpha: float, power: float) 
     Of a margin: the narrowest one that an equally good model keeps.
     """
     if _by_score(found, threshold):
-        return paired.narrowest_margin(found.effective, sum(_changes(found, 0.0)), alpha, power)
+        return paired.narrowest_margin(found.n, sum(_changes(found, 0.0)), alpha, power)
     return minimum_detectable(found.se, alpha, power, found.df)
 
 
@@ -38,16 +38,15 @@ def items_needed(found: Difference, truth: float, threshold: float, alpha: float
     if gap <= 0 or found.n_clusters < 2:
         return None
     if _by_score(found, threshold):
-        needed = paired.items_needed(*_changes(found, truth), threshold, alpha, power)
-        return None if needed is None else math.ceil(needed * found.n / found.effective)
-    half, squares = found.half, (found.se * (found.effective + 2 * found.half)) ** 2
+        return paired.items_needed(*_changes(found, truth), threshold, alpha, power)
+    half, squares = found.half, (found.se * (found.n + 2 * found.half)) ** 2
     added = half**2 * (1 + 2 * found.centre**2) * _correction(found)
     ratio = (minimum_detectable(1.0, alpha, power, found.df) / gap) ** 2
-    # the fewest m with ratio * (m * spread + added) <= (m + 2 * half)^2, for the spread of one effective item
-    linear = ratio * max(0.0, squares - added) / found.effective - 4 * half
+    # the fewest m with ratio * (m * spread + added) <= (m + 2 * half)^2, for the spread of one item
+    linear = ratio * max(0.0, squares - added) / found.n - 4 * half
     constant = 4 * half**2 - ratio * added
     fewest = (linear + math.sqrt(max(0.0, linear**2 - 4 * constant))) / 2
-    return max(1, math.ceil(fewest * found.n / found.effective))
+    return max(1, math.ceil(fewest))
 
 
 def power_at(gap: float, se: float, alpha: float, df: float | None) -> float:

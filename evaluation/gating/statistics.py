@@ -2,9 +2,11 @@
 
 All scores lie in [0, 1]. A cluster is a set of items that share a cause (the instructions of a prompt, the turns of a
 conversation): items inside one are not independent, and clusters are a sample of all that could be. A stratum is a
-fixed part of a benchmark (a subject): items inside it are independent, and all strata are there every time
-(`evaluation.gating.strata`). Strata count for outcomes right or wrong of items that stand alone; elsewhere they are
-left out, which is on the safe side. Nothing here knows about reports or metrics, and nothing here decides.
+fixed part of a benchmark (a subject): items inside it are independent, and all strata are there every time, so they
+can only make a mean surer. The interval of a mean takes that in (`evaluation.gating.strata`). What a gate decides by
+leaves it out, which is on the safe side: by how much surer is told by the few items of each part, and by none where
+one has collapsed (8 strata of 1 to 29 items, two of them lost: 16 % false passes at a nominal 5 % otherwise).
+Nothing here knows about reports or metrics, and nothing here decides.
 
 Sources:
   - E. B. Wilson, "Probable inference…", JASA 22 (1927): the score interval of a proportion.
@@ -60,7 +62,7 @@ class Difference:
     errors from `centre`, which is `mean` shrunk by the half counts when there are any, or farther (see
     `paired_difference`). `df` is None where the normal quantile is used: for outcomes right or wrong of items that
     stand alone. `better` and `worse` count items, not clusters. half: items that a pair of half counts
-    weighs, 0 where there are none. effective: items without strata that would tell as much.
+    weighs, 0 where there are none.
     """
 
     n: int
@@ -74,7 +76,6 @@ class Difference:
     better: int
     worse: int
     half: float
-    effective: float
 
 
 def mean_interval(
@@ -114,7 +115,6 @@ def paired_difference(
     clusters: Sequence[Hashable] | None,
     binary: bool,
     alpha: float,
-    strata: Sequence[Hashable] | None = None,
 ) -> Difference:
     """Candidate minus reference, item by item, with one-sided bounds at level 1 - alpha.
 
@@ -125,11 +125,11 @@ def paired_difference(
     n^2 / sum_g n_g^2: where a few clusters hold most items, the plain formula passes too much (30 clusters of 1 to 40
     items: 8 % false passes at a nominal 5 %).
 
-    Binary outcomes of items that stand alone get two bounds on each side, of the effective number of items where they
-    are in strata, and the farther one holds: Agresti and Min's interval, whose half counts (two pseudo-pairs, half an
-    improvement, half a loss and one tie) let a few items without any discordant pair prove nothing, and Tango's score
-    test. The first passes too much at a margin below 0 where the candidate only loses (64 items, margin of 12 points:
-    10 % false passes at a nominal 5 %), the second at a gain above 0 where it only wins (100 items, 2 points: 7 %).
+    Binary outcomes of items that stand alone get two bounds on each side, and the farther one holds: Agresti and Min's
+    interval, whose half counts (two pseudo-pairs, half an improvement, half a loss and one tie) let a few items without
+    any discordant pair prove nothing, and Tango's score test. The first passes too much at a margin below 0 where the
+    candidate only loses (64 items, margin of 12 points: 10 % false passes at a nominal 5 %), the second at a gain above
+    0 where it only wins (100 items, 2 points: 7 %).
 
     Binary outcomes in clusters get the half counts alone. Each weighs one cluster of average size n/G, because the
     evidence is counted in clusters. The same counts stand in for spread where graded scores have none.
@@ -146,7 +146,7 @@ def paired_difference(
     x = values - other
     n, mean = len(x), float(x.mean())
     if binary and 1 < n == count:
-        return _of_items(x, strata, alpha)
+        return _of_items(x, alpha)
     spread = float((sums(x - mean, groups, count) ** 2).sum())
     weight = n / count if binary or math.isclose(spread, 0, abs_tol=1e-12) else 0.0
     centre = float(x.sum()) / (n + 2 * weight)
@@ -155,27 +155,25 @@ def paired_difference(
     squares = float(((factors * sums(x - centre, groups, count)) ** 2).sum()) + pseudo
     better, worse = int((x > 0).sum()), int((x < 0).sum())
     if count < 2:
-        return Difference(n, count, mean, centre, 1.0, -1.0, 1.0, freedom, better, worse, weight, n)
+        return Difference(n, count, mean, centre, 1.0, -1.0, 1.0, freedom, better, worse, weight)
     se = math.sqrt(squares * count / (count - 1)) / (n + 2 * weight)
     reach = quantile(1 - alpha, freedom) * se
     lower, upper = max(-1.0, centre - reach), min(1.0, centre + reach)
     if not weight:
         low, high = resampled(x, groups, count, alpha)
         lower, upper = min(lower, low), max(upper, high)
-    return Difference(n, count, mean, centre, se, lower, upper, freedom, better, worse, weight, n)
+    return Difference(n, count, mean, centre, se, lower, upper, freedom, better, worse, weight)
 
 
-def _of_items(x: "NDArray[np.float64]", strata: Sequence[Hashable] | None, alpha: float) -> Difference:
+def _of_items(x: "NDArray[np.float64]", alpha: float) -> Difference:
     """The difference of binary outcomes of items that stand alone, see `paired_difference`."""
     n, better, worse = len(x), int((x > 0).sum()), int((x < 0).sum())
-    effective = effective_items(x, strata)
-    won, lost = better / n * effective, worse / n * effective
-    centre = (won - lost) / (effective + 2)
-    se = math.sqrt(won + lost + 1 - (won - lost) ** 2 / (effective + 2)) / (effective + 2)
+    centre = (better - worse) / (n + 2)
+    se = math.sqrt(better + worse + 1 - (better - worse) ** 2 / (n + 2)) / (n + 2)
     reach = quantile(1 - alpha, None) * se
-    low, high = score_bounds(won, lost, effective, alpha)
+    low, high = score_bounds(better, worse, n, alpha)
     lower, upper = max(-1.0, min(centre - reach, low)), min(1.0, max(centre + reach, high))
-    return Difference(n, n, float(x.mean()), centre, se, lower, upper, None, better, worse, 1.0, effective)
+    return Difference(n, n, float(x.mean()), centre, se, lower, upper, None, better, worse, 1.0)
 
 
 def p_value(found: Difference, threshold: float, alpha: float) -> float:
@@ -225,12 +223,11 @@ def mean_bounds(
     clusters: Sequence[Hashable] | None,
     binary: bool,
     alpha: float,
-    strata: Sequence[Hashable] | None = None,
 ) -> tuple[float, float]:
     """One-sided bounds of a mean, each at level 1 - alpha: what an absolute limit is held against.
 
     Binary scores: exact (Clopper and Pearson); Wilson's interval would pass a floor of 95 % falsely in 7 % of suites
-    of 52 items; in strata of their effective number of items. With clusters by Korn and Graubard's effective number of
+    of 52 items. With clusters by Korn and Graubard's effective number of
     items, whose design effect is taken with half a hit and half a miss of a cluster's size added: without them a few
     clusters without a miss look like many items (30 clusters of 5, floor 90 %: 12 % false passes at a nominal 5 %).
     Graded scores: Student's t on the clustered standard error and the cluster bootstrap (BCa), the farther of the two
@@ -241,8 +238,7 @@ def mean_bounds(
     if count < 2:
         return 0.0, 1.0
     if binary:
-        alone = count == n
-        trials = effective_items(values, strata) if alone else _clustered_items(values, groups, count, alpha)
+        trials = n if count == n else _clustered_items(values, groups, count, alpha)
         return _exact_bounds(n * mean, n, trials, alpha)
     se, df = _mean_se(values, groups, count, 0.0)
     if math.isclose(se, 0, abs_tol=1e-12):

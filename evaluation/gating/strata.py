@@ -2,8 +2,8 @@
 
 All parts are there every time in the same shares n_h/n, so their number says nothing of how sure a mean is, however
 few they are: its variance is (1/n^2) sum_h n_h s_h^2 with s_h^2 of the items inside part h (Cochran 1977, Sampling
-Techniques, chapter 5). It reaches every rule as an effective number of items (Kish 1965), n^2 s^2 / sum_h n_h s_h^2:
-as many items without strata would have a mean as sure.
+Techniques, chapter 5). It reaches the interval of a mean as an effective number of items (Kish 1965),
+n^2 s^2 / sum_h n_h s_h^2: as many items without strata would have a mean as sure.
 
 Each part is given the spread of one item more, s^2. A part of one item, whose s_h^2 cannot be known, is so like items
 without strata, and few items in many parts (64 of MMLU) do not look surer than they are. Never fewer effective items

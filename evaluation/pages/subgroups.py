@@ -68,9 +68,9 @@ def _groups(candidate: Report, reference: Report, metric: str) -> list[Group]:
     rows = []
     for name, items in members.items():
         x, y = ([side[item]["score"] for item in items] for side in (ours, theirs))
-        clusters, strata = groups_of([ours[item] for item in items])
+        clusters, _ = groups_of([ours[item] for item in items])
         better, worse = (x, y) if sign > 0 else (y, x)
-        difference = paired_difference(better, worse, clusters, {*x, *y} <= {0.0, 1.0}, _ALPHA / 2, strata)
+        difference = paired_difference(better, worse, clusters, {*x, *y} <= {0.0, 1.0}, _ALPHA / 2)
         chance = p_value(difference, 0.0, _ALPHA / 2)
         rows.append((name, len(items), _mean(y), _mean(x), difference, min(1.0, 2 * min(chance, 1 - chance))))
     steps = holm([p for *_, p in rows], _ALPHA)

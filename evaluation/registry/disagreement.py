@@ -13,6 +13,7 @@ from evaluation.registry.ledger import Entry
 from evaluation.registry.registered import CHAMPION, Registered, logged_of, version_numbered, versions_with
 from lineage.store import Artifact
 from training.logged_models import DIGEST
+from training.mlflow_uri import public
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,7 +42,7 @@ class OnChampion:
         lines = [
             f"{self.name}: ledger and registry differ on the champion; until they agree nothing is promoted.",
             f"  ledger {self.ledger}: {_known(self.known)}",
-            f"  registry {_shown(self.uri)}: {self._registered(held, renamed)}",
+            f"  registry {public(self.uri)}: {self._registered(held, renamed)}",
             f"  to mend it: {self._mend(held, renamed)}",
         ]
         return "\n".join([*lines, *(f"  or, {way}" for way in (self._accept(),) if way)])
@@ -112,12 +113,12 @@ class OnChampion:
             )
         if self.now is None or not self.now.checkpoint_digest:
             return None
-        adopt = f"adopt({_shown(self.uri)!r}, Path({str(self.home)!r}), {self.name!r})"
+        adopt = f"adopt({public(self.uri)!r}, Path({str(self.home)!r}), {self.name!r})"
         code = f"from pathlib import Path; from evaluation.registry.agreement import adopt; {adopt}"
         return f"if the registry is right: {shlex.join(['python', '-c', code])} adds it to the ledger as your word"
 
     def _call(self, call: str) -> str:
-        return f"mlflow.MlflowClient({_shown(self.uri)!r}).{call}"
+        return f"mlflow.MlflowClient({public(self.uri)!r}).{call}"
 
 
 def on_deleted_model(uri: str, version: Registered) -> str:
@@ -142,7 +143,7 @@ def on_lost_file(
         mend = f"this home was moved: move it back, or lead to it from its old place: {link}"
     elif checkpoint is not None:
         call = f"log_model_artifact({version.model_id!r}, {str(checkpoint.path / file)!r})"
-        mend = f"mlflow.MlflowClient({_shown(uri)!r}).{call}"
+        mend = f"mlflow.MlflowClient({public(uri)!r}).{call}"
     else:
         mend = "restore it from a backup"
     return _lost(version, f"{location}/{file} is not there as it was registered", mend)
@@ -167,9 +168,3 @@ def _known(known: Entry | None) -> str:
 def _checkpoint(version: Registered) -> str:
     digest = version.checkpoint_digest
     return f"checkpoint {digest[:_SHOWN]}" if digest else "which no promotion made"
-
-
-def _shown(uri: str) -> str:
-    """The address without a password."""
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri

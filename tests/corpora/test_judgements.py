@@ -213,3 +213,34 @@ def test_a_label_column_is_for_judged_answers_alone() -> None:
         with pytest.raises(ValueError, match=r"columns\.label .* format 'unpaired' reads"):
             source("a.jsonl", **{"columns": {"label": "l"}, **fields})
     assert isinstance(read({**EXCHANGE, "l": "up"}, columns={"label": "l"}), Unpaired)
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        {"vote": "👎"},
+        {"helpful": "No"},
+        {"liked": False},
+        {"is_good": 0},
+        {"rating": "1/5"},
+        {"stars": "★★"},
+        {"feedback": -2},
+        {"feedback": {"thumb": "down"}},
+        {"feedback": "useless"},
+        {"label": ["bad"]},
+        {"label": "wrong"},
+    ],
+)
+def test_a_judgement_in_other_fields_words_or_forms_is_no_example(judged: dict[str, Any]) -> None:
+    for name, row in EXAMPLES.items():
+        with pytest.raises(RowError, match="is no example to imitate"):
+            FORMATS[name].read({**row, **judged})
+
+
+def test_rated_rows_behind_the_first_ones_are_set_aside() -> None:
+    rows = [Row("f", 1, 0, talk("q", "a"), b"")]
+    looked = source("f.jsonl")
+    read = reader(looked, choose_format(looked, None, rows)[0])
+    assert len(read(rows[0])) == 1
+    with pytest.raises(RowError, match="rated among chatml rows"):
+        read(Row("f", 300, 0, {**talk("q", "a"), "rating": 1}, b""))

@@ -237,3 +237,11 @@ def test_a_job_reads_back_as_it_was_written(tmp_path: Path) -> None:
         inputs={"mixture": JobInput.of(artifact)},
     )
     assert Job.read(job.write()) == job
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", "null", '{"metrics": {}}'])
+def test_a_record_that_is_not_whole_is_one_sentence_with_its_file(tmp_path: Path, record: str) -> None:
+    store = Store(tmp_path)
+    (build(store).path / RECORD).write_text(record, encoding="utf-8")
+    with pytest.raises(StoreError, match=f"{RECORD}: not a whole record; delete"):
+        build(store)

@@ -100,6 +100,17 @@ def test_a_run_lives_as_long_as_a_job_of_it(home: Path, instance: dg.DagsterInst
     assert len(end_dead_runs(instance, home)) == 1
 
 
+def test_a_run_lives_on_beside_a_copy_of_its_lock(home: Path, instance: dg.DagsterInstance) -> None:
+    executed = Executed(instance, home)
+    lock = home / "runs" / f"{executed.run_id}.lock"
+    copy = lock.with_name("copy")
+    copy.write_bytes(lock.read_bytes())
+    copy.replace(lock)
+    assert end_dead_runs(instance, home) == []
+    executed.kill()
+    assert len(end_dead_runs(instance, home)) == 1
+
+
 @pytest.mark.parametrize(("change", "ended"), [({"host": "elsewhere"}, 1), ({"host": "elsewhere", "boot": "b"}, 0)])
 def test_only_a_machine_that_can_tell_calls_a_run_dead(
     home: Path, instance: dg.DagsterInstance, change: dict[str, str], ended: int

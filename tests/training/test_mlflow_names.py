@@ -8,6 +8,7 @@ import pytest
 from tests.source_texts import NASTY, texts
 from training import mlflow_names
 from training.mlflow_names import model_name, numbers, params, tags, valid_name, version_tags
+from training.mlflow_uri import public
 
 ROOMS = ("recipes", "lineage", "corpora", "training", "evaluation", "assets")
 
@@ -70,3 +71,17 @@ def test_numbers_are_all_that_count_also_those_that_are_not_finite() -> None:
         "most": math.inf,
     }
     assert math.isnan(found["loss"])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:S3cret@mlflow.example/path",
+        "postgresql://u:pa/S3cret@h/db",
+        "postgresql://h/db?user=u&password=S3cret",
+        "could not reach http://h/?token=S3cret today",
+    ],
+)
+def test_no_secret_of_an_address_is_shown(address: str) -> None:
+    assert "S3cret" not in public(address)
+    assert "://" in public(address)

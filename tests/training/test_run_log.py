@@ -66,6 +66,19 @@ def test_a_server_that_was_lost_is_not_waited_for_at_every_step(capsys: pytest.C
     assert "http://nobody" in said and "secret" not in said
 
 
+def test_an_experiment_that_a_person_deleted_is_taken_up_again(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    from training.mlflow_store import experiment_id
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    first = experiment_id(uri, "temper/tiny", tmp_path)
+    client = MlflowClient(uri)
+    client.delete_experiment(first)
+    assert experiment_id(uri, "temper/tiny", tmp_path) == first
+    assert client.create_run(first).info.experiment_id == first
+
+
 def test_without_a_run_nothing_is_logged() -> None:
     with run_log(None) as log:
         assert type(log) is RunLog
