@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = 1
+VERSION = 2
 
 CODE_POINT = (1 << 21) - 1
 WORD, ALONE, DIGIT, SPACE, HARD = (1 << bit for bit in range(24, 29))

@@ -24,6 +24,8 @@ from corpora.duplicates.folding import (
 
 SPACE_KIND, WORD_KIND, SYMBOL_KIND, DIGIT_KIND = uint8(0), uint8(1), uint8(2), uint8(4)
 _NUMBER, _NO_DIGIT = uint8(5), uint8(3)
+_NO_KIND = uint8(3)
+"""Differs from every kind, also without the bit for digits: whatever follows it begins anew."""
 PADDING = 16
 """Bytes behind the last, so that eight can be read from any of them."""
 
@@ -108,7 +110,7 @@ def _fold_any(
         begins[first] = kind != before & _NO_DIGIT or kind == SYMBOL_KIND or entry & ALONE != 0
         kinds[first:made] = kind | DIGIT_KIND if entry & DIGIT else kind
         begins[first + _ONE : made] = 0
-        before = uint8(8) if entry & ALONE else kind
+        before = _NO_KIND if entry & ALONE else kind
     return made
 
 
