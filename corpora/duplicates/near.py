@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-VERSION = 1
+VERSION = 2
 
 UNFINISHED = "scratch"
 """The folder of what an attempt that ends early leaves to the next one."""
