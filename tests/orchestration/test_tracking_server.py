@@ -73,7 +73,7 @@ def test_a_champion_is_crowned_on_the_server(server: str, own: str, tmp_path: Pa
     uri = Tracker(tmp_path).uri
     promoted = promote(uri, tmp_path, MODEL, new, decision(new), "d1", {}, {})
     assert promoted.aliases == ["champion"]
-    held = champion(uri, MODEL)
+    held = champion(uri, tmp_path, MODEL)
     assert held is not None and held.checkpoint_digest == new.digest
     assert not (tmp_path / "mlflow" / "artifacts").exists()
     assert _client(server).get_model_version_by_alias(MODEL, "champion").version == promoted.version
