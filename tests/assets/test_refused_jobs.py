@@ -75,7 +75,7 @@ def in_a_process(planted: str | None) -> Launches:
 
 
 def step(job: Job, launcher: Launches) -> Artifact:
-    context: Any = SimpleNamespace(retry_number=0)
+    context: Any = SimpleNamespace(log=SimpleNamespace(info=print))
     tracker: Any = Untracked()
     return make_by_job(context, job.store, tracker, launcher, job, force=False)
 
