@@ -24,7 +24,7 @@ from lineage.job import Tracking
 from lineage.provenance import provenance
 from lineage.store import Request, write_json
 from training import mlflow_names
-from training.mlflow_store import experiment_id, prepare_store, said_plainly
+from training.mlflow_store import experiment_id, prepare_store, refuse_damaged, said_plainly
 from training.mlflow_uri import configured, public, tracking_uri
 
 if TYPE_CHECKING:
@@ -73,10 +73,12 @@ class Tracker:
         return tracking_uri(self._home)
 
     def check(self) -> None:
-        """Raise TrainingError if there is no such MLflow as the user has set."""
+        """Raise TrainingError if there is no such MLflow as the user has set, or its file is damaged."""
         uri = self.uri
         if configured():
             prepare_store(uri)
+        else:
+            refuse_damaged(uri)
 
     @contextmanager
     def run(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lineage.store import Artifact, Request, Store, write_json
+from lineage.store import Artifact, Request, Store, StoreError, write_json
 
 SEALED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 75
 """Exit codes of a job process: done; failed; bad input, do not retry; stopped, resume by running again."""
@@ -98,5 +98,15 @@ class Job(BaseModel):
 
 
 def home_folder() -> Path:
-    """The state folder: `TEMPER_HOME`, else `.temper` in the working folder."""
-    return Path(os.environ.get("TEMPER_HOME") or ".temper").resolve()
+    """The state folder: `TEMPER_HOME`, else `.temper` in the working folder. Raises StoreError for one nobody can use.
+
+    Dagster and MLflow put it into database addresses, in which `?` begins their options and `%` an escape.
+    """
+    home = Path(os.environ.get("TEMPER_HOME") or ".temper").resolve()
+    for sign in "?%":
+        if sign in str(home):
+            raise StoreError(
+                f"{home}: a path with '{sign}' cannot be written into a database's address; "
+                "set TEMPER_HOME to a folder without it"
+            )
+    return home

@@ -8,8 +8,10 @@ Which store it is, says `training.mlflow_uri`. Runs and models are logged elsewh
 import logging
 import os
 import re
+import shlex
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,6 +23,7 @@ _LOCK_SECONDS = 120.0
 _FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """MLflow asks a server that does not answer for some four minutes, with up to 120 seconds for each answer."""
 _NO_ANSWER = re.compile(r"API request to \S+ failed with (timeout )?exception")
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _CAUSE = re.compile(r"\[Errno -?\d+\] ([^\"')]+)")
 
 
@@ -28,7 +31,7 @@ def prepare_store(uri: str) -> None:
     """Make the store at `uri` usable by any number of processes at once; cheap when it already is.
 
     For `sqlite:///<file>` this makes the folder and the tables. A server has made its own and is asked whether it
-    answers: raises Unreachable within seconds if it does not.
+    answers. Raises Unreachable within seconds if it does not, and for a file that is damaged.
     Call it before MLflow is imported: telemetry can only be switched off before.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -36,6 +39,7 @@ def prepare_store(uri: str) -> None:
         hand_over_credentials(uri)
         _ask(uri)
         return
+    refuse_damaged(uri)
     database = Path(uri.removeprefix(SQLITE))
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(database.with_name(database.name + ".lock"), timeout=_LOCK_SECONDS):
@@ -43,7 +47,21 @@ def prepare_store(uri: str) -> None:
 
         for noisy in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        MlflowClient(uri).search_experiments(max_results=1)
+        with said_plainly(uri):
+            MlflowClient(uri).search_experiments(max_results=1)
+
+
+def refuse_damaged(uri: str) -> None:
+    """Raise Unreachable for a sqlite file that is cut short or is no database; needs no MLflow and milliseconds."""
+    database = Path(uri.removeprefix(SQLITE))
+    if not uri.startswith(SQLITE) or not database.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as opened:
+            opened.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.DatabaseError as error:
+        if _is_damage(error):
+            raise Unreachable(_damaged(uri, str(error))) from None
 
 
 def experiment_id(uri: str, name: str, home: Path) -> str:
@@ -95,6 +113,8 @@ def said_plainly(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
+        if _is_damage(getattr(error, "orig", None)):
+            raise Unreachable(_damaged(uri, str(getattr(error, "orig", "")))) from None
         said, where = public(str(error)).strip().partition("\n")[0], _named(uri)
         if _NO_ANSWER.match(said):
             causes = _CAUSE.findall(said)
@@ -112,6 +132,20 @@ def _ask(uri: str) -> None:
             MlflowClient(uri).search_experiments(max_results=1)
     except ModuleNotFoundError as error:
         raise Unreachable(f"{_named(uri)}: {error}; install the database's driver") from None
+
+
+def _is_damage(error: object) -> bool:
+    return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def _damaged(uri: str, said: str) -> str:
+    """The ledger of promotions and all artefacts lie elsewhere, so that moving the database loses neither."""
+    database = Path(uri.removeprefix(SQLITE))
+    aside = shlex.join(["mv", str(database), f"{database}.damaged"])
+    return (
+        f"{_named(uri)} is damaged ({said}); restore it from a backup, or begin a new one, in which earlier runs are "
+        f"not shown and models are registered again: {aside}"
+    )
 
 
 def _named(uri: str) -> str:

@@ -32,7 +32,7 @@ from recipes.contamination import Contamination
 from recipes.corpora import CorporaExecution
 from recipes.sources import Source
 
-VERSION = 4
+VERSION = 5
 
 _SAMPLE, _SAMPLE_BYTES = 200, 64 << 20
 """Rows read to tell a format; fewer if they are long."""

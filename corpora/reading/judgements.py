@@ -44,6 +44,8 @@ _PAIRS = (
     ("desirable", "undesirable"),
 )
 _WORDS = {word: good for pair in _PAIRS for word, good in zip(pair, (True, False), strict=True)}
+_THUMBS = {":+1:": True, ":-1:": False}
+"""What chat systems call 👍 and 👎; folded they would be numbers."""
 _NUMBERS = {1.0: True, 0.0: False, -1.0: False}
 _FOLDED = str.maketrans("_-", "  ", ":\ufe0f" + "".join(map(chr, range(0x1F3FB, 0x1F400))))
 """Spellings of one word: `thumbs_up`, `:thumbsup:`, and signs with a skin tone."""
@@ -61,7 +63,10 @@ def said(value: Any) -> bool | None:
     number = number_of(value)
     if number is not None:
         return _NUMBERS.get(number)
-    return _WORDS.get(value.strip().lower().translate(_FOLDED)) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    word = value.strip().lower()
+    return _THUMBS.get(word, _WORDS.get(word.translate(_FOLDED)))
 
 
 def number_of(value: Any) -> float | None:

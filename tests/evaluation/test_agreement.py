@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.tracking import Tracker
 from evaluation.registry.agreement import Disagreement, adopt
 from evaluation.registry.ledger import Ledger
 from evaluation.registry.promotion import champion, registry_client
@@ -28,6 +29,7 @@ from tests.evaluation.made_promotions import (
     succeed,
     uri,
 )
+from training import Unreachable
 from training.logged_models import DIGEST
 
 ROOT = Path(__file__).parents[2]
@@ -256,3 +258,29 @@ def test_an_interrupted_promotion_is_not_undone_in_another_database(home: Path, 
     shutil.move(whole, database)
     elsewhere(succeed, home)
     assert [line.state for line in ledger(home).entries()] == ["intent", "committed"] * 2
+
+
+@pytest.mark.parametrize("damage", ["half", "garbage"])
+def test_a_damaged_database_is_said_in_one_sentence_with_its_mend(home: Path, damage: str) -> None:
+    elsewhere(crown, home, "old")
+    database, before = home / "mlflow" / "mlflow.db", (home / "mlflow" / "mlflow.db").read_bytes()
+    database.write_bytes(before[: len(before) // 2] if damage == "half" else b"not a database" * 1000)
+    for ask in (lambda: champion(uri(home), home, MODEL), Tracker(home).check):
+        with pytest.raises(Unreachable) as said:
+            ask()
+        assert str(said.value).startswith(f"MLflow at {uri(home)} is damaged (")
+        assert "\n" not in str(said.value) and "restore it from a backup" in str(said.value)
+    command = shlex.split(str(said.value).rpartition("registered again: ")[2])
+    subprocess.run(command, check=True)
+    assert "no model of this name" in refusal(home)
+
+
+def test_damage_inside_a_database_is_said_where_it_is_met(home: Path) -> None:
+    database = home / "mlflow" / "mlflow.db"
+    whole = bytearray(database.read_bytes())
+    size = int.from_bytes(whole[16:18], "big")
+    for page in range(size, len(whole), size):
+        whole[page] = 7  # no kind of page
+    database.write_bytes(whole)
+    with pytest.raises(Unreachable, match="is damaged"):
+        champion(uri(home), home, MODEL)
