@@ -9,9 +9,9 @@ import json
 import os
 from collections.abc import Mapping
 
-from lineage.job import home_folder
-from lineage.store import write_json
-from training.mlflow_uri import configured, is_server, public
+from jobs.mlflow_uri import configured, is_server, public
+from lineage.files import write_json
+from lineage.store import home_folder
 
 ROOT = "/temper"
 PAGES = f"{ROOT}/pages"

@@ -12,24 +12,24 @@ from assets.making import Launcher, links, make_by_job
 from assets.pipeline import GPU, Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.sources import observe
+from jobs.job import Job, JobInput
 from lineage.hashing import file_digest
-from lineage.job import Job, JobInput
 from lineage.store import Artifact, Store
+from recipes.errors import RecipeError
 from recipes.execution import Execution
-from recipes.load import RecipeError
 from recipes.schema import identity
 from recipes.scratch import FromScratch
 from recipes.sources import Model
 from recipes.stages import Stage
-from training import base as base_stage
-from training import dpo as dpo_stage
-from training import grpo as grpo_stage
-from training import kto as kto_stage
-from training import orpo as orpo_stage
-from training import pretrain as pretrain_stage
-from training import reward as reward_stage
-from training import scratch as scratch_stage
-from training import sft as sft_stage
+from training.stages import base as base_stage
+from training.stages import dpo as dpo_stage
+from training.stages import grpo as grpo_stage
+from training.stages import kto as kto_stage
+from training.stages import orpo as orpo_stage
+from training.stages import pretrain as pretrain_stage
+from training.stages import reward as reward_stage
+from training.stages import scratch as scratch_stage
+from training.stages import sft as sft_stage
 
 _VERSIONS = {
     "pretrain": pretrain_stage.VERSION,

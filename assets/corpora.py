@@ -19,7 +19,7 @@ from corpora.sources import observe
 from lineage.hashing import file_digest
 from lineage.store import Artifact, Request, Store
 from recipes.cleaning import Phrases
-from recipes.load import RecipeError
+from recipes.errors import RecipeError
 from recipes.schema import identity
 from recipes.sources import Source
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.checks import results
-from lineage.store import Artifact, Store, StoreError, write_json
+from lineage.errors import StoreError
+from lineage.files import write_json
+from lineage.store import Artifact, Store
 
 if TYPE_CHECKING:
     Delivered = dg.MaterializeResult[Artifact]

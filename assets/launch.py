@@ -12,7 +12,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets.pipeline import Pipeline
-from recipes.load import RecipeError, validate
+from recipes.errors import RecipeError
+from recipes.load import validate
 from recipes.stages import Stage
 
 

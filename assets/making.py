@@ -18,10 +18,11 @@ import dagster as dg
 from assets.addresses import mlflow_path, page_path
 from assets.pages import has_page
 from assets.tracking import TrackedRun, Tracker
-from corpora.progress import told_to
+from corpora.work.progress import told_to
 from evaluation.registry.resting import rests_on
-from lineage.job import INTERRUPTED, REFUSED, SEALED, Job
+from jobs.job import Job
 from lineage.store import Artifact, Kept, Request, Store
+from recipes.errors import DONE, INTERRUPTED, REFUSED
 
 _RETRIES = 1
 """A crashed job is tried once more, from its newest verified checkpoint. Not by a RetryPolicy: Dagster would
@@ -125,7 +126,7 @@ def _kept(tracker: Tracker, store: Store) -> Kept:
 def _sealed(store: Store, job: Job, ended: Ended, kept: Kept | None) -> Artifact:
     """What the job sealed; with `kept` it was sealed again, and what must stay stays."""
     who = f"{job.recipe}/{job.ref}"
-    if ended.status == SEALED:
+    if ended.status == DONE:
         if kept is not None:
             return store.settle(job.request, kept)
         artifact = store.find(job.request, reused=False)

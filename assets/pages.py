@@ -11,8 +11,9 @@ from pathlib import Path
 from assets.addresses import page_path
 from corpora.data_report.page import DATA_REPORT
 from evaluation.pages.listing import Listed
+from lineage.errors import StoreError
 from lineage.hashing import file_digest
-from lineage.store import RECORD, Artifact, Store, StoreError
+from lineage.store import RECORD, Artifact, Store
 
 PAGE = "report.html"
 FILES = {"decision": PAGE, "mixture": DATA_REPORT}

@@ -10,7 +10,7 @@ from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
-from corpora.pairs import preferences as pairing
+from corpora.feedback import preferences as pairing
 from lineage.store import Artifact, Request, Store
 from recipes.preferences import Preferences
 from recipes.schema import identity

@@ -11,9 +11,10 @@ from assets.launch import Rebuild
 from assets.making import links, make_here
 from assets.pipeline import Pipeline
 from assets.tracking import Tracker
-from corpora import prompts as prompting
-from corpora.mixing import splits as splitting
-from corpora.sources import CorpusError, observe
+from corpora import splits as splitting
+from corpora.feedback import prompts as prompting
+from corpora.sources import observe
+from lineage.errors import CorpusError
 from lineage.hashing import fingerprint
 from lineage.store import Artifact, Request, Store
 from recipes.prompts import Prompts

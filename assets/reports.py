@@ -14,8 +14,9 @@ from assets.pipeline import GPU, Pipeline, code_version
 from assets.tracking import Tracker
 from evaluation import suite
 from evaluation.registry.promotion import champion
-from evaluation.report import EvaluationError, Report
-from lineage.job import Job, JobInput
+from evaluation.report import Report
+from jobs.job import Job, JobInput
+from lineage.errors import EvaluationError
 from lineage.store import Artifact, Store
 from recipes.suite import Evaluation
 

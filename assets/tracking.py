@@ -2,7 +2,7 @@
 
 A run is created before the work starts, found again by its fingerprint when an attempt failed or died,
 and always ends with a status. Artefacts that are reused make no run. What happens inside a job is
-logged by the job (`training.tracking`). Each side links to the other: the Dagster run's URL and the artefact's
+logged by the job (`jobs.run_log`). Each side links to the other: the Dagster run's URL and the artefact's
 page are tags (`assets.mlflow_links`), the MLflow run's URL is metadata of the materialization.
 """
 
@@ -20,12 +20,13 @@ from filelock import FileLock
 from assets.addresses import dagster_url, mlflow_url, page_path
 from assets.mlflow_links import DAGSTER_URL, link_run, relink_run
 from assets.pages import has_page, label_of
-from lineage.job import Tracking
+from jobs import mlflow_names
+from jobs.job import Tracking
+from jobs.mlflow_store import experiment_id, prepare_store, refuse_damaged, said_plainly
+from jobs.mlflow_uri import configured, public, tracking_uri
+from lineage.files import write_json
 from lineage.provenance import provenance
-from lineage.store import Request, write_json
-from training import mlflow_names
-from training.mlflow_store import experiment_id, prepare_store, refuse_damaged, said_plainly
-from training.mlflow_uri import configured, public, tracking_uri
+from lineage.store import Request
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,7 +62,7 @@ class TrackedRun:
 
 
 class Tracker:
-    """MLflow where `training.mlflow_uri` says, by default on sqlite under `<home>/mlflow`; notes of runs lie there."""
+    """MLflow where `jobs.mlflow_uri` says, by default on sqlite under `<home>/mlflow`; notes of runs lie there."""
 
     def __init__(self, home: Path) -> None:
         self._home = home

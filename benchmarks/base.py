@@ -4,8 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lineage.job import home_folder
-from lineage.store import Store
+from lineage.store import Store, home_folder
 
 
 def base_folder() -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 from corpora.contamination.items import ITEMS, items_schema
 from corpora.contamination.screen import Screen
-from corpora.tables import writing
+from corpora.tables.tables import writing
 from recipes.contamination import Contamination
 
 _ITEMS = 14_000

@@ -26,8 +26,8 @@ from benchmarks.memory import Sampler, promised
 from benchmarks.steps import SHARES
 from benchmarks.tokenizer import tokenizer_folder
 from corpora.contamination.items import ITEMS, items_schema
-from corpora.tables import writing
-from corpora.tasks import workers_of
+from corpora.tables.tables import writing
+from corpora.work.task import workers_of
 from recipes.corpora import CorporaExecution
 
 _MOST_RATIO = 1.15

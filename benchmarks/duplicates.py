@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from corpora.duplicates.near import find
-from corpora.tables import ROWS, clean_schema
+from corpora.tables.tables import ROWS, clean_schema
 from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
 

@@ -18,13 +18,13 @@ from typing import Any
 import yaml
 
 from benchmarks.base import base_folder
-from evaluation.backends.answered import Answered
-from evaluation.backends.in_process import Transformers, load_model
 from evaluation.task import Place, Prepared
 from evaluation.tasks import ifeval, mmlu
 from evaluation.tasks.harness import local_rows, packaged_tasks
 from lineage.hashing import fingerprint
-from lineage.job import home_folder
+from lineage.store import home_folder
+from models.answered import Answered
+from models.local import Transformers, load_model
 from recipes.load import SHIPPED, load_recipe
 from recipes.suite import IfevalTask, MmluTask
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from training.process import install
+from jobs.process import install
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,10 @@ def _apart(size: Size, attention: str, precision: str, micro_batch: int, form: s
     import pyarrow as pa
 
     from recipes.stages import Pretrain
-    from training import packed, pretrain, rows
+    from training import rows
     from training.invariants import isolation
+    from training.losses import packed
+    from training.stages import pretrain
 
     execution = {"micro_batch": micro_batch, "attention": attention}
     fields = {"learning_rate": 1e-5, "batch_rows": 4, "seed": 0, "precision": precision, "execution": execution}
@@ -164,7 +166,8 @@ def measured(size: Size, kind: str, how: str, compile_it: bool, arguments: argpa
     """Figures of one run; `error` alone if memory ran out."""
     import torch
 
-    from training.memory import BatchTooLarge, ran_out
+    from jobs.memory import ran_out
+    from training.loop.memory import BatchTooLarge
 
     gc.collect()
     if torch.cuda.is_available():
@@ -191,8 +194,8 @@ def _run(
     import torch
     from transformers import PrinterCallback
 
-    from training import memory
-    from training.measures import Meter
+    from training.loop import memory
+    from training.loop.measures import Meter
 
     steps = arguments.steps + arguments.warm_up
     fields = {
@@ -252,8 +255,11 @@ def _sft_trainer(size: Size, how: str, fields: dict[str, Any], folder: Path) -> 
     from trl import SFTConfig, SFTTrainer
 
     from recipes.stages import Sft
-    from training import head, loop, rows, sft
-    from training.batching import TrainerOfLikeLengths
+    from training import rows
+    from training.loop import loop
+    from training.loop.batching import TrainerOfLikeLengths
+    from training.losses import head
+    from training.stages import sft
 
     stage = Sft.model_validate({"kind": "sft", "mixture": "mixture", **fields})
     draw = random.Random(0)
@@ -287,8 +293,11 @@ def _dpo_trainer(size: Size, how: str, fields: dict[str, Any], folder: Path) -> 
     from trl import DPOConfig
 
     from recipes.stages import Dpo
-    from training import dpo, head, loop, reference, rows
-    from training.preferred import PreferenceTrainer
+    from training import rows
+    from training.loop import loop
+    from training.losses import head, reference
+    from training.losses.preferred import PreferenceTrainer
+    from training.stages import dpo
 
     stage = Dpo.model_validate({"kind": "dpo", "preferences": "pairs", "beta": 0.1, **fields})
     draw, count = random.Random(0), stage.batch_rows * fields["max_steps"]
@@ -318,7 +327,7 @@ def _unsaved(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _job(stage: Any, folder: Path) -> Any:
-    from lineage.job import Job, JobInput
+    from jobs.job import Job, JobInput
 
     inputs = {role: JobInput(path=folder, digest="") for role in stage.inputs()}
     return Job(

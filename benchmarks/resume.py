@@ -26,11 +26,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from lineage.job import SEALED, Job
+from jobs.job import Job
 from lineage.store import Artifact
+from recipes.errors import DONE
 from tests import tiny
 from tests.training.made_jobs import LORA, dpo_job, grpo_job, sft_job
-from training import checkpoints
+from training.loop import checkpoints
 
 JOBS: dict[str, Callable[[Path, Path], Job]] = {
     "sft": lambda base, home: sft_job(base, home, lora=LORA, epochs=4.0),
@@ -41,10 +42,10 @@ JOBS: dict[str, Callable[[Path, Path], Job]] = {
 
 _LIBRARIES = [
     "training.runner",
-    "training.loop",
-    "training.sft",
-    "training.dpo",
-    "training.grpo",
+    "training.loop.loop",
+    "training.stages.sft",
+    "training.stages.dpo",
+    "training.stages.grpo",
     "training.rollouts",
     "peft",
     "trl",
@@ -106,7 +107,7 @@ def _left_alone(job: Job) -> Whole:
     process.join(_LONGEST_S)
     seconds = time.monotonic() - began
     artifact = job.store.find(job.request)
-    if process.exitcode != SEALED or artifact is None:
+    if process.exitcode != DONE or artifact is None:
         process.kill()
         raise SystemExit(f"{job.kind}: ended with {process.exitcode} and sealed {artifact}")
     return Whole(artifact, seconds)

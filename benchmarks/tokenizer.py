@@ -4,8 +4,7 @@ from pathlib import Path
 
 from corpora.commands import tokenizer
 from corpora.sources import fetch_model
-from lineage.job import home_folder
-from lineage.store import Store
+from lineage.store import Store, home_folder
 from recipes.load import SHIPPED, load_recipe
 from recipes.sources import Model
 

@@ -24,8 +24,8 @@ from typing import Any
 import yaml
 
 from benchmarks.training_runs import TRL_ROWS, rows_of, stage_fields
-from lineage.job import SEALED
 from lineage.store import Artifact, Store
+from recipes.errors import DONE
 from recipes.load import SHIPPED
 
 _NEEDED = ("base", "evaluation_items", "distinct", "mixture/ragged", "preferences/pairs")
@@ -192,7 +192,7 @@ class _Bench:
         )
         if not quiet:
             print(done.stdout, flush=True)
-        if done.returncode != SEALED:
+        if done.returncode != DONE:
             raise SystemExit(f"{' '.join(arguments[:3])} failed:\n{done.stdout}")
         return done.stdout
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.process import install
+from jobs.process import install
 
 SETTINGS: dict[str, Any] = {
     "warmup_share": 0.05,
@@ -56,9 +56,9 @@ def sft_ours(
     import numpy as np
 
     from recipes.stages import Sft
-    from training import head
     from training import rows as in_order
-    from training.batching import TrainerOfLikeLengths
+    from training.loop.batching import TrainerOfLikeLengths
+    from training.losses import head
 
     table, steps = rows_of(mixture, longest).slice(0, rows), -(-rows // TRL_ROWS)
     if order:
@@ -117,8 +117,10 @@ def grpo(start: str, ours: bool, steps: int, clock: str) -> dict[str, Any]:
     from trl import GRPOConfig, GRPOTrainer
 
     from recipes.grpo import Grpo
-    from training import grpo as stages
-    from training import head, loop, rollouts, weights
+    from training import rollouts, weights
+    from training.loop import loop
+    from training.losses import head
+    from training.stages import grpo as stages
 
     stage = Grpo.model_validate(
         {"kind": "grpo", "start": "base", "prompts": "sums", "rewards": [{"kind": "length", "free_tokens": 1}]}
@@ -170,7 +172,9 @@ def _sft(start: str, table: Any, learning_rate: float, batch: int, steps: int, r
     from trl import SFTConfig
 
     from recipes.stages import Sft
-    from training import loop, rows, sft, weights
+    from training import rows, weights
+    from training.loop import loop
+    from training.stages import sft
 
     stage = Sft.model_validate(stage_fields(learning_rate) | {"max_steps": steps})
     plan = rows.plan(table["n_tokens"].to_pylist(), stage)
@@ -196,8 +200,11 @@ def _preference_trainer(start: Path, preferences: Path, pairs: int, full: bool, 
     from trl import DPOConfig
 
     from recipes.stages import Dpo
-    from training import dpo, head, loop, reference, rows, weights
-    from training.preferred import PreferenceTrainer
+    from training import rows, weights
+    from training.loop import loop
+    from training.losses import head, reference
+    from training.losses.preferred import PreferenceTrainer
+    from training.stages import dpo
 
     stage = Dpo.model_validate(
         {"kind": "dpo", "start": "base", "preferences": "pairs", "beta": 0.1, "learning_rate": 1e-6}
@@ -239,7 +246,7 @@ def rows_of(mixture: str, longest: int) -> Any:
 
 
 def _labelled(table: Any) -> Any:
-    from training import sft
+    from training.stages import sft
 
     return sft._dataset(table.combine_chunks())
 

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from corpora.raw import CorpusError
-from lineage.job import home_folder
-from lineage.store import Store, StoreError
-from recipes.load import SHIPPED, RecipeError, load_recipe
+from lineage.errors import CorpusError, StoreError
+from lineage.store import Store, home_folder
+from recipes.errors import RecipeError
+from recipes.load import SHIPPED, load_recipe
 from recipes.schema import Recipe
 from recipes.sources import Format, Source
 

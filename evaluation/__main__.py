@@ -13,11 +13,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m evaluation", description=__doc__)
     parser.add_argument("job", type=Path, help="the job as JSON, or the word compare (see compare --help)")
     path = parser.parse_args().job
-    from training.process import install
+    from jobs.process import install
 
     stop = install()
     from evaluation.runner import run
-    from lineage.job import REFUSED, Job
+    from jobs.job import Job
+    from recipes.errors import REFUSED
 
     try:
         job = Job.read(path)

@@ -13,10 +13,10 @@ from typing import Any
 from evaluation import health
 from evaluation.report import REPORT, SAMPLES, Report
 from evaluation.task import Outcome, Prepared
+from jobs.run_log import RunLog
 from lineage.hashing import fingerprint, tree_digest
 from lineage.store import Artifact
 from recipes.suite import Evaluation
-from training.tracking import RunLog
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "lm_eval", "nltk", "langdetect", "reasoning-gym")
 
@@ -61,7 +61,7 @@ def build_report(
 
 def _subject(checkpoint: Artifact) -> dict[str, str]:
     """What was scored: the artefact, its weights alone, its chat template."""
-    from corpora.rendering import ChatTemplate
+    from models.template import ChatTemplate
 
     files = checkpoint.record["files"]
     weights = [(name, files[name]["sha256"]) for name in files if Path(name).match("*.safetensors") and "/" not in name]

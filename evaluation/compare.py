@@ -9,7 +9,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from evaluation.report import EvaluationError, Report
+from evaluation.report import Report
+from lineage.errors import EvaluationError
 
 _INCOMPARABLE = 2
 
@@ -57,7 +58,8 @@ def _describe(candidate: Report, reference: Report, out: Path | None, context: d
 def _decide(candidate: Report, reference: Report, recipe_file: Path, out: Path | None, context: dict[str, Any]) -> int:
     from evaluation.gating.gate import decide
     from evaluation.pages.page import render_page
-    from recipes.load import RecipeError, load_recipe
+    from recipes.errors import RecipeError
+    from recipes.load import load_recipe
 
     try:
         recipe = load_recipe(recipe_file)

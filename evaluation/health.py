@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from evaluation.task import Outcome
 
 if TYPE_CHECKING:
-    from evaluation.backends.generation import Response
+    from models.answering import Response
 
 _MOST_EMPTY = 0.5
 """Share of answers without text above which an evaluation has gone wrong, rather than the model."""

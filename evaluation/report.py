@@ -17,18 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, Self, TypedDict, cast
 
+from lineage.errors import EvaluationError
+from lineage.files import write_json
 from lineage.hashing import fingerprint, text_digest
-from lineage.store import write_json
 
 if TYPE_CHECKING:
     import pyarrow
 
 REPORT, SAMPLES = "report.json", "samples.parquet"
 SCHEMA = 4
-
-
-class EvaluationError(Exception):
-    """An evaluation that cannot be done; the message is for the person who wrote the recipe."""
 
 
 class Sample(TypedDict):
@@ -234,7 +231,7 @@ def _results(rows: Sequence[Sample]) -> dict[str, Result]:
 
 
 def _result(rows: Sequence[Sample]) -> Result:
-    from evaluation.gating.statistics import mean_interval
+    from evaluation.statistics.statistics import mean_interval
 
     scores = [row["score"] for row in rows]
     clusters, strata = groups_of(rows)

@@ -1,7 +1,7 @@
 """The job that scores one checkpoint by one suite and seals the report.
 
 All tasks are prepared before the model is loaded, the model is loaded once, each finished task is kept in the work
-folder and each answer in the cache (`evaluation.backends.answered`): an evaluation that was stopped or killed goes on
+folder and each answer in the cache (`models.answered`): an evaluation that was stopped or killed goes on
 where it was, to the same report. One that is refused keeps its finished tasks, too: what it lacked may be there the
 next time.
 What becomes of the outcomes is `evaluation.assembly`'s.
@@ -16,28 +16,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from corpora.sources import CorpusError
 from evaluation.assembly import Done, build_report, record_metrics, track
-from evaluation.backends.answered import Answered
-from evaluation.backends.endpoint import Endpoint, ServerDown
-from evaluation.backends.generation import LoadedModel
-from evaluation.backends.in_process import load_model
-from evaluation.backends.served import connect
-from evaluation.backends.serving import command, launched
 from evaluation.judges import graded as graded_judge
 from evaluation.judges import pairwise as pairwise_judge
-from evaluation.report import EvaluationError, write_report
+from evaluation.report import write_report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
 from evaluation.tasks import benchmarks, code, functions, ifeval, mmlu, perplexity, phrases, refusal, verifier
-from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
-from lineage.store import Artifact, StoreError, write_json
+from jobs.job import Job
+from jobs.process import unless_stopped
+from jobs.progress import Progress, reporting, say
+from jobs.run_log import run_log
+from lineage.errors import CorpusError, EvaluationError, Interrupted, StoreError, TrainingError, Unreachable
+from lineage.files import write_json
+from lineage.store import Artifact
+from models.answered import Answered
+from models.answering import LoadedModel
+from models.endpoint import Endpoint, ServerDown
+from models.local import load_model
+from models.served import connect
+from models.serving import command, launched
+from recipes.errors import DONE, FAILED, INTERRUPTED, REFUSED
 from recipes.execution import EvaluationExecution
 from recipes.suite import Evaluation, Task
-from training import Interrupted, TrainingError, Unreachable
-from training.process import unless_stopped
-from training.progress import Progress, reporting, say
-from training.tracking import run_log
 
 _TASKS = "tasks"
 
@@ -59,7 +60,7 @@ def run(job: Job, stop: threading.Event) -> int:
     except _REFUSALS as error:
         say(f"error: {error}")
         return REFUSED
-    return SEALED
+    return DONE
 
 
 def evaluate(job: Job, stop: threading.Event) -> None:
@@ -190,7 +191,7 @@ def _memory_explained(when: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from training.memory import ran_out
+        from jobs.memory import ran_out
 
         if not ran_out(error):
             raise

@@ -6,22 +6,18 @@ Here too is how rows come from the files of an origin, and how some of them are 
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from corpora.reading import lines
 from corpora.sources import fetch
-from evaluation.report import EvaluationError, Sample
+from evaluation.report import Sample
+from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint
+from models.answering import LoadedModel, Tick
 from recipes.origins import Origin
-
-if TYPE_CHECKING:
-    from evaluation.backends.generation import LoadedModel
-
-Tick = Callable[[int], None]
-"""Called at least once per forward pass with the work done so far, in items; raises to stop the job."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Prepared(Protocol):
     @property
     def unit(self) -> str: ...
 
-    def run(self, model: "LoadedModel", tick: Tick) -> Outcome: ...
+    def run(self, model: LoadedModel, tick: Tick) -> Outcome: ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from lineage.hashing import canonical_json, file_digest, fingerprint, tree_digest
+from lineage.errors import StoreError
+from lineage.files import fsync, write_json
+from lineage.hashing import file_digest, fingerprint, tree_digest
 from lineage.holding import holding, tell_on_stderr
 from lineage.provenance import provenance
 
@@ -29,10 +31,6 @@ RECORD_SCHEMA = 1
 
 Kept = Callable[["Artifact"], str | None]
 """Says what rests on an artefact, so that it must stay; None if nothing does."""
-
-
-class StoreError(Exception):
-    """An artefact that is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ class Store:
                 "sha256": file_digest(file),
                 "informative": any(Path(name).match(pattern) for pattern in informative),
             }
-            _fsync(file)
+            fsync(file)
         record = {
             "schema": RECORD_SCHEMA,
             "recipe": request.recipe,
@@ -199,7 +197,7 @@ class Store:
         if final.exists():
             shutil.rmtree(final)
         os.rename(work, final)
-        _fsync(final.parent)
+        fsync(final.parent)
         for name in drop:  # only now: a kill before the rename can still resume from them
             shutil.rmtree(final / name, ignore_errors=True)
         return self.open(final, reused=False)
@@ -338,25 +336,13 @@ class Store:
     def _put_in_place(self, request: Request) -> None:
         with suppress(FileNotFoundError):  # who waits for the object may have done it
             os.rename(self.again_path(request), self.object_path(request))
-        _fsync(self.object_path(request).parent)
+        fsync(self.object_path(request).parent)
 
     def _old_path(self, request: Request) -> Path:
         return self.object_path(request).with_name(request.fingerprint + ".old")
 
     def _ref_path(self, recipe: str, ref: str) -> Path:
         return self.home / "refs" / recipe / f"{ref}.json"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write canonical JSON atomically: temporary file, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(canonical_json(value) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _fsync(path.parent)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -373,9 +359,16 @@ def _empty(folder: Path, but: str | None) -> None:
             shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def home_folder() -> Path:
+    """The state folder: `TEMPER_HOME`, else `.temper` in the working folder. Raises StoreError for one nobody can use.
+
+    Dagster and MLflow put it into database addresses, in which `?` begins their options and `%` an escape.
+    """
+    home = Path(os.environ.get("TEMPER_HOME") or ".temper").resolve()
+    for sign in "?%":
+        if sign in str(home):
+            raise StoreError(
+                f"{home}: a path with '{sign}' cannot be written into a database's address; "
+                "set TEMPER_HOME to a folder without it"
+            )
+    return home

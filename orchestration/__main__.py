@@ -10,7 +10,8 @@ import yaml
 from assets.mistakes import USER_ERRORS
 from orchestration.forking import start_fork_server
 from orchestration.home import log_of, prepare_home, work_for
-from recipes.load import RecipeError, find_recipe, load_recipe
+from recipes.errors import RecipeError
+from recipes.load import find_recipe, load_recipe
 from recipes.power import refusals
 
 

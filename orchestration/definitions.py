@@ -5,7 +5,7 @@ would be worse. Importing this module loads no torch, transformers, datasets or 
 server and each run worker pay for it again.
 """
 
-from lineage.job import home_folder
+from lineage.store import home_folder
 from orchestration.wiring import build, load_pipelines, recipe_files
 
 defs = build(load_pipelines(recipe_files()), home_folder())

@@ -16,15 +16,15 @@ from types import FrameType
 
 from assets.addresses import PAGES, forget_served, mlflow_url, note_served
 from assets.tracking import Tracker
+from jobs.mlflow_store import prepare_store
+from jobs.mlflow_uri import TRACKING, is_server
+from jobs.process import dies_with_parent
 from orchestration.home import prepare_home
 from orchestration.instance import open_instance
 from orchestration.launcher import end_tree
 from orchestration.liveness import hold_home
 from orchestration.watch import Watch
-from recipes.load import RecipeError
-from training.mlflow_store import prepare_store
-from training.mlflow_uri import TRACKING, is_server
-from training.process import dies_with_parent
+from recipes.errors import RecipeError
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 120.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lineage.job import home_folder
+from lineage.store import home_folder
 from orchestration.home import work_for
 from orchestration.liveness import hold_run
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from lineage.holding import ON_BEHALF_OF
-from lineage.job import home_folder
+from lineage.store import home_folder
 
 _SHIPPED = Path(__file__).with_name("dagster.yaml")
 _QUIET = {

@@ -4,7 +4,7 @@ A Pipes client, because Dagster's own leaves a trainer that ignores SIGINT alive
 it. The tree gets a session of its own. However the wait ends (finished, interrupted by a termination
 from the UI, an error) what is left of the tree is asked by SIGINT, told by SIGTERM and ended by SIGKILL
 within the job's grace period. A step worker that is itself killed cannot do this: then the kernel's
-parent-death signal ends the job, and the job ends its group (`training.process`).
+parent-death signal ends the job, and the job ends its group (`jobs.process`).
 """
 
 import ctypes

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from assets.tracking import Tracker
 from lineage.holding import Held, Holder, hold, holder_of, holding, left_behind, tell_on_stderr
-from recipes.load import RecipeError
+from recipes.errors import RecipeError
 
 _UNFINISHED = (
     dg.DagsterRunStatus.NOT_STARTED,

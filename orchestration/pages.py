@@ -15,7 +15,8 @@ from assets.addresses import PAGES, ROOT
 from assets.pages import all_pages, read_page
 from assets.tracking import Tracker
 from evaluation.pages.listing import render_listing
-from lineage.store import Store, StoreError
+from lineage.errors import StoreError
+from lineage.store import Store
 
 _HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "

@@ -19,7 +19,7 @@ from dagster._core.events import JobFailureData, RunFailureReason
 from assets.launch import Launch, resolve_stage
 from assets.pipeline import Pipeline
 from assets.tracking import Tracker
-from lineage.job import home_folder
+from lineage.store import home_folder
 from orchestration.display import Display
 from orchestration.home import log_of, prepare_home
 from orchestration.instance import free_slots, open_instance
@@ -27,7 +27,7 @@ from orchestration.liveness import hold_run
 from orchestration.terminal import quiet_terminal
 from orchestration.watch import Watch
 from orchestration.wiring import build
-from recipes.load import RecipeError
+from recipes.errors import RecipeError
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assets.addresses import dagster_url
-from lineage.job import home_folder
+from lineage.store import home_folder
 from orchestration.pages import routes
 
 _THEIRS, _OURS = "dagster_webserver", "orchestration.webserver"

@@ -17,7 +17,8 @@ from assets.tracking import Tracker
 from lineage.store import Store
 from orchestration.executor import EXECUTOR
 from orchestration.launcher import LocalLauncher
-from recipes.load import SHIPPED, RecipeError
+from recipes.errors import RecipeError
+from recipes.load import SHIPPED
 from recipes.schema import Schedule
 
 

@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from recipes.load import SHIPPED, RecipeError, load_recipe
+from recipes.errors import RecipeError
+from recipes.load import SHIPPED, load_recipe
 from recipes.power import power_of, refusals, sentence
 
 

@@ -11,14 +11,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from recipes.errors import RecipeError
 from recipes.frozen import SuiteFile, suite_path, with_tasks_of
 from recipes.schema import Recipe
 
 SHIPPED = Path(__file__).parent
-
-
-class RecipeError(Exception):
-    """A recipe that cannot be used; the message is for the person who wrote it."""
 
 
 class UniqueKeys(yaml.SafeLoader):

@@ -4,7 +4,7 @@ Of an item the candidate may be right where the other model is wrong (`better`, 
 (`worse`). The rule is the score test of T. Tango, "Equivalence test and confidence interval for the difference in
 proportions for the paired-sample design", Statistics in Medicine 17 (1998): its variance is that of the likeliest
 chances whose difference is the threshold itself, so that a candidate that only loses is not passed too often. The
-gate tests by it (`evaluation.gating.score`); here it says what items can show before anything is evaluated.
+gate tests by it (`evaluation.statistics.score`); here it says what items can show before anything is evaluated.
 """
 
 import math

@@ -4,9 +4,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from recipes.arguments import checked
 from recipes.execution import TrainingExecution
 from recipes.section import Name, Section
+from recipes.trl_settings import checked
 
 Quantization = Literal["nf4", "int8"]
 

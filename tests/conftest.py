@@ -35,7 +35,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them: making one takes seconds."""
-    from training.mlflow_store import prepare_store
+    from jobs.mlflow_store import prepare_store
 
     database = tmp_path_factory.mktemp("registry") / "mlflow.db"
     prepare_store(f"sqlite:///{database}")

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from orchestration.wiring import build, load_pipelines
-from recipes.load import SHIPPED, RecipeError
+from recipes.errors import RecipeError
+from recipes.load import SHIPPED
 from tests.assets.made_pipeline import write_recipe
 
 _SNAPSHOT = Path(__file__).with_name("specs.json")

@@ -16,9 +16,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from corpora.rendering import ChatTemplate
 from corpora.sources import fetch
 from lineage.store import Artifact, Request, Store
+from models.template import ChatTemplate
 from recipes.sources import Model
 
 SMOLLM2 = Model(
@@ -225,7 +225,7 @@ def write_prompts(folder: Path, checkpoint: Path, prompts: int) -> None:
     """`prompts.parquet` as a recipe's prompts write it, of sums of reasoning-gym with their verifier."""
     import reasoning_gym
 
-    from corpora.tables import PROMPTS, prompts_schema, writing
+    from corpora.tables.tables import PROMPTS, prompts_schema, writing
 
     template = ChatTemplate.load(checkpoint)
     problems = reasoning_gym.create_dataset("chain_sum", size=prompts, seed=0, max_terms=2, max_digits=1)

@@ -8,23 +8,3 @@ merging, saving, proving), `process`, `progress` and `tracking`; what is special
 `scoring`, `preferred`, `pair_losses`, `odds`. Nothing here imports Dagster, and heavy libraries are imported
 inside functions wherever the graph imports a module.
 """
-
-
-class TrainingError(Exception):
-    """A job that cannot be done; the message says what, where and what to do."""
-
-
-class Resumable(TrainingError):
-    """A job that is in order and that the machine held up; running it again goes on where it stopped."""
-
-
-class OutOfSpace(Resumable):
-    """The disk has no room."""
-
-
-class Unreachable(Resumable):
-    """A server that a job in order needs does not answer; running the job again, with it, goes on where it stopped."""
-
-
-class Interrupted(Exception):
-    """The job was told to stop and did; running it again goes on where it stopped."""

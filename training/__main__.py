@@ -1,10 +1,10 @@
-"""`python -m training job.json`: do one training job and exit as `lineage.job` says."""
+"""`python -m training job.json`: do one training job and exit as `jobs.job` says."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from training.process import install
+from jobs.process import install
 
 
 def main() -> int:
@@ -12,7 +12,8 @@ def main() -> int:
     parser.add_argument("job", type=Path, help="a job file, as the graph writes it or written by hand")
     arguments = parser.parse_args()
     stop = install()
-    from training import launching, runner
+    from jobs import launching
+    from training import runner
 
     return launching.said_status(lambda: runner.main(arguments.job, stop))
 

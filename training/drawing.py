@@ -17,7 +17,7 @@ from transformers import (  # noqa: TID253
     TopPLogitsWarper,
 )
 
-from training import shared_prompts
+from training.losses import shared_prompts
 
 
 class Drawn(LogitsProcessor):  # type: ignore[misc]

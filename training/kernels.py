@@ -4,8 +4,8 @@ import importlib.util
 import shutil
 from collections.abc import Callable
 
+from lineage.errors import TrainingError
 from recipes.execution import TrainingExecution
-from training import TrainingError
 
 
 def must_be_there(execution: TrainingExecution) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpora import instructions, verifiers
-from corpora.checked import Unchecked, checked, told
-from corpora.prompts import NLTK
+from corpora.feedback.prompts import NLTK
+from corpora.verifiers import instructions, verifiers
+from corpora.verifiers.checked import Unchecked, checked, told
+from jobs.progress import say
+from lineage.errors import TrainingError
 from lineage.hashing import file_digest
 from recipes.grpo import Grpo
 from recipes.rewards import FormatReward, InstructionsReward, LengthReward, ModelReward, Reward, VerifierReward
-from training import TrainingError
-from training.progress import say
 
 Rewarded = list[float | None]
 RewardFunction = Callable[..., Rewarded]

@@ -17,10 +17,12 @@ import torch  # noqa: TID253 - only job processes import this module
 from trl import GRPOTrainer  # noqa: TID253
 from trl.trainer.utils import split_tensor_dict  # noqa: TID253
 
+from lineage.errors import TrainingError
 from recipes.grpo import Grpo
-from training import TrainingError, drawing, shared_prompts
+from training import drawing
+from training.losses import shared_prompts
+from training.quantized import is_quantized
 from training.rows import Plan
-from training.weights import is_quantized
 
 KL, GROUP_SUM, CUT, LENGTH = "kl", "advantages/group_sum", "completions/clipped_ratio", "completions/mean_length"
 """Names of what is logged of every step; `GROUP_SUM` is ours."""

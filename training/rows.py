@@ -14,9 +14,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpora.shards import shards_of
+from corpora.tables.shards import shards_of
+from lineage.errors import TrainingError
 from recipes.stage_base import StageBase
-from training import TrainingError
 
 if TYPE_CHECKING:
     import pyarrow as pa

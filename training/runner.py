@@ -17,14 +17,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from corpora.raw import CorpusError
-from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
-from lineage.store import StoreError
+from jobs import group, launching
+from jobs.job import Job
+from jobs.process import unless_stopped
+from jobs.progress import reporting, say
+from jobs.run_log import RunLog, run_log
+from lineage.errors import CorpusError, Interrupted, Resumable, StoreError, TrainingError
+from recipes.errors import DONE, FAILED, INTERRUPTED, REFUSED
 from recipes.execution import TrainingExecution
-from training import Interrupted, Resumable, TrainingError, checkpoints, launching, processes
-from training.process import unless_stopped
-from training.progress import reporting, say
-from training.tracking import RunLog, run_log
+from training.loop import checkpoints
 
 _INFORMATIVE = ("history.json", "samples.json")
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
@@ -36,7 +37,7 @@ Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
 
 
 def main(job_file: Path, stop: threading.Event) -> int:
-    """Do the job in `job_file`; returns its exit status (`lineage.job`)."""
+    """Do the job in `job_file`; returns its exit status (`jobs.job`)."""
     with reporting():
         try:
             return _do(job_file, _read(job_file), stop)
@@ -64,7 +65,7 @@ def _read(job_file: Path) -> Job:
 
 def _do(job_file: Path, job: Job, stop: threading.Event) -> int:
     if _is_there(job):
-        return SEALED
+        return DONE
     stage = _stage(job.kind)
     execution = TrainingExecution.model_validate(job.execution)
     if launching.needed(execution):
@@ -73,7 +74,7 @@ def _do(job_file: Path, job: Job, stop: threading.Event) -> int:
     with _held(job, stop) as work:
         if work is not None:
             _make(job, stage, work, stop)
-    return SEALED
+    return DONE
 
 
 def _is_there(job: Job) -> bool:
@@ -89,7 +90,7 @@ def _make(job: Job, stage: Stage, work: Path, stop: threading.Event) -> None:
         log.tags({f"execution.{name}": value for name, value in job.execution.items()})
         metrics = stage(job, work, log, stop)
         log.metrics({name: value for name, value in metrics.items() if _is_number(value)}, metrics.get("steps", 0))
-        if processes.leads():
+        if group.leads():
             _seal(job, metrics)
 
 
@@ -99,17 +100,17 @@ def _held(job: Job, stop: threading.Event) -> Iterator[Path | None]:
 
     None if another process has sealed the artefact meanwhile.
     """
-    if not processes.leads():
-        processes.join()
-        yield None if processes.agreed(lambda: False) else job.store.work_path(job.request)
+    if not group.leads():
+        group.join()
+        yield None if group.agreed(lambda: False) else job.store.work_path(job.request)
         return
     with job.store.building(job.request, say, unless_stopped(stop, job.ref)) as work:
         try:
             if not (sealed := _is_there(job)):
                 _clear(work)
                 _verify_inputs(job)
-            processes.join()
-            yield None if processes.agreed(lambda: sealed) else work
+            group.join()
+            yield None if group.agreed(lambda: sealed) else work
         except (TrainingError, CorpusError):
             _leave(work)
             raise
@@ -121,7 +122,7 @@ def _held(job: Job, stop: threading.Event) -> Iterator[Path | None]:
 
 
 def _log(job: Job) -> AbstractContextManager[RunLog]:
-    return run_log(job.tracking if processes.leads() else None)
+    return run_log(job.tracking if group.leads() else None)
 
 
 def _seal(job: Job, metrics: dict[str, Any]) -> None:
@@ -132,7 +133,7 @@ def _seal(job: Job, metrics: dict[str, Any]) -> None:
 def _stage(kind: str) -> Stage:
     if kind not in _KINDS:
         raise TrainingError(f"kind {kind}: not a training job; run it with python -m evaluation")
-    run: Stage = import_module(f"training.{kind}").run
+    run: Stage = import_module(f"training.stages.{kind}").run
     return run
 
 

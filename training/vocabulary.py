@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from corpora.tables import ROWS, facts_of, rows_of
+from corpora.tables.tables import ROWS, facts_of, rows_of
+from lineage.errors import TrainingError
 from recipes.scratch import TrainedTokenizer
-from training import TrainingError
 
 _ROWS = 256
 

@@ -7,17 +7,19 @@ computes what start and adapter compute together, and the saved folder reloads t
 
 import json
 import shutil
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs import group
+from jobs.progress import say
+from lineage.errors import TrainingError
 from lineage.store import RECORD
-from recipes.stage_base import Lora, Quantization, StageBase
-from training import TrainingError, checkpoints, kernels, processes
+from recipes.stage_base import Lora, StageBase
+from training import kernels, quantized
 from training.invariants import saved
 from training.invariants.rendering import served_as_trained
-from training.progress import say
+from training.loop import checkpoints
 
 if TYPE_CHECKING:
     import torch
@@ -58,35 +60,8 @@ def load_for_training(start: Path, stage: StageBase, loaded: Loader = load) -> A
         _warn_of_emulation()
     frozen_in_bf16 = stage.precision == "bf16" and stage.lora is not None
     dtype = torch.bfloat16 if frozen_in_bf16 else torch.float32
-    held = _held(stage.lora.quantization, dtype) if stage.lora else {}
+    held = quantized.held(stage.lora.quantization, dtype) if stage.lora else {}
     return loaded(start, dtype, attn_implementation=stage.execution.attention, **held)
-
-
-def _held(quantization: Quantization | None, dtype: "torch.dtype") -> dict[str, Any]:
-    """What transformers is told of weights in few bits; products with them are taken in `dtype`."""
-    from transformers import BitsAndBytesConfig
-
-    if quantization is None:
-        return {}
-    if quantization == "int8":
-        warnings.filterwarnings("ignore", message="MatMul8bitLt")  # of every product: its inputs are cast to float16
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
-    nf4 = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
-    return {"quantization_config": nf4}
-
-
-def adapters_in_float32(model: Any) -> None:
-    """TRL rounds the adapters of quantised models to bfloat16, in which small steps vanish; here they stay exact."""
-    if is_quantized(model):
-        for weight in model.parameters():
-            if weight.requires_grad:
-                weight.data = weight.data.float()
-
-
-def is_quantized(model: Any) -> bool:
-    return bool(getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False))
 
 
 def lora_config(lora: Lora | None, task_type: str = "CAUSAL_LM") -> Any:
@@ -120,14 +95,14 @@ def save(
 
     checks: dict[str, Any] = {}
     whole = _whole_state(trained)
-    if not processes.leads():
+    if not group.leads():
         return checks
     dtype, probe = _dtype(start), probe[:_PROBED]
     checkpoints.need_space(work, sum(file.stat().st_size for file in start.iterdir() if _is_weights(file)))
     device = trained.device
     if isinstance(trained, PeftModel):
         model = None
-        if not is_quantized(trained):
+        if not quantized.is_quantized(trained):
             frozen = next(weight.dtype for weight in trained.parameters() if not weight.requires_grad)
             model = loaded(start, frozen)
             checks["frozen_unmoved"] = saved.frozen_unmoved(trained, model)

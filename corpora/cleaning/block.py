@@ -18,11 +18,11 @@ from corpora.cleaning.streams import Stream, Values
 from corpora.cleaning.tally import StepTally, Tally
 from corpora.contamination.evidence import evidence_row, evidence_schema
 from corpora.contamination.screen import Screen
-from corpora.reading.answers import Answers
+from corpora.formats.answers import Answers
+from corpora.formats.formats import Item, category_of, choose_format, reader
 from corpora.reading.blocks import Block, read_block
-from corpora.reading.formats import Item, category_of, choose_format, reader
 from corpora.reading.lines import BadRow, Row, RowError
-from corpora.tables import clean_schema, filtered_schema, quarantine_schema
+from corpora.tables.tables import clean_schema, filtered_schema, quarantine_schema
 from recipes.contamination import Contamination
 from recipes.sources import Source
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from corpora.reading.formats import Conversation, Document, Item
+from corpora.formats.formats import Conversation, Document, Item
 from lineage.hashing import text_digest
 from recipes.cleaning import Part
 

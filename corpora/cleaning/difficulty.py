@@ -3,7 +3,7 @@
 It comes when everything else is done, on the distinct rows of a source that are copies of nothing: it is by far the
 dearest step, and a share of the hardest rows means nothing of less than all of them. It is a part of cleaning, and not
 a node of its own, because what it removes is accounted for like what any other step removes. Rows are scored in tasks
-of 64, in the processes of `corpora.tasks`, one of them where there is a GPU; what a killed attempt scored is used
+of 64, in the processes of `corpora.work.run`, one of them where there is a GPU; what a killed attempt scored is used
 again. difficulty.parquet has the losses of every row that was looked at, so that a person can judge the bounds. In
 memory are 9 bytes a row.
 """
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from corpora.cleaning.scoring import Rows, Scoring, score, scorer_of, uses_gpu
 from corpora.cleaning.tally import StepTally
-from corpora.tables import Table, batches_of, filtered_schema, writing
-from corpora.tasks import run_tasks
+from corpora.tables.tables import Table, batches_of, filtered_schema, writing
+from corpora.work.run import run_tasks
 from recipes.cleaning import Difficulty
 from recipes.corpora import CorporaExecution
 

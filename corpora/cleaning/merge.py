@@ -11,7 +11,7 @@ from corpora.cleaning.exact import Seen
 from corpora.cleaning.streams import batches
 from corpora.cleaning.tally import StepTally, Tally
 from corpora.contamination.evidence import Found
-from corpora.tables import Table
+from corpora.tables.tables import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,9 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
-from corpora.tasks import atomically
+from lineage.errors import CorpusError
+from lineage.files import atomically
+from models.template import ChatTemplate
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,10 +19,10 @@ from corpora.contamination import items
 from corpora.data_report.samples import Sample, rendered
 from corpora.duplicates import near
 from corpora.duplicates.outcome import removed_file
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
-from corpora.tables import ROWS, rows_of
+from corpora.tables.tables import ROWS, rows_of
+from lineage.errors import CorpusError
 from lineage.store import Request, Store
+from models.template import ChatTemplate
 from recipes.schema import Recipe
 from recipes.sources import Source
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from corpora.commands.preview import Previewed, as_model_reads
 from corpora.commands.showing import as_read, shortened, table
 from corpora.contamination.screen import parts_of
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
+from lineage.errors import CorpusError
+from models.template import ChatTemplate
 from recipes.schema import Recipe
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ converted once (a GGUF takes some ten seconds) and kept in the cache. Nothing is
 import tempfile
 from pathlib import Path
 
-from corpora.raw import CorpusError, RawFile
 from corpora.sources import fetch_model, observe
+from corpora.sources.raw import RawFile
+from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from lineage.store import Store
 from recipes.schema import Recipe

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora.contamination.words import Words, split_all
-from corpora.tables import rows_of
+from corpora.tables.tables import rows_of
 from lineage.hashing import text_digest
 
 SEED = 5

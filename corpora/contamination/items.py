@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpora.raw import CorpusError
-from corpora.reading.conversations import value_or_none
+from corpora.formats.conversations import value_or_none
 from corpora.reading.lines import BadRow, read_rows
 from corpora.sources import fetch, observe
-from corpora.tables import writing
+from corpora.tables.tables import writing
+from lineage.errors import CorpusError
 from recipes.judges import JudgedTask
 from recipes.suite import PerplexityTask, RefusalTask, Task
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import uint64  # noqa: TID253
 
-from corpora.compiling import Array, compiled, inlined, mixed
+from corpora.words.compiling import Array, compiled, inlined, mixed
 
 PART, LETTER, ALONE, SIGN = range(4)
 """Kinds of characters: parts words; is in one with its neighbours; is one itself; is one if a digit follows."""

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from corpora.contamination.compare import Overlap, compare
 from corpora.contamination.index import INSIDE, SEED, TELLING, WHOLE, Entry, Index, build, gram_hashes
 from corpora.contamination.words import Words, normalise, spans_in, split, split_all
-from corpora.raw import CorpusError
+from lineage.errors import CorpusError
 from recipes.contamination import Allowed, Contamination
 
 VERSION = 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpora.tables import batches_of
+from corpora.tables.tables import batches_of
 
 _BARS = 24
 _STEPS = (1, 2, 5)

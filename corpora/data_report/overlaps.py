@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora.contamination.evidence import EVIDENCE
-from corpora.tables import rows_of
+from corpora.tables.tables import rows_of
 
 _OF_A_SOURCE = 6
 _LOOKED_AT = 10_000

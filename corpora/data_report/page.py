@@ -16,7 +16,7 @@ from corpora.data_report.languages import languages_of
 from corpora.data_report.lengths import lengths_of
 from corpora.data_report.overlaps import overlaps_of
 from corpora.data_report.samples import draw, rendered, words_of
-from corpora.tables import MANIFEST, ROWS, facts_of
+from corpora.tables.tables import MANIFEST, ROWS, facts_of
 
 DATA_REPORT = "data_report.html"
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from corpora.tables import batches_of
+from corpora.tables.tables import batches_of
 
 SHOWN = 20
 _SPREAD = 2000

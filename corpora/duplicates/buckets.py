@@ -7,7 +7,7 @@ keeps the hashes that may have been met twice, which are few. Memory: 4 to 8 byt
 import numpy as np
 from numba import uint64  # noqa: TID253
 
-from corpora.compiling import Array, compiled
+from corpora.words.compiling import Array, compiled
 
 _SLOTS_PER_ROW = 16
 

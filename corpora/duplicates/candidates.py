@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.duplicates.sketch import Block
-from corpora.tasks import atomically
+from lineage.files import atomically
 
 if TYPE_CHECKING:
     import numpy as np

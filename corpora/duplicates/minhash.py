@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import uint32, uint64  # noqa: TID253
 
-from corpora.compiling import Array, compiled, mixed
+from corpora.words.compiling import Array, compiled, mixed
 from lineage.hashing import text_digest
 
 _LARGEST = uint32(0xFFFFFFFF)

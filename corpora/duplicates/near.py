@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from corpora.duplicates import candidates, verification
 from corpora.duplicates.outcome import Outcome, Sources
 from corpora.duplicates.sketch import Block, blocks, sketch
-from corpora.tasks import atomically, run_tasks
+from corpora.work.run import run_tasks
+from lineage.files import atomically
 from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from corpora.duplicates.clusters import Clusters, clustered, components
 from corpora.duplicates.sketch import Block
 from corpora.duplicates.verification import similarities
-from corpora.raw import CorpusError
-from corpora.tables import ROWS, facts_of
-from corpora.tasks import atomically
+from corpora.tables.tables import ROWS, facts_of
+from lineage.errors import CorpusError
+from lineage.files import atomically
 from recipes.duplicates import Duplicates
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class Outcome:
     def _metrics(self, sources: Sources, section: Duplicates, counts: dict[str, dict[str, int]]) -> dict[str, Any]:
         import unicodedata
 
-        from corpora.duplicates import folding, minhash
+        from corpora.duplicates import minhash
+        from corpora.words import scripts
 
         rows = sources.first[-1]
         removed = rows - sum(count["kept"] for count in counts.values())
@@ -148,7 +149,7 @@ class Outcome:
             "algorithm": ALGORITHM,
             "bands": bands,
             "rows_per_band": band_rows,
-            "folding": f"{folding.VERSION}, Unicode {unicodedata.unidata_version}",
+            "folding": f"{scripts.VERSION}, Unicode {unicodedata.unidata_version}",
             "checks": {
                 "near_duplicate_share": {
                     "passed": share <= section.max_share,

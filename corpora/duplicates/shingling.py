@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numba import uint32, uint64  # noqa: TID253
 
-from corpora.compiling import Array, compiled, eight_bytes, inlined, mixed
-from corpora.duplicates.folding_kernels import DIGIT_KIND, SPACE_KIND, WORD_KIND
+from corpora.words.compiling import Array, compiled, eight_bytes, inlined, mixed
+from corpora.words.kernels import DIGIT_KIND, SPACE_KIND, WORD_KIND
 
 _ONE, _EIGHT = uint64(1), uint64(8)
 _MIX_1, _MIX_2 = uint64(0xFF51AFD7ED558CCD), uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's

@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corpora.duplicates.compared import KINDS, Kind
-from corpora.duplicates.folded import Folded, folded_batches
-from corpora.tables import ROWS
-from corpora.tasks import atomically
+from corpora.tables.tables import ROWS
+from corpora.words.compared import KINDS, Kind
+from corpora.words.words import Folded, folded_batches
+from lineage.files import atomically
 from recipes.duplicates import Duplicates
 
 if TYPE_CHECKING:

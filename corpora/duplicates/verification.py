@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from corpora.duplicates.candidates import distinct
 from corpora.duplicates.clusters import forest
 from corpora.duplicates.sketch import Block
-from corpora.tasks import atomically
+from lineage.files import atomically
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from corpora.raw import CorpusError
-from corpora.tokens import BulkTokenizer, Tokens
+from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
+from models.tokens import BulkTokenizer, Tokens
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from corpora.compiling import compiled
+from corpora.words.compiling import compiled
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _HALF_WORD = np.uint64(32)

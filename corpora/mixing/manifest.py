@@ -5,9 +5,9 @@ from typing import Any
 
 from corpora.mixing.scheduler import Bound, Member, bounds, nested
 from corpora.mixing.shares import Plan
-from corpora.mixing.splits import SIDES
 from corpora.mixing.token_index import TokenIndex
 from corpora.mixing.writing import Written
+from corpora.splits import SIDES
 from recipes.mixtures import Mixture
 
 ALGORITHM = "largest deficit by group and source; Feistel order by seed, source and epoch; closing rows by subset sum"

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from corpora import splits as splitting
 from corpora.mixing import packing, token_index
-from corpora.mixing import splits as splitting
 from corpora.mixing.manifest import describe
 from corpora.mixing.mixture_checks import check_conversations, check_documents
 from corpora.mixing.scheduler import Member, Picks, Schedule
 from corpora.mixing.selection import select
 from corpora.mixing.shares import Plan, make_plan
-from corpora.mixing.splits import Side
 from corpora.mixing.token_index import (
     Corpus,
     TokenIndex,
@@ -29,9 +28,10 @@ from corpora.mixing.token_index import (
     template_of,
 )
 from corpora.mixing.writing import Written, write_rows
-from corpora.raw import CorpusError
-from corpora.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
-from lineage.store import write_json
+from corpora.splits import Side
+from corpora.tables.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
+from lineage.errors import CorpusError
+from lineage.files import write_json
 from recipes.corpora import CorporaExecution
 from recipes.mixtures import Mixture
 from recipes.splits import Splits
@@ -57,7 +57,7 @@ def mix(
 ) -> dict[str, Any]:
     """Write the rows in training order and manifest.json into `work` and return the metrics.
 
-    The rows are in rows.parquet or its shards (`corpora.shards`); what `splits` keeps from training in
+    The rows are in rows.parquet or its shards (`corpora.tables.shards`); what `splits` keeps from training in
     validation.parquet and held_out.parquet. sources: group and clean folder by name. checkpoint: whose tokenizer and
     template are used. removed: by source, a parquet file of the ids of rows to leave out. Raises CorpusError before
     anything is written if a group has no rows, the exhaustion policy forbids the shares, or the rows are too long

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from corpora.mixing.documents import DocumentTokenizer
-from corpora.rendering import ChatTemplate
-from corpora.tables import ROWS, batches_of, rows_of
+from corpora.tables.tables import ROWS, batches_of, rows_of
+from models.template import ChatTemplate
 
 PARITY_ROWS = 2000
 """Rows re-encoded in the other ways, evenly spread over a larger mixture: each costs about a millisecond."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from corpora.raw import CorpusError
+from lineage.errors import CorpusError
 from recipes.mixtures import Mixture
 
 _ROUNDING = 1e-9

@@ -14,15 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from corpora.bulk_encoding import EncodedRows, encode_conversations
 from corpora.mixing.documents import DocumentTokenizer
-from corpora.mixing.row_store import RowStore, writing_part
-from corpora.mixing.splits import SIDES, Side, side_of
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
-from corpora.tables import ROWS, facts_of, index_schema
-from corpora.tasks import run_tasks
-from corpora.tokens import BulkTokenizer
+from corpora.splits import SIDES, Side, side_of
+from corpora.tables.row_store import RowStore, writing_part
+from corpora.tables.tables import ROWS, facts_of, index_schema
+from corpora.work.run import run_tasks
+from lineage.errors import CorpusError
+from models.bulk_encoding import EncodedRows, encode_conversations
+from models.template import ChatTemplate
+from models.tokens import BulkTokenizer
 from recipes.corpora import CorporaExecution
 from recipes.splits import Splits
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corpora.columns import batch_of
 from corpora.mixing.packing import Document, Packer, packed_schema
-from corpora.mixing.row_store import Batch
 from corpora.mixing.scheduler import Picks
-from corpora.mixing.splits import Side
 from corpora.mixing.token_index import TokenIndex
-from corpora.progress import progress
-from corpora.shards import sharding
-from corpora.tables import index_schema, mixture_schema
+from corpora.splits import Side
+from corpora.tables.columns import batch_of
+from corpora.tables.row_store import Batch
+from corpora.tables.shards import sharding
+from corpora.tables.tables import index_schema, mixture_schema
+from corpora.work.progress import progress
 
 _ROWS = 2000
 _TOKENS = 1 << 22

@@ -1,1 +1,1 @@
-"""From a file to rows in one schema: `lines` finds the rows, `formats` says what they mean, bad ones are kept apart."""
+"""From bytes in a file to the values of its rows; bad ones are kept apart. What a row means, `formats` say."""

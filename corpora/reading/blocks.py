@@ -6,11 +6,11 @@ is made block by block is the same with one worker and with many. Rows are read 
 
 from collections.abc import Iterator, Sequence
 
-from corpora.raw import RawFile
 from corpora.reading.containers import container_of
 from corpora.reading.lines import read_block
 from corpora.reading.row import Block
 from corpora.reading.streams import encoding_of
+from corpora.sources.raw import RawFile
 
 __all__ = ["Block", "blocks", "read_block"]
 

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from corpora.raw import RawFile
 from corpora.reading.row import Element, in_parts
 from corpora.sources.hub import stream
+from corpora.sources.raw import RawFile
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,7 +3,8 @@
 from pathlib import PurePath
 from typing import NamedTuple
 
-from corpora.raw import CorpusError, RawFile
+from corpora.sources.raw import RawFile
+from lineage.errors import CorpusError
 
 _KINDS = {
     ".jsonl": "lines",

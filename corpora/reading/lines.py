@@ -10,7 +10,6 @@ to `formats`.
 
 from collections.abc import Iterator
 
-from corpora.raw import RawFile
 from corpora.reading.columnar import parquet_rows, streamed_rows
 from corpora.reading.containers import Container, container_of
 from corpora.reading.delimited import records
@@ -19,6 +18,7 @@ from corpora.reading.json_row import parse_row
 from corpora.reading.row import BadRow, Block, Element, Row, RowError
 from corpora.reading.streams import Stream, decode, encoding_of, lines
 from corpora.reading.yaml_list import items
+from corpora.sources.raw import RawFile
 
 __all__ = ["BadRow", "Block", "Row", "RowError", "parse_row", "read_block", "read_rows"]
 

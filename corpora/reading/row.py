@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.raw import RawFile
+from corpora.sources.raw import RawFile
 
 LONGEST = 16 << 20
 """Bytes of the longest row that is looked at; a longer one is bad, and comes in parts of at most this size."""

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpora.raw import CorpusError, Fetched, RawFile
 from corpora.sources import gym, hub, local, objects, pypi
+from corpora.sources.raw import Fetched, RawFile
+from lineage.errors import CorpusError
 from recipes.origins import Origin
 
-__all__ = ["CorpusError", "Fetched", "RawFile", "fetch", "fetch_model", "observe"]
+__all__ = ["Fetched", "RawFile", "fetch", "fetch_model", "observe"]
 
 
 @dataclass(frozen=True)

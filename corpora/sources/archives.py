@@ -5,7 +5,6 @@ target folder, and nothing is executed.
 """
 
 import difflib
-import os
 import shutil
 import stat
 import tarfile
@@ -16,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from corpora.raw import CorpusError, RawFile
+from corpora.sources.raw import RawFile
+from lineage.errors import CorpusError
+from lineage.files import atomically
 
 
 class _Archive(Protocol):
@@ -67,14 +68,8 @@ def _suggestion(member: str, names: list[str]) -> str:
 
 
 def _write(source: IO[bytes], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomically(path) as partial, partial.open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 @contextmanager

@@ -8,13 +8,14 @@ task's name, its arguments and the whole entry, which is what the task's own ver
 import dataclasses
 import importlib.metadata
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from corpora.raw import CorpusError, Fetched, RawFile
+from corpora.sources.raw import Fetched, RawFile
+from lineage.errors import CorpusError
+from lineage.files import atomically
 from lineage.hashing import fingerprint, text_digest
 from recipes.origins import Origin
 
@@ -44,15 +45,9 @@ def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
     spec = _parse(origin.uri)
     target = cache / "gym" / digest / f"{spec.task}.{spec.split}.jsonl"
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                for row in _problems(origin.uri, spec):
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomically(target) as partial, partial.open("w", encoding="utf-8") as file:
+            for row in _problems(origin.uri, spec):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return Fetched([RawFile(target.name, target)], digest)
 
 

@@ -6,7 +6,6 @@ own content, because the library's cache is keyed by path and time and would ser
 """
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -17,8 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from corpora.raw import CorpusError, Fetched, RawFile
 from corpora.sources.local import MODEL_FILES, files_of, folder_files
+from corpora.sources.raw import Fetched, RawFile
+from lineage.errors import CorpusError
+from lineage.files import atomically
 from lineage.hashing import file_digest, fingerprint, tree_digest
 from recipes.origins import Origin
 from recipes.sources import Model
@@ -63,16 +64,13 @@ def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
     digest = observe(origin, folder, cache)
     target = cache / "hf" / digest / f"{spec.config or 'default'}.{spec.split}.{'rows' if spec.streaming else 'jsonl'}"
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            partial = Path(scratch) / target.name
-            with partial.open("w", encoding="utf-8") as file:
-                if spec.streaming:
-                    json.dump({"uri": origin.uri, "dataset": _dataset(origin.uri, spec)}, file)
-                else:
-                    for row in _rows(origin.uri, spec, Path(scratch) / "datasets"):
+        with atomically(target) as partial, partial.open("w", encoding="utf-8") as file:
+            if spec.streaming:
+                json.dump({"uri": origin.uri, "dataset": _dataset(origin.uri, spec)}, file)
+            else:
+                with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                    for row in _rows(origin.uri, spec, Path(scratch)):
                         file.write(row + "\n")
-            os.replace(partial, target)
     return Fetched([RawFile(target.name, target)], digest)
 
 

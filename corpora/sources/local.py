@@ -3,7 +3,8 @@
 import glob
 from pathlib import Path
 
-from corpora.raw import CorpusError, Fetched, RawFile
+from corpora.sources.raw import Fetched, RawFile
+from lineage.errors import CorpusError
 from lineage.hashing import file_digest, tree_digest
 from recipes.origins import Origin
 from recipes.sources import Model

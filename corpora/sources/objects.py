@@ -8,14 +8,15 @@ Credentials come from the environment alone, as the stores' own libraries find t
 
 import glob
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from corpora.raw import CorpusError, Fetched, RawFile
 from corpora.sources.local import MODEL_FILES
+from corpora.sources.raw import Fetched, RawFile
+from lineage.errors import CorpusError
+from lineage.files import atomically
 from lineage.hashing import file_digest, fingerprint, tree_digest
 from recipes.origins import Origin
 from recipes.sources import Model
@@ -82,15 +83,10 @@ def _downloaded(origin: Origin, store: Any, name: str, about: dict[str, Any], ca
     """The object of this version in the cache, written once it is whole and, if pinned, seen to be right."""
     target = cache / "objects" / fingerprint({"name": about["name"], **_version(about)}) / PurePosixPath(name).name
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
+        with atomically(target) as partial:
             store.get_file(about["name"], str(partial))
             if _version(store.info(about["name"])) != _version(about):
                 raise CorpusError(f"{origin.uri}: {name} changed while it was read; run it again")
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
     if origin.sha256 is not None and (digest := file_digest(target)) != origin.sha256:
         raise CorpusError(f"{origin.uri}: wrong sha256: expected {origin.sha256}, found {digest}")
     return RawFile(name, target)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
-from corpora.raw import CorpusError
+from lineage.errors import CorpusError
+from lineage.files import atomically
 
 if TYPE_CHECKING:
     from unearth import Link
@@ -31,21 +32,18 @@ def download(uri: str, release: str, sha256: str, target: Path) -> None:
     options = _pip_options(uri)
     with _client(options) as client:
         link = _find(uri, release, client, options)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
-            found = _stream(client, link, partial)
-            if found != sha256:
-                raise CorpusError(
-                    f"{uri}: wrong sha256 of {release}: expected {sha256}, found {found}. "
-                    "Correct sha256 in the recipe if the file is trusted; nothing was kept"
-                )
-            os.replace(partial, target)
+            with atomically(target, durable=True) as partial:
+                found = _stream(client, link, partial)
+                if found != sha256:
+                    raise CorpusError(
+                        f"{uri}: wrong sha256 of {release}: expected {sha256}, found {found}. "
+                        "Correct sha256 in the recipe if the file is trusted; nothing was kept"
+                    )
         except httpx2.HTTPError as error:
             raise CorpusError(
                 f"{uri}: the download of {release} from {_host(link.url)} failed ({_short(error)}); run it again"
             ) from None
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _find(uri: str, release: str, client: "PyPIClient", options: Any) -> "Link":
@@ -90,8 +88,6 @@ def _stream(client: "PyPIClient", link: "Link", target: Path) -> str:
         for block in response.iter_bytes(1 << 20):
             hasher.update(block)
             file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
     return hasher.hexdigest()
 
 

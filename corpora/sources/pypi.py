@@ -10,9 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from corpora.raw import CorpusError, Fetched
 from corpora.sources.archives import extract
 from corpora.sources.package_index import download
+from corpora.sources.raw import Fetched
+from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
 from recipes.origins import Origin
 

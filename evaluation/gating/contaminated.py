@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from corpora.tables import rows_of
+from corpora.tables.tables import rows_of
 from evaluation.gating.decision import CleanScore, Contamination, TaskContamination, Test
 from evaluation.gating.gate import again
 from evaluation.report import Report

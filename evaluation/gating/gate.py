@@ -26,9 +26,9 @@ from typing import Any, Literal
 
 from evaluation.gating import power as planning
 from evaluation.gating.decision import Contamination, Decision, Floor, Outcome, Role, Test, Verdict
-from evaluation.gating.statistics import holm, mean_bounds, p_value, paired_difference
 from evaluation.gating.wording import floor_sentence, test_sentence
 from evaluation.report import Report, Sample, groups_of
+from evaluation.statistics.statistics import holm, mean_bounds, p_value, paired_difference
 from recipes.promotion import Promotion
 
 __all__ = ["VERSION", "Decision", "Floor", "Test", "Verdict", "again", "compare", "decide", "differences"]

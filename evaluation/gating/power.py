@@ -8,7 +8,7 @@ Source: E. Miller, "Adding Error Bars to Evals", arXiv 2411.00640, section 5.
 
 import math
 
-from evaluation.gating.statistics import Difference, quantile
+from evaluation.statistics.statistics import Difference, quantile
 from recipes import paired
 
 

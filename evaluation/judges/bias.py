@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.gating.statistics import mean_interval
 from evaluation.judges.judge import Reply
 from evaluation.judges.length_control import Estimate, control_length
+from evaluation.statistics.statistics import mean_interval
 from recipes.judges import PairwiseJudgeTask
 
 _STRONG = 3

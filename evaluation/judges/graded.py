@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.backends.generation import LoadedModel
 from evaluation.judges.items import JudgedItem, converse, items_of
 from evaluation.judges.judge import Judging, Reply, judged
 from evaluation.judges.length_control import Estimate
 from evaluation.judges.prompts import GRADING, grading, read_grade
 from evaluation.report import Sample
-from evaluation.task import Outcome, Place, Tick, read_rows
+from evaluation.task import Outcome, Place, read_rows
 from lineage.hashing import fingerprint
+from models.answering import LoadedModel, Tick
 from recipes.judges import GradedJudgeTask
 
 _FEWEST = 8

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.reading.conversations import value_or_none
-from evaluation.backends.generation import LoadedModel, Response, generate
-from evaluation.report import EvaluationError
-from evaluation.task import Tick, draw
+from corpora.formats.conversations import value_or_none
+from evaluation.task import draw
+from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint, text_digest
+from models.answering import LoadedModel, Response, Tick, generate
 from recipes.judges import JudgedTask
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.backends.answered import Answered
-from evaluation.backends.endpoint import Endpoint, ask, look_up, refusal
-from evaluation.backends.generation import Response
 from evaluation.judges.prompts import VERSION
-from evaluation.report import EvaluationError, Sample
-from evaluation.task import Outcome, Place, Tick
+from evaluation.report import Sample
+from evaluation.task import Outcome, Place
+from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint, text_digest
+from models.answered import Answered
+from models.answering import Response, Tick
+from models.endpoint import Endpoint, ask, look_up, refusal
 from recipes.judges import JudgedTask
 
 

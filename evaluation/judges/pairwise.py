@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.reading.conversations import value_or_none
-from evaluation.backends.generation import LoadedModel
+from corpora.formats.conversations import value_or_none
 from evaluation.judges.bias import Judged, findings
 from evaluation.judges.items import JudgedItem, converse, items_of
 from evaluation.judges.judge import Judging, judged
 from evaluation.judges.length_control import blocks, values_by_block
 from evaluation.judges.prompts import comparing, comparison, read_comparison
-from evaluation.report import EvaluationError, Sample
-from evaluation.task import Outcome, Place, Tick, read_rows
+from evaluation.report import Sample
+from evaluation.task import Outcome, Place, read_rows
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Tick
 from recipes.judges import PairwiseJudgeTask
 
 

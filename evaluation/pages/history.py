@@ -12,7 +12,8 @@ from typing import Any
 
 from evaluation.registry.ledger import Ledger
 from evaluation.report import REPORT
-from lineage.store import RECORD, StoreError
+from lineage.errors import StoreError
+from lineage.store import RECORD
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ stays so after Holm's correction over the groups of its metric, and as a hint if
 from dataclasses import dataclass
 from typing import Literal
 
-from evaluation.gating.statistics import holm, p_value, paired_difference
 from evaluation.report import Report, Sample, groups_of
+from evaluation.statistics.statistics import holm, p_value, paired_difference
 
 _ALPHA = 0.05
 _FEWEST = 2

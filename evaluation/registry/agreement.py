@@ -24,8 +24,8 @@ from evaluation.registry.registered import (
     sizes,
     verify_copy,
 )
-from evaluation.report import EvaluationError
-from lineage.store import Artifact, Store, StoreError
+from lineage.errors import EvaluationError, StoreError
+from lineage.store import Artifact, Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 from evaluation.registry.ledger import Entry
 from evaluation.registry.registered import CHAMPION, Registered, logged_of, version_numbered, versions_with
+from jobs.logged_models import DIGEST
+from jobs.mlflow_uri import public
 from lineage.store import Artifact
-from training.logged_models import DIGEST
-from training.mlflow_uri import public
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHOWN = 12
 """Characters of a digest that tell two apart."""
 _ARTIFACTS = Path("mlflow", "artifacts")
-"""Where a home keeps MLflow's files (`training.mlflow_store.experiment_id`)."""
+"""Where a home keeps MLflow's files (`jobs.mlflow_store.experiment_id`)."""
 
 
 @dataclass(frozen=True)

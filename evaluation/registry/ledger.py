@@ -17,7 +17,8 @@ from typing import Any, Literal, Self
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evaluation.report import EvaluationError
+from lineage.errors import EvaluationError
+from lineage.files import fsync
 from lineage.hashing import canonical_json, fingerprint
 
 GENESIS = "0" * 64
@@ -137,11 +138,7 @@ class Ledger:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        fsync(self.path.parent)
 
 
 def _hash(values: dict[str, Any]) -> str:

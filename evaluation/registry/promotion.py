@@ -45,9 +45,9 @@ from evaluation.registry.registered import (
     registry_client,
     version_with,
 )
-from evaluation.report import EvaluationError
+from jobs.mlflow_names import version_tags
+from lineage.errors import EvaluationError
 from lineage.store import Artifact, Store
-from training.mlflow_names import version_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,11 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote, urlparse
 
-from evaluation.report import EvaluationError, Report
+from evaluation.report import Report
+from jobs.logged_models import DIGEST, files_arrived, has_files, log_scores, logged_model
+from jobs.mlflow_store import experiment_id, make_process_wide, prepare_store
+from lineage.errors import EvaluationError
 from lineage.hashing import file_digest
 from lineage.store import Artifact
-from training.logged_models import DIGEST, files_arrived, has_files, log_scores, logged_model
-from training.mlflow_store import experiment_id, make_process_wide, prepare_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from corpora.checked import Unchecked
-from evaluation.backends.generation import Response
+from corpora.verifiers.checked import Unchecked
 from evaluation.health import of_answers
 from evaluation.report import Sample
 from evaluation.task import Outcome
 from lineage.hashing import fingerprint, text_digest
+from models.answering import Response
 
 
 def outcome(

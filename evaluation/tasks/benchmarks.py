@@ -19,10 +19,10 @@ Written answers are asked for in the chat template, worked examples as turns of 
 from collections.abc import Mapping
 from typing import Any
 
-from evaluation.report import EvaluationError
 from evaluation.task import Place, draw, read_rows
 from evaluation.tasks.harness import harness_version
 from evaluation.tasks.packaged import Benchmark, Item, Metric, Packaged, items_of, list_of, texts_of
+from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint
 from recipes.suite import AimeTask, GpqaTask, Gsm8kTask, MmluProTask, TruthfulqaTask
 

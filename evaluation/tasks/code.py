@@ -12,12 +12,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evaluation.backends.generation import LoadedModel, generate
-from evaluation.report import EvaluationError
-from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.task import Outcome, Place, draw, read_rows
 from evaluation.tasks import sandbox
 from evaluation.tasks.answers import outcome
 from evaluation.tasks.packaged import texts_of
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Tick, generate
 from recipes.suite import CodeTask
 
 _ASKED = "Write a solution to the following problem and make sure that it passes the tests:\n```python\n{prompt}\n```\n"

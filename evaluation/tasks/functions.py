@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.backends.generation import LoadedModel, generate
-from evaluation.report import EvaluationError
-from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.task import Outcome, Place, draw, read_rows
 from evaluation.tasks.answers import outcome
 from evaluation.tasks.packaged import list_of, texts_of
+from lineage.errors import EvaluationError
 from lineage.hashing import text_digest
+from models.answering import LoadedModel, Tick, generate
 from recipes.suite import FunctionsTask
 
 _ROLES = ("system", "user", "assistant")

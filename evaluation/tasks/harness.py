@@ -3,7 +3,7 @@
 A task of lm-eval is a packaged YAML; ours, written when it runs, includes that file and only points its
 data at `local_rows`, so prompts, metrics and versions stay the official ones. The model that lm-eval
 sees is an `HFLM` whose two ways of asking (`generate_until`, with the texts that end an answer, and
-`_loglikelihood_tokens`) go through `evaluation.backends.generation` and `evaluation.backends.likelihood`. Its caches
+`_loglikelihood_tokens`) go through `models.answering` and `models.likelihood`. Its caches
 are not used: they are keyed by neither model nor data.
 """
 
@@ -18,9 +18,7 @@ from typing import Any
 
 import yaml
 
-from evaluation.backends.generation import LoadedModel, Response, generate
-from evaluation.backends.likelihood import log_likelihoods
-from evaluation.task import Tick
+from models.answering import LoadedModel, Response, Tick, generate, log_likelihoods
 
 _FEWSHOT_SEED = 1234
 """lm-eval's own default; it matters only to tasks that draw their examples, which ours do not."""

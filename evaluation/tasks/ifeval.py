@@ -1,6 +1,6 @@
 """IFEval (Zhou et al. 2023, arXiv 2311.07911): does an answer follow instructions that a program can check?
 
-The checkers are lm-eval's, run by `corpora.instructions` in a process apart. Two metrics: `prompt_strict` (all
+The checkers are lm-eval's, run by `verifiers.instructions` in a process apart. Two metrics: `prompt_strict` (all
 instructions of a prompt followed) and `instruction_strict` (each instruction on its own, clustered by prompt). What
 makes the checkers silently wrong is settled there, before the model is loaded.
 """
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpora.checked import Unchecked
-from corpora.instructions import followed, lay_out_punkt, problem_of, use_punkt
-from corpora.raw import CorpusError
 from corpora.sources import fetch
-from evaluation.backends.generation import LoadedModel
+from corpora.verifiers.checked import Unchecked
+from corpora.verifiers.instructions import followed, lay_out_punkt, problem_of, use_punkt
 from evaluation.health import of_answers
-from evaluation.report import EvaluationError, Sample
-from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.report import Sample
+from evaluation.task import Outcome, Place, draw, read_rows
 from evaluation.tasks.answers import unchecked
 from evaluation.tasks.harness import HarnessTask, harness_version, run_harness
+from lineage.errors import CorpusError, EvaluationError
 from lineage.hashing import fingerprint, text_digest
+from models.answering import LoadedModel, Tick
 from recipes.origins import Origin
 from recipes.suite import IfevalTask
 

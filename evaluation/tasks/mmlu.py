@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from evaluation.report import EvaluationError
 from evaluation.task import Place, draw, read_rows
 from evaluation.tasks.harness import harness_version, packaged_tasks
 from evaluation.tasks.packaged import Benchmark, Item, Metric, Packaged, items_of, list_of, texts_of
+from lineage.errors import EvaluationError
 from recipes.suite import MmluTask
 
 _LETTERS = "ABCD"

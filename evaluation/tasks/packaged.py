@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation.backends.generation import LoadedModel
-from evaluation.report import EvaluationError, Sample
-from evaluation.task import Outcome, Tick
+from evaluation.report import Sample
+from evaluation.task import Outcome
 from evaluation.tasks.harness import HarnessResult, HarnessTask, run_harness
+from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint, text_digest
+from models.answering import LoadedModel, Tick
 
 Item = dict[str, Any]
 

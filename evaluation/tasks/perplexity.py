@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.backends.generation import LoadedModel
-from evaluation.backends.likelihood import Pair, log_likelihoods
-from evaluation.report import EvaluationError, Sample
-from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.report import Sample
+from evaluation.task import Outcome, Place, draw, read_rows
+from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint, text_digest
+from models.answering import LoadedModel, Pair, Tick, log_likelihoods
 from recipes.suite import PerplexityTask
 
 _WINDOW = 512

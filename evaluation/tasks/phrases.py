@@ -8,10 +8,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.backends.generation import LoadedModel, generate
-from evaluation.report import EvaluationError
-from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from evaluation.task import Outcome, Place, draw, read_rows
 from evaluation.tasks.answers import outcome
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Tick, generate
 from recipes.suite import PhrasesTask
 
 

@@ -12,12 +12,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from corpora.reading.conversations import value_or_none
-from evaluation.backends.generation import LoadedModel, generate
-from evaluation.report import EvaluationError
-from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from corpora.formats.conversations import value_or_none
+from evaluation.task import Outcome, Place, draw, read_rows
 from evaluation.tasks.answers import outcome
+from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint, text_digest
+from models.answering import LoadedModel, Tick, generate
 from recipes.suite import RefusalTask
 
 _OPENING = 200

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evaluation.report import EvaluationError
 from evaluation.tasks import calls as calls_between
 from evaluation.tasks import confined
+from lineage.errors import EvaluationError
 
 Ended = Literal["passed", "failed", "stopped", "foreign"]
 """`stopped` is a program that was still running when its time was over; `foreign` one whose tests need what is no

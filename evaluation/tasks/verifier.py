@@ -8,12 +8,12 @@ reward rambling, so they are only kept as health (`partial`).
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.checked import Unchecked
-from corpora.verifiers import scores
-from evaluation.backends.generation import LoadedModel, generate
-from evaluation.report import EvaluationError
-from evaluation.task import Outcome, Place, Tick, draw, read_rows
+from corpora.verifiers.checked import Unchecked
+from corpora.verifiers.verifiers import scores
+from evaluation.task import Outcome, Place, draw, read_rows
 from evaluation.tasks.answers import outcome, unchecked
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Tick, generate
 from recipes.suite import VerifierTask
 
 

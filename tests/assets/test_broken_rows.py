@@ -10,7 +10,7 @@ import pytest
 from assets.graph import graph
 from assets.handles import Handles
 from assets.tracking import Tracker
-from corpora.tables import QUARANTINE, ROWS, rows_of
+from corpora.tables.tables import QUARANTINE, ROWS, rows_of
 from lineage.store import Store
 from tests.assets.made_pipeline import FIELDS, pipeline
 from tests.corpora.made import talk, write_jsonl

@@ -13,7 +13,7 @@ from assets.errors import plain_failures
 from assets.making import Ended, make_by_job
 from assets.tracking import Tracker
 from evaluation.registry.promotion import champion
-from lineage.job import Job
+from jobs.job import Job
 from lineage.store import Artifact, Store
 from tests.evaluation.made_promotions import MODEL, decision, register, uri
 

@@ -7,7 +7,7 @@ import pytest
 from assets.checkpoints import stage_job
 from assets.launch import Launch, resolve_stage
 from lineage.store import Artifact, Store
-from recipes.load import RecipeError
+from recipes.errors import RecipeError
 from tests.assets.made_pipeline import pipeline
 
 

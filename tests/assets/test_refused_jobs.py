@@ -13,8 +13,9 @@ import dagster as dg
 import pytest
 
 from assets.making import Ended, make_by_job
-from lineage.job import FAILED, Job
+from jobs.job import Job
 from lineage.store import Artifact
+from recipes.errors import FAILED
 from tests.training.made_jobs import sft_job
 
 _ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ _PLANTED = "import sys, tests.assets.test_refused_jobs as t; sys.exit(t.runs_out
 
 def runs_out_of_memory(job_file: str) -> int:
     """In a process of its own: the job on a device whose memory ends in step 6."""
-    from training.process import install
+    from jobs.process import install
 
     stop = install()
     import torch

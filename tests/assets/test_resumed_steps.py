@@ -15,9 +15,9 @@ import pytest
 
 from assets.graph import graph
 from assets.handles import Handles
-from corpora import tables
 from corpora.cleaning import clean as cleaning
 from corpora.mixing import token_index
+from corpora.tables import tables
 from lineage.store import Artifact, Store
 from tests import tiny
 from tests.assets.made_pipeline import FIELDS, pipeline

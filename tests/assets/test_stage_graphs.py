@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from orchestration.wiring import build, load_pipelines
-from recipes.load import RecipeError, validate
+from recipes.errors import RecipeError
+from recipes.load import validate
 from tests.assets.made_pipeline import FIELDS
 
 _SFT, _DPO = FIELDS["stages"]["sft"], FIELDS["stages"]["dpo"]

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from corpora.duplicates.near import find
 from corpora.duplicates.outcome import removed_file
-from corpora.tables import ROWS
+from corpora.tables.tables import ROWS
 from recipes.corpora import CorporaExecution
 from recipes.duplicates import Duplicates
 from tests.corpora.made import cleaned

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.reading.answers import load_answers
+from corpora.formats.answers import load_answers
+from lineage.errors import CorpusError
 
 TEXT = """
 kinds:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from corpora.raw import RawFile
 from corpora.reading.blocks import blocks, read_block
 from corpora.reading.lines import read_rows
+from corpora.sources.raw import RawFile
 
 
 def written(path: Path, content: bytes) -> RawFile:

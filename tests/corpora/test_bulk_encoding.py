@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from corpora.bulk_encoding import encode_conversations
 from corpora.mixing.documents import DocumentTokenizer
-from corpora.raw import CorpusError
-from corpora.reading.items import Message
-from corpora.rendering import ChatTemplate
-from corpora.tokens import BulkTokenizer
+from lineage.errors import CorpusError
+from models.bulk_encoding import encode_conversations
+from models.messages import Message
+from models.template import ChatTemplate
+from models.tokens import BulkTokenizer
 from tests.corpora.test_rendering import CALLING, CHATML, TALK, TOOLS, WITH_TOOLS, with_template
 
 _TEXT = st.text(

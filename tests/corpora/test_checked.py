@@ -13,9 +13,9 @@ import psutil
 import pytest
 import reasoning_gym  # noqa: TID253
 
-from corpora.checked import SECONDS, Unchecked, checked, told
-from corpora.raw import CorpusError
-from corpora.verifiers import score, scores, verifier_of
+from corpora.verifiers.checked import SECONDS, Unchecked, checked, told
+from corpora.verifiers.verifiers import score, scores, verifier_of
+from lineage.errors import CorpusError
 
 SUM = {"task": "chain_sum", "arguments": {}, "answer": "7", "entry": {"answer": "7"}}
 LATE = Unchecked(f"not done in {SECONDS} s")
@@ -114,7 +114,7 @@ def test_a_signal_that_is_meant_for_us_leaves_it_at_work() -> None:
 
 def test_it_ends_with_whoever_asked_even_at_work() -> None:
     code = (
-        "from corpora.checked import checked\n"
+        "from corpora.verifiers.checked import checked\n"
         "checked('pattern', [{'pattern': 'a', 'answer': 'a'}])\nprint('ready', flush=True)\n"
         "checked('pattern', [{'pattern': '(a+)+', 'answer': 'a' * 64 + 'b'}])\n"
     )

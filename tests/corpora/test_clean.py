@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpora.cleaning.clean import clean
-from corpora.raw import CorpusError
-from corpora.reading.items import plain_messages
-from corpora.tables import facts_of, rows_of
+from corpora.tables.tables import facts_of, rows_of
+from lineage.errors import CorpusError
+from models.messages import plain_messages
 from tests.corpora.made import source, talk, write_jsonl
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from corpora.cleaning import clean as cleaning
 from corpora.contamination.items import ITEMS, items_schema
-from corpora.reading.formats import FORMATS
-from corpora.tables import writing
+from corpora.formats.formats import FORMATS
+from corpora.tables.tables import writing
 from tests.corpora.made import source, talk
 
 _ITEM = "which of the seven grey herons that nest above the old stone weir returns first to the river in spring"

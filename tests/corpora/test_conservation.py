@@ -12,10 +12,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpora.raw import RawFile
+from corpora.formats.formats import choose_format
 from corpora.reading.blocks import blocks, read_block
-from corpora.reading.formats import choose_format
 from corpora.reading.lines import BadRow, Row, RowError, read_rows
+from corpora.sources.raw import RawFile
 from tests.corpora.made import source, talk
 
 TURN, ANSWER = {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}

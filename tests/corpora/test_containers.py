@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from corpora.raw import CorpusError, RawFile
 from corpora.reading.blocks import blocks
 from corpora.reading.lines import BadRow, Row, read_rows
 from corpora.reading.row import LONGEST
+from corpora.sources.raw import RawFile
+from lineage.errors import CorpusError
 
 ROWS: list[dict[str, Any]] = [{"prompt": f"frage {i}", "completion": f'ä "{i}",\n;\tb'} for i in range(30)]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)

@@ -14,8 +14,8 @@ from corpora.contamination.evidence import Found, evidence_row, evidence_schema
 from corpora.contamination.items import ITEMS, collect, items_schema
 from corpora.contamination.screen import Match, Screen
 from corpora.contamination.words import normalise, spans_in, split
-from corpora.raw import CorpusError
 from corpora.sources import fetch
+from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from recipes.contamination import Contamination
 from recipes.load import SHIPPED, load_recipe

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.tasks import atomically, run_tasks
+from corpora.work.run import run_tasks
+from lineage.errors import CorpusError
+from lineage.files import atomically
 from recipes.corpora import CorporaExecution
 
 ONE, TWO = CorporaExecution(workers=1), CorporaExecution(workers=2)

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning import difficulty, scoring
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
+from lineage.errors import CorpusError
+from models.template import ChatTemplate
 from recipes.cleaning import Difficulty, Step
 from recipes.corpora import CorporaExecution
 from recipes.sources import Source

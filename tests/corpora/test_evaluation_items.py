@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from assets.contamination import items_request
 from corpora.contamination.items import ITEMS, collect, digests_of, identity_of
-from corpora.raw import CorpusError
+from lineage.errors import CorpusError
 from recipes.judges import PairwiseJudgeTask
 from recipes.origins import Columns
 from recipes.suite import Task

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.tasks import run_tasks
+from corpora.work.run import run_tasks
+from lineage.errors import CorpusError
 from recipes.corpora import CorporaExecution
 from tests.corpora.test_corpus_tasks import killed, refusing, squared
 

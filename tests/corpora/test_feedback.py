@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.reading.formats import FORMATS, Preference, Ranking, Unpaired, choose_format
+from corpora.formats.formats import FORMATS, Preference, Ranking, Unpaired, choose_format
 from corpora.reading.row import Row, RowError
+from lineage.errors import CorpusError
 from tests.corpora.made import source, talk
 
 Q = [{"role": "user", "content": "q"}]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.reading.answers import Answers
-from corpora.reading.formats import Conversation, Document, Preference, choose_format
+from corpora.formats.answers import Answers
+from corpora.formats.formats import Conversation, Document, Preference, choose_format
 from corpora.reading.row import Row, RowError
+from lineage.errors import CorpusError
 from tests.corpora.made import source, talk
 
 ANSWERS = Answers.model_validate({"kinds": {"k": {"match": "^S1", "answers": ["No."]}}, "default": ["Rather not."]})

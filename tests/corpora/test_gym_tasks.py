@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from corpora.verifiers import scores, verifier_of
+from corpora.verifiers.verifiers import scores, verifier_of
 from recipes.gym_tasks import ALLOWED, REFUSED
 from tests.corpora import hostile_answers
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from corpora.cleaning.clean import clean
-from corpora.raw import CorpusError
-from corpora.reading.formats import FORMATS, Conversation, Unpaired, category_of, choose_format, reader
-from corpora.reading.judgements import said
+from corpora.formats.formats import FORMATS, Conversation, Unpaired, category_of, choose_format, reader
+from corpora.formats.judgements import said
 from corpora.reading.row import Row, RowError
-from corpora.tables import QUARANTINE, ROWS, rows_of
+from corpora.tables.tables import QUARANTINE, ROWS, rows_of
+from lineage.errors import CorpusError
 from tests.corpora.made import cleaned, source, talk
 
 EXCHANGE = {"prompt": "q", "completion": "a"}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corpora.raw import CorpusError, RawFile
 from corpora.reading.lines import BadRow, Row, read_rows
+from corpora.sources.raw import RawFile
+from lineage.errors import CorpusError
 
 GOOD = b'{"text": "good"}'
 DAMAGE = {

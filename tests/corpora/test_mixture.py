@@ -13,10 +13,10 @@ import pytest
 
 from corpora.mixing.documents import DocumentTokenizer
 from corpora.mixing.mixture import mix
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
-from corpora.shards import shards_of
-from corpora.tables import rows_of
+from corpora.tables.shards import shards_of
+from corpora.tables.tables import rows_of
+from lineage.errors import CorpusError
+from models.template import ChatTemplate
 from recipes.corpora import CorporaExecution
 from recipes.mixtures import Mixture
 from recipes.splits import Splits

@@ -10,8 +10,8 @@ import pytest
 from corpora.mixing.documents import DocumentTokenizer
 from corpora.mixing.mixture_checks import check_conversations, check_documents
 from corpora.mixing.packing import packed_schema
-from corpora.rendering import ChatTemplate
-from corpora.tables import mixture_schema
+from corpora.tables.tables import mixture_schema
+from models.template import ChatTemplate
 from tests.corpora.made import cleaned, talk
 
 SHARED_OUT = {"planned": {"g": 0.5}, "tolerance": 0.01, "bound": 0.02, "within_tolerance_from": 1}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from corpora import tables
 from corpora.cleaning.clean import clean
 from corpora.duplicates import candidates, outcome, sketch
-from corpora.raw import CorpusError
-from corpora.tables import facts_of
+from corpora.tables import tables
+from corpora.tables.tables import facts_of
+from lineage.errors import CorpusError
 from recipes.corpora import CorporaExecution
 from tests.corpora.made import cleaned, source, talk
 from tests.corpora.made_duplicates import changed, documents, prose, searched

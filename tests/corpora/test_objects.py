@@ -14,8 +14,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from corpora.cleaning.clean import clean
-from corpora.raw import CorpusError
 from corpora.sources import fetch, observe
+from lineage.errors import CorpusError
 from tests.corpora.made import source, talk, write_jsonl
 
 SECRET = "a-secret-that-nobody-sees"

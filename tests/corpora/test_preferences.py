@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.mixing.splits import side_of
-from corpora.pairs.pair_checks import check_pairs, cohens_d
-from corpora.pairs.preferences import build_preferences
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
-from corpora.tables import pairs_schema
+from corpora.feedback.pair_checks import check_pairs, cohens_d
+from corpora.feedback.preferences import build_preferences
+from corpora.splits import side_of
+from corpora.tables.tables import pairs_schema
+from lineage.errors import CorpusError
+from models.template import ChatTemplate
 from recipes.preferences import Preferences
 from recipes.sources import Source
 from recipes.splits import Splits

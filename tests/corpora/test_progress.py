@@ -2,8 +2,8 @@
 
 import pytest
 
-from corpora import progress as module
-from corpora.progress import progress, told_to
+from corpora.work import progress as module
+from corpora.work.progress import progress, told_to
 
 
 def test_lines_go_where_they_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from corpora.cleaning.clean import clean
-from corpora.prompts import Asked, build_prompts
-from corpora.raw import CorpusError
-from corpora.tables import rows_of
-from corpora.verifiers import score
+from corpora.feedback.prompts import Asked, build_prompts
+from corpora.tables.tables import rows_of
+from corpora.verifiers.verifiers import score
+from lineage.errors import CorpusError
 from recipes.prompts import Prompts
 from recipes.sources import Source
 from recipes.splits import Splits
@@ -44,7 +44,7 @@ def built(folder: Path, base: Path, corpora: list[Asked], **fields: Any) -> tupl
 
 
 def test_problems_bring_their_own_verifier(tiny_base: Path, tmp_path: Path) -> None:
-    from corpora.rendering import ChatTemplate
+    from models.template import ChatTemplate
 
     rows, metrics = built(tmp_path, tiny_base, [asked(tmp_path, "sums", source(SUMS))])
     assert metrics["verifiers"] == {"gym": 20}

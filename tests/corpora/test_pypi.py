@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from corpora.raw import CorpusError
 from corpora.sources import fetch, observe
+from lineage.errors import CorpusError
 from lineage.hashing import file_digest
 from tests.corpora.made import sdist, source, wheel
 

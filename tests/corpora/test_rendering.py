@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.reading.items import Message
-from corpora.rendering import ChatTemplate
+from lineage.errors import CorpusError
+from models.messages import Message
+from models.template import ChatTemplate
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.shards import sharding, shards_of
-from corpora.tables import rows_of
+from corpora.tables.shards import sharding, shards_of
+from corpora.tables.tables import rows_of
+from lineage.errors import CorpusError
 from training.rows import read
 
 SCHEMA = pa.schema([("number", pa.int64())])

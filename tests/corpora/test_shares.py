@@ -8,7 +8,7 @@ import pytest
 from corpora.mixing.mixture import members_of
 from corpora.mixing.scheduler import Schedule
 from corpora.mixing.shares import Plan, make_plan, tempered
-from corpora.raw import CorpusError
+from lineage.errors import CorpusError
 from recipes.mixtures import Mixture
 
 HOLDINGS = {"domain": {"sums": 300}, "general": {"chat": 900, "web": 300}}

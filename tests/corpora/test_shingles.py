@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpora.duplicates import folding, folding_kernels, minhash, shingling
-from corpora.duplicates.folded import buffers
+from corpora.duplicates import minhash, shingling
+from corpora.words import kernels, scripts
+from corpora.words.words import buffers
 
 TEXTS = [
     "What is 12 + 7?",
@@ -31,12 +32,12 @@ TEXTS = [
 def words_of(text: str) -> list[str]:
     """The rule, in Python: runs of letters, marks and digits; a character of some scripts is a word of its own."""
     found = [""]
-    for character in folding.fold(text):
+    for character in scripts.fold(text):
         code = ord(character)
         rare = 0x20000 <= code < 0x40000
         if not rare and (code >= 0x40000 or unicodedata.category(character)[0] not in "LMN"):
             found.append("")
-        elif rare or (code < folding.SIZE and folding.table()[code] & folding.ALONE):
+        elif rare or (code < scripts.SIZE and scripts.table()[code] & scripts.ALONE):
             found += [character, ""]
         else:
             found[-1] += character
@@ -46,7 +47,7 @@ def words_of(text: str) -> list[str]:
 def tokenised(texts: list[str]) -> tuple[Any, Any, Any, Any]:
     data, offsets = buffers(pa.array(texts, pa.string()))
     count = np.arange(len(texts) + 1)
-    folded = folding_kernels.fold(data, offsets, count[:-1], folding.table())
+    folded = kernels.fold(data, offsets, count[:-1], scripts.table())
     found: tuple[Any, Any, Any, Any] = shingling.words(*folded, np.zeros(len(texts), np.uint32), count)
     return found
 

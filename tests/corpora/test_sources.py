@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from corpora.raw import CorpusError
 from corpora.reading.lines import read_rows
 from corpora.sources import fetch, fetch_model, observe
 from corpora.sources.gym import is_held_out
+from lineage.errors import CorpusError
 from recipes.sources import Model
 from tests.corpora.made import source, write_jsonl
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from corpora.mixing.splits import Side, side_of
+from corpora.splits import Side, side_of
 from recipes.splits import Splits
 from tests.corpora.made import talk
 

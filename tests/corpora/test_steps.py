@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.content import words
 from corpora.cleaning.steps import load
-from corpora.raw import CorpusError
-from corpora.reading.formats import Conversation, Document, Item, Preference
+from corpora.formats.formats import Conversation, Document, Item, Preference
+from lineage.errors import CorpusError
 from recipes.cleaning import Step
-from recipes.load import RecipeError, load_recipe
+from recipes.errors import RecipeError
+from recipes.load import load_recipe
 from tests.assets.made_pipeline import FIELDS, write_recipe
 from tests.corpora.made import source, talk, write_jsonl
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from corpora.reading.formats import Conversation, choose_format
+from corpora.formats.formats import Conversation, choose_format
 from corpora.reading.row import Row, RowError
 from tests.corpora.made import source
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from corpora.raw import CorpusError
-from corpora.reading.formats import Conversation, choose_format
+from corpora.formats.formats import Conversation, choose_format
 from corpora.reading.row import Row, RowError
+from lineage.errors import CorpusError
 from tests.corpora.made import source, talk
 
 ADD = {"name": "add", "description": "adds", "parameters": {"type": "object", "properties": {}}}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.clean import clean
-from corpora.raw import CorpusError
-from corpora.reading.formats import FORMATS, Conversation, Ranking, choose_format
+from corpora.formats.formats import FORMATS, Conversation, Ranking, choose_format
 from corpora.reading.row import Row, RowError
+from lineage.errors import CorpusError
 from tests.corpora.made import source, write_jsonl
 
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.pairs.preferences import build_preferences
-from corpora.pairs.unpaired_checks import check_unpaired
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
-from corpora.tables import unpaired_schema
+from corpora.feedback.preferences import build_preferences
+from corpora.feedback.unpaired_checks import check_unpaired
+from corpora.tables.tables import unpaired_schema
+from lineage.errors import CorpusError
+from models.template import ChatTemplate
 from recipes.preferences import Preferences
 from tests.corpora.made import cleaned, source, talk
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.suite import VERSION, suite_identity
-from lineage.job import Job, JobInput
+from jobs.job import Job, JobInput
 from lineage.store import Request, Store
 from recipes.suite import Evaluation
 

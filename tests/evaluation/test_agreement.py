@@ -16,7 +16,8 @@ from assets.tracking import Tracker
 from evaluation.registry.agreement import Disagreement, adopt
 from evaluation.registry.ledger import Ledger
 from evaluation.registry.promotion import champion, registry_client
-from evaluation.report import EvaluationError
+from jobs.logged_models import DIGEST
+from lineage.errors import EvaluationError, Unreachable
 from lineage.store import Artifact
 from tests.evaluation.made_promotions import (
     MODEL,
@@ -29,8 +30,6 @@ from tests.evaluation.made_promotions import (
     succeed,
     uri,
 )
-from training import Unreachable
-from training.logged_models import DIGEST
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from evaluation import runner
-from evaluation.backends.answered import Answered
-from evaluation.backends.generation import LoadedModel, generate
-from evaluation.backends.in_process import load_model
 from evaluation.report import Report
-from lineage.job import INTERRUPTED, SEALED, Job, JobInput
+from jobs.job import Job, JobInput
 from lineage.store import Store
+from models.answered import Answered
+from models.answering import LoadedModel, generate
+from models.local import load_model
+from recipes.errors import DONE, INTERRUPTED
 from tests.evaluation.made_suite import evaluation, job, sealed_checkpoint, write_data
 
 TASKS = ("follow", "facts", "sums")
@@ -99,7 +100,7 @@ def test_stopped_at_random_samples_it_ends_in_the_same_report(
     while (status := runner.run(made, stop)) == INTERRUPTED:
         stop.clear()
         stops += 1
-    assert status == SEALED and stops
+    assert status == DONE and stops
     assert _report_id(made) == uninterrupted
 
 
@@ -143,7 +144,7 @@ def test_another_limit_another_checkpoint_and_another_dtype_are_other_questions(
 
 def _report_id(made: Job) -> str:
     """Of the sealed report, made first if it is not there."""
-    assert runner.run(made, threading.Event()) == SEALED
+    assert runner.run(made, threading.Event()) == DONE
     found = made.store.find(made.request)
     assert found is not None
     return Report.load(found.path).report_id

@@ -16,15 +16,17 @@ import psutil
 import pytest
 
 from evaluation import runner
-from evaluation.backends.endpoint import Endpoint, ServerDown, ask
-from evaluation.backends.generation import generate
-from evaluation.backends.in_process import load_model
-from evaluation.backends.likelihood import log_likelihoods
-from evaluation.backends.served import Served, connect
 from evaluation.gating.gate import decide
-from evaluation.report import EvaluationError, Report
-from lineage.job import FAILED, REFUSED, SEALED, Job, JobInput
+from evaluation.report import Report
+from jobs.job import Job, JobInput
+from lineage.errors import EvaluationError
 from lineage.store import Store
+from models.answering import generate
+from models.endpoint import Endpoint, ServerDown, ask
+from models.likelihood import log_likelihoods
+from models.local import load_model
+from models.served import Served, connect
+from recipes.errors import DONE, FAILED, REFUSED
 from recipes.suite import Evaluation
 from tests.evaluation.made_reports import pair, promotion, report
 from tests.evaluation.made_suite import evaluation, job, sealed_checkpoint, write_data
@@ -64,7 +66,7 @@ def server(checkpoint: JobInput) -> Iterator[Standin]:
 
 
 def _report(made: Job) -> Report:
-    assert runner.run(made, threading.Event()) == SEALED
+    assert runner.run(made, threading.Event()) == DONE
     found = made.store.find(made.request)
     assert found is not None
     return Report.load(found.path)
@@ -298,7 +300,7 @@ def test_nobody_there_is_told_from_a_refusal(free_url: str) -> None:
 @pytest.fixture
 def free_url(checkpoint: JobInput) -> str:
     """An address at which nobody answers."""
-    from evaluation.backends.serving import _free_port
+    from models.serving import _free_port
 
     return f"http://127.0.0.1:{_free_port()}/v1"
 

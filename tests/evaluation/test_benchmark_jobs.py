@@ -8,10 +8,11 @@ from typing import Any
 from corpora.contamination.items import ITEMS, collect
 from evaluation import runner
 from evaluation.gating.contaminated import searched
-from evaluation.report import EvaluationError, Report
+from evaluation.report import Report
 from evaluation.tasks import sandbox
-from lineage.job import SEALED
+from lineage.errors import EvaluationError
 from lineage.store import Store
+from recipes.errors import DONE
 from recipes.load import SHIPPED, load_recipe
 from recipes.suite import Evaluation
 from tests.corpora.test_rendering import WITH_TOOLS
@@ -52,7 +53,7 @@ def test_every_benchmark_gives_the_metrics_that_a_recipe_may_name(tiny_base: Pat
     suite = evaluation(tasks=_tasks(tmp_path))
     store = Store(tmp_path / "home")
     made_job = job(store, sealed_checkpoint(store, able), suite, tmp_path)
-    assert runner.run(made_job, threading.Event()) == SEALED
+    assert runner.run(made_job, threading.Event()) == DONE
     found = store.find(made_job.request)
     assert found is not None
     report = Report.load(found.path)

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from evaluation.backends.generation import LoadedModel, Response
-from evaluation.backends.in_process import load_model
-from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place
 from evaluation.tasks import benchmarks, harness, mmlu
 from evaluation.tasks.packaged import Packaged
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Response
+from models.local import load_model
 from recipes.suite import MmluTask, Task
 from tests.evaluation import made_benchmarks as made
 from tests.evaluation.made_suite import write_data, write_rows
@@ -118,7 +118,7 @@ def test_mmlu_by_letter_is_scored_as_by_lm_eval_alone(model: LoadedModel, place:
 def test_a_model_that_always_answers_a_is_found_out(
     place: Place, monkeypatch: pytest.MonkeyPatch, model: LoadedModel
 ) -> None:
-    from evaluation.backends.likelihood import Likelihood
+    from models.answering import Likelihood
 
     write_data(place.folder)
     task = MmluTask.model_validate({"kind": "mmlu", "form": "letter", "data": {"uri": "mmlu.jsonl"}})
@@ -232,7 +232,7 @@ def test_a_row_that_is_no_item_is_named(place: Place, kind: str, row: dict[str, 
 def test_probabilities_too_small_for_a_float_are_still_shared_out(
     model: LoadedModel, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from evaluation.backends.likelihood import Likelihood
+    from models.answering import Likelihood
 
     monkeypatch.setattr(harness, "log_likelihoods", lambda _, pairs, tick: [Likelihood(-2000.0, False) for _ in pairs])
     outcome = prepared(place, "truthfulqa", made.TRUTHFULQA).run(model, lambda done: None)

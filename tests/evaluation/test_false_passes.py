@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.gating.statistics import holm, mean_bounds, p_value, paired_difference, quantile
+from evaluation.statistics.statistics import holm, mean_bounds, p_value, paired_difference, quantile
 
 DRAWS = 10_000
 ALPHA = 0.05

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, Response
-from evaluation.backends.in_process import load_model
-from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import functions
 from evaluation.tasks.functions import are_right, calls_in
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Response
+from models.local import load_model
 from recipes.suite import FunctionsTask
 from tests.corpora.test_rendering import WITH_TOOLS
 from tests.evaluation.made_benchmarks import BFCL, BFCL_ANSWERS

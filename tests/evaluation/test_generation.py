@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, generate
-from evaluation.backends.in_process import load_model
-from evaluation.report import EvaluationError
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, generate
+from models.local import load_model
 
 PROMPTS = ["One", "A longer prompt, with more words", "Three small ones", "Say it again, please", "x y"]
 

@@ -9,14 +9,14 @@ from evaluation.registry.ledger import Ledger
 from evaluation.registry.promotion import registry_client
 from evaluation.registry.registered import record_scores
 from evaluation.report import write_report
-from lineage.job import Tracking
+from jobs.job import Tracking
+from jobs.logged_models import has_files
+from jobs.mlflow_store import experiment_id
+from jobs.run_log import run_log
 from lineage.store import Artifact, Request, Store
 from tests.assets.made_pipeline import pipeline
 from tests.evaluation.made_promotions import checkpoint, decision, register, uri
 from tests.evaluation.made_reports import report, samples
-from training.logged_models import has_files
-from training.mlflow_store import experiment_id
-from training.tracking import run_log
 
 
 def sealed_report(store: Store, recipe: str, scored: str, right: int, suite: str = "suite") -> Artifact:

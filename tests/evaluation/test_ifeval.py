@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from corpora.instructions import followed
-from evaluation.backends.in_process import load_model
-from evaluation.report import EvaluationError
+from corpora.verifiers.instructions import followed
 from evaluation.task import Place
 from evaluation.tasks import ifeval
 from evaluation.tasks.harness import HarnessResult, packaged_tasks
+from lineage.errors import EvaluationError
+from models.local import load_model
 from recipes.suite import IfevalTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 
 from evaluation import runner
-from evaluation.backends.generation import LoadedModel, Response
 from evaluation.health import problems
 from evaluation.judges import graded as graded_judge
 from evaluation.judges import pairwise as pairwise_judge
 from evaluation.judges.items import JudgedItem
 from evaluation.judges.prompts import comparison, read_comparison, read_grade
-from evaluation.report import EvaluationError, Report
+from evaluation.report import Report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place
+from lineage.errors import EvaluationError
 from lineage.hashing import text_digest
-from lineage.job import INTERRUPTED, SEALED
 from lineage.store import Store
+from models.answering import LoadedModel, Response
+from recipes.errors import DONE, INTERRUPTED
 from recipes.judges import GradedJudgeTask, PairwiseJudgeTask
 from recipes.suite import Evaluation
 from tests.evaluation.fake_judge import (
@@ -410,7 +411,7 @@ def test_a_sensitive_suite_in_a_whole_job_leaves_no_text_and_a_key_leaves_none_a
         stop = threading.Event()
         stop.set()
         assert runner.run(made, stop) == INTERRUPTED
-        assert runner.run(made, threading.Event()) == SEALED
+        assert runner.run(made, threading.Event()) == DONE
     found = store.find(made.request)
     assert found is not None
     report = Report.load(found.path)

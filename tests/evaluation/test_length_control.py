@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.gating.statistics import mean_interval, paired_difference
 from evaluation.judges.length_control import blocks, control_length, values_by_block
+from evaluation.statistics.statistics import mean_interval, paired_difference
 from lineage.hashing import text_digest
 
 HASHES = [text_digest(str(index)) for index in range(240)]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel
-from evaluation.backends.in_process import load_model
-from evaluation.backends.likelihood import log_likelihoods
-from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import mmlu
 from evaluation.tasks.harness import HarnessTask, run_harness
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel
+from models.likelihood import log_likelihoods
+from models.local import load_model
 from recipes.suite import MmluTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
 

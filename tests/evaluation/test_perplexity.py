@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel
-from evaluation.backends.in_process import load_model
-from evaluation.report import EvaluationError
 from evaluation.task import Outcome, Place
 from evaluation.tasks import perplexity
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel
+from models.local import load_model
 from recipes.suite import PerplexityTask
 from tests.evaluation.made_benchmarks import TEXTS
 from tests.evaluation.made_suite import write_rows

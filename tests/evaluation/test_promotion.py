@@ -9,12 +9,12 @@ import pytest
 
 from evaluation.registry.ledger import Ledger
 from evaluation.registry.promotion import CHALLENGER, CHAMPION, StaleDecision, champion, registry_client
-from evaluation.report import EvaluationError
+from jobs.logged_models import log_scores, logged_model
+from jobs.mlflow_store import experiment_id
+from lineage.errors import EvaluationError
 from lineage.hashing import file_digest
 from lineage.store import Request, Store
 from tests.evaluation.made_promotions import MODEL, checkpoint, decision, register, started, uri
-from training.logged_models import log_scores, logged_model
-from training.mlflow_store import experiment_id
 
 STEPS = range(1, 10)
 COMMIT_POINT = 7

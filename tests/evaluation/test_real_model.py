@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from corpora.sources import fetch
-from evaluation.backends.generation import LoadedModel
-from evaluation.backends.in_process import load_model
 from evaluation.gating.decision import Decision
 from evaluation.gating.gate import decide
 from evaluation.health import problems
 from evaluation.report import Report, Sample
 from evaluation.task import Place, Prepared
 from evaluation.tasks import mmlu, perplexity
+from models.answering import LoadedModel
+from models.local import load_model
 from recipes.promotion import Promotion
 from recipes.suite import MmluTask, PerplexityTask
 from tests import tiny

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import code, functions, sandbox
+from lineage.errors import EvaluationError
 from recipes.suite import CodeTask, FunctionsTask
 from tests import tiny
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from evaluation.report import EvaluationError, Report, write_report
+from evaluation.report import Report, write_report
+from lineage.errors import EvaluationError
 from tests.evaluation.made_reports import report, samples
 
 

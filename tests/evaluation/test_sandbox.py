@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, Response
-from evaluation.backends.in_process import load_model
-from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import code, sandbox
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Response
+from models.local import load_model
 from recipes.suite import CodeTask
 from tests.evaluation.made_benchmarks import HUMANEVAL
 from tests.evaluation.made_suite import write_rows

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from corpora.rendering import ChatTemplate
-from evaluation.backends.in_process import load_model
+from models.local import load_model
+from models.template import ChatTemplate
 from training.invariants.rendering import as_served
 
 ASKED = "What is\r\n 2 + 2?\t\u4f60\u597d "

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evaluation.gating.power import items_needed, minimum_detectable, power, power_at
-from evaluation.gating.score import score_bounds
-from evaluation.gating.statistics import mean_interval, paired_difference, quantile
+from evaluation.statistics.score import score_bounds
+from evaluation.statistics.statistics import mean_interval, paired_difference, quantile
 
 DRAWS = 10_000
 ALPHA = 0.05

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.gating.score import score_bounds
-from evaluation.gating.statistics import mean_bounds, mean_interval, paired_difference
-from evaluation.gating.strata import effective_items
+from evaluation.statistics.score import score_bounds
+from evaluation.statistics.statistics import mean_bounds, mean_interval, paired_difference
+from evaluation.statistics.strata import effective_items
 from recipes import paired
 from tests.evaluation.made_strata import MMLU, MMLU_PRO, labels
 

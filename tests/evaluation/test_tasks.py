@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from corpora.rendering import ChatTemplate
 from evaluation import runner
 from evaluation.report import Report
+from jobs.job import Job, JobInput
 from lineage.hashing import text_digest
-from lineage.job import INTERRUPTED, REFUSED, SEALED, Job, JobInput
 from lineage.store import Store
+from models.template import ChatTemplate
+from recipes.errors import DONE, INTERRUPTED, REFUSED
 from tests.evaluation.made_suite import CANARY, IFEVAL, evaluation, job, sealed_checkpoint, write_data, write_rows
 
 
@@ -37,7 +38,7 @@ def checkpoint(store: Store, tiny_base: Path) -> JobInput:
 def done(store: Store, checkpoint: JobInput, data: Path) -> Iterator[Job]:
     """A job over all tasks that has been run."""
     made = job(store, checkpoint, evaluation(), data)
-    assert runner.run(made, threading.Event()) == SEALED
+    assert runner.run(made, threading.Event()) == DONE
     yield made
 
 
@@ -90,7 +91,7 @@ def test_harmful_text_is_nowhere(
     store: Store, checkpoint: JobInput, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     made = job(store, checkpoint, evaluation(("harmful",)), data)
-    assert runner.run(made, threading.Event()) == SEALED
+    assert runner.run(made, threading.Event()) == DONE
     output = capfd.readouterr()
     report = report_of(made)
     assert CANARY not in output.out + output.err
@@ -105,7 +106,7 @@ def test_the_same_checkpoint_gives_the_same_bytes_again(done: Job) -> None:
     report_id, digest = report_of(done).report_id, before.digest
     shutil.rmtree(done.store.object_path(done.request))
     shutil.rmtree(Path(done.config["cache"]) / "answers")
-    assert runner.run(done, threading.Event()) == SEALED
+    assert runner.run(done, threading.Event()) == DONE
     after = done.store.find(done.request)
     assert after is not None
     assert (report_of(done).report_id, after.digest) == (report_id, digest)
@@ -132,7 +133,7 @@ def test_an_interrupted_job_goes_on_at_its_task(
             labels.append(self.label)
 
     monkeypatch.setattr(runner, "Progress", Noting)
-    assert runner.run(made, threading.Event()) == SEALED
+    assert runner.run(made, threading.Event()) == DONE
     assert set(labels) == {"report/base benign"}
     assert set(report_of(made).results) == {"sums/accuracy", "benign/refusal_rate"}
 
@@ -146,7 +147,7 @@ def test_a_model_of_nans_gives_an_invalid_report(store: Store, tiny_base: Path, 
     AutoTokenizer.from_pretrained(tiny_base).save_pretrained(tmp_path)
     broken = sealed_checkpoint(store, tmp_path, "nan")
     made = job(store, broken, evaluation(), data, ref="report/nan")
-    assert runner.run(made, threading.Event()) == SEALED
+    assert runner.run(made, threading.Event()) == DONE
     report = report_of(made)
     assert not report.valid
     for name, items in {"follow": 4, "facts": 4, "sums": 5, "harmful": 3, "benign": 3}.items():
@@ -200,7 +201,7 @@ def test_a_task_that_runs_out_of_memory_is_one_message_and_costs_no_finished_one
         assert runner.run(made, threading.Event()) == REFUSED
     assert "evaluation.tasks.benign: out of memory with evaluation.batch_size 2" in capsys.readouterr().out
     monkeypatch.setattr("evaluation.tasks.verifier.generate", lambda *_: pytest.fail("a finished task was done again"))
-    assert runner.run(made, threading.Event()) == SEALED
+    assert runner.run(made, threading.Event()) == DONE
 
 
 def test_a_refused_evaluation_that_finished_no_task_leaves_nothing(

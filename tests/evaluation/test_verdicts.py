@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.report import EvaluationError
 from evaluation.tasks import calls, code, sandbox
+from lineage.errors import EvaluationError
 
 LIMITS = sandbox.Limits(seconds=2, memory_mb=256)
 

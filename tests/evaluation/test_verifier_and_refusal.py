@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.backends.generation import LoadedModel, Response
-from evaluation.backends.in_process import load_model
-from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import refusal, verifier
 from evaluation.tasks.refusal import is_refusal
+from lineage.errors import EvaluationError
+from models.answering import LoadedModel, Response
+from models.local import load_model
 from recipes.suite import RefusalTask, VerifierTask
 from tests.evaluation.made_suite import CANARY, evaluation, write_data, write_rows
 

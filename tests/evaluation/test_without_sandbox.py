@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from evaluation.report import EvaluationError
 from evaluation.task import Place
 from evaluation.tasks import code, sandbox
+from lineage.errors import EvaluationError
 from recipes.suite import CodeTask
 from tests.evaluation.made_benchmarks import HUMANEVAL
 from tests.evaluation.made_suite import write_rows

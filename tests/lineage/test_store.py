@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from lineage.job import Job, JobInput
-from lineage.store import RECORD, Artifact, Request, Store, StoreError
+from jobs.job import Job, JobInput
+from lineage.errors import StoreError
+from lineage.store import RECORD, Artifact, Request, Store
 
 
 def make(text: str) -> Any:

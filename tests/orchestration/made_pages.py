@@ -7,7 +7,8 @@ from typing import cast
 import dagster as dg
 
 from assets.tracking import Tracker
-from lineage.store import RECORD, Artifact, Request, Store, write_json
+from lineage.files import write_json
+from lineage.store import RECORD, Artifact, Request, Store
 
 HTML = "<!doctype html><title>Decided</title>"
 

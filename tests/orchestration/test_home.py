@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lineage.store import StoreError
+from lineage.errors import StoreError
 from orchestration.__main__ import main
 from orchestration.home import prepare_home
 

@@ -15,12 +15,12 @@ import pytest
 
 from assets.tracking import Tracker
 from evaluation.registry.promotion import champion, promote
+from lineage.errors import TrainingError
 from lineage.store import Store
 from tests.evaluation.made_promotions import MODEL, checkpoint, decision
 from tests.orchestration.made_pages import sealed, tracked
 from tests.orchestration.project import Project
 from tests.orchestration.servers import ROOT, free_port, running
-from training import TrainingError
 
 _SECRET = "hunter2"
 

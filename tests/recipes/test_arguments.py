@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from recipes.arguments import OWN_FIELD, PASSED_ON, REASON
 from recipes.schema import identity
 from recipes.stage_base import Lora
 from recipes.stages import Sft, Stage
+from recipes.trl_settings import OWN_FIELD, PASSED_ON, REASON
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {get_args(section.model_fields["kind"].annotation)[0]: section for section in get_args(get_args(Stage)[0])}
@@ -65,11 +65,12 @@ def test_a_setting_is_refused_for_one_reason() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_stage_sets_itself_is_not_passed_on(kind: str, tmp_path: Path) -> None:
-    from training import loop, rows
+    from training import rows
+    from training.loop import loop
 
     stage = Sft.model_validate(FIELDS)
     ours = set(loop.arguments(stage, rows.plan([3, 9], stage), tmp_path))
-    for node in ast.walk(ast.parse((ROOT / "training" / f"{kind}.py").read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse((ROOT / "training" / "stages" / f"{kind}.py").read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Config"):
             ours |= {keyword.arg for keyword in node.keywords if keyword.arg}
         if isinstance(node, ast.Dict):
@@ -81,7 +82,8 @@ def test_what_a_stage_sets_itself_is_not_passed_on(kind: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_settings_reach_the_librarys_config(kind: str, tmp_path: Path) -> None:
-    from training import loop, rows
+    from training import rows
+    from training.loop import loop
 
     own = {"sft": {"mixture": "m"}, "dpo": {"preferences": "p", "beta": 0.1}}[kind]
     common = {name: FIELDS[name] for name in ("start", "learning_rate", "batch_rows", "seed")}
@@ -95,7 +97,9 @@ def test_settings_reach_the_librarys_config(kind: str, tmp_path: Path) -> None:
 def test_an_optimizer_that_needs_a_gpu_is_refused_where_there_is_none(tmp_path: Path) -> None:
     import torch
 
-    from training import TrainingError, loop, rows
+    from lineage.errors import TrainingError
+    from training import rows
+    from training.loop import loop
 
     stage = Sft.model_validate({**FIELDS, "args": {"optim": "paged_adamw_8bit"}})
     if not torch.cuda.is_available():

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recipes.load import SHIPPED, RecipeError, load_recipe
+from recipes.errors import RecipeError
+from recipes.load import SHIPPED, load_recipe
 from recipes.schema import Recipe, identity
 
 JUDGED: dict[str, Any] = {

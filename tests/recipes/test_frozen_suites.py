@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from recipes.errors import RecipeError
 from recipes.frozen import SHIPPED_SUITES
-from recipes.load import RecipeError, load_recipe
+from recipes.load import load_recipe
 from recipes.schema import identity
 from tests.recipes.frozen_suites import known, shipped
 from tests.recipes.test_load import DEMO

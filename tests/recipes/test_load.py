@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recipes.load import SHIPPED, RecipeError, load_recipe, load_recipes
+from recipes.errors import RecipeError
+from recipes.load import SHIPPED, load_recipe, load_recipes
 from recipes.schema import Recipe, identity
 
 DEMO: dict[str, Any] = yaml.safe_load((SHIPPED / "demo.yaml").read_text(encoding="utf-8"))

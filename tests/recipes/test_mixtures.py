@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from recipes.load import SHIPPED, RecipeError, read_yaml, validate
+from recipes.errors import RecipeError
+from recipes.load import SHIPPED, read_yaml, validate
 from recipes.mixtures import Mixture
 from recipes.splits import Splits
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.gating import power as planning
-from evaluation.gating.statistics import paired_difference
+from evaluation.statistics.statistics import paired_difference
 from recipes.load import SHIPPED, load_recipe
 from recipes.power import power_of, refusals, sentence
 from tests.recipes.test_load import changed

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from recipes.errors import RecipeError
 from recipes.grpo import Grpo
-from recipes.load import SHIPPED, RecipeError, load_recipe
+from recipes.load import SHIPPED, load_recipe
 from recipes.schema import identity
 
 

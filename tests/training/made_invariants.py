@@ -14,13 +14,15 @@ import made_flash
 import pytest
 from made_jobs import LORA, dpo_job, pretrain_job, run_here, sft_job
 
-from corpora.rendering import ChatTemplate
-from lineage.job import INTERRUPTED, SEALED, Job
+from jobs.job import Job
 from lineage.store import Artifact
+from models.template import ChatTemplate
+from recipes.errors import DONE, INTERRUPTED
 from recipes.stages import Pretrain, Sft
 from tests import tiny
-from training import dpo, rows, weights
+from training import rows, weights
 from training.invariants import check, labels, rendering, saved
+from training.stages import dpo
 
 FAMILIES = ("llama", "qwen2")
 _TALK = tiny.conversation(1) + tiny.conversation(2)
@@ -86,15 +88,17 @@ class Lab:
 
     @cached_property
     def first_batch(self) -> dict[str, Any]:
-        from training.loop import first_batch
+        from training.loop.loop import first_batch
 
         return first_batch(self.sft_trainer(8))
 
     def sft_trainer(self, micro_batch: int) -> Any:
-        """The trainer of an SFT job as `training.sft` makes it, in steps of eight rows."""
+        """The trainer of an SFT job as `training.stages.sft` makes it, in steps of eight rows."""
         from trl import SFTConfig
 
-        from training import batching, head, loop, sft
+        from training.loop import batching, loop
+        from training.losses import head
+        from training.stages import sft
 
         table, stage, plan = self._plan(micro_batch)
         trainer = batching.TrainerOfLikeLengths(
@@ -175,9 +179,10 @@ class Lab:
         return packed_equals_unpadded(weights.load(self.base, torch.float32), batch, one_by_one)
 
     def apart(self, attention: str = "sdpa", bug: AbstractContextManager[Any] | None = None) -> Any:
-        """The check on a micro-batch of four sequences, as `training.pretrain` trains on it; a bug is there from its
+        """The check on a micro-batch of four sequences, as `stages.pretrain` trains on it; a bug is there from its
         trainer on."""
-        from training import head, pretrain
+        from training.losses import head
+        from training.stages import pretrain
 
         with pytest.MonkeyPatch.context() as patch, bug or nullcontext():
             made_flash.install(patch)
@@ -213,8 +218,8 @@ class Lab:
         from datasets.arrow_dataset import Dataset
         from test_dpo import trainer
 
-        from training.loop import first_batch
-        from training.reference import COLUMNS, computed
+        from training.loop.loop import first_batch
+        from training.losses.reference import COLUMNS, computed
 
         job = dpo_job(self.base, self.home / "dpo", lora=LORA if lora else None)
         start = job.inputs["start"].model_copy(update={"path": reference})
@@ -323,7 +328,7 @@ class Lab:
 
 
 def _sealed(job: Job) -> Artifact:
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     return found

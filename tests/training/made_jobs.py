@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lineage.job import Job, JobInput
+from jobs.job import Job, JobInput
 from lineage.store import Artifact, Store
 from recipes.execution import TrainingExecution
 from recipes.grpo import Grpo

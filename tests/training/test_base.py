@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lineage.job import SEALED, Job
-from training import TrainingError, base
-from training.tracking import RunLog
+from jobs.job import Job
+from jobs.run_log import RunLog
+from lineage.errors import TrainingError
+from recipes.errors import DONE
+from training.stages import base
 
 
 def job_for(release: Path, home: Path, **changes: str) -> Job:
@@ -46,7 +48,7 @@ def test_a_folder_becomes_a_checkpoint_in_the_recipes_type(release: Path, tmp_pa
     from transformers import AutoModelForCausalLM
 
     job = job_for(release, tmp_path / "home")
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []

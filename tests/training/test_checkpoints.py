@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from made_jobs import LORA, run_here, sft_job
 
-from lineage.job import INTERRUPTED
-from training import Interrupted, OutOfSpace, checkpoints, weights
+from lineage.errors import Interrupted, OutOfSpace
+from recipes.errors import INTERRUPTED
+from training import weights
+from training.loop import checkpoints
 
 MADE_BY = {"fingerprint": "f" * 64, "device": "cpu"}
 FILES = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")

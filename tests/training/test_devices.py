@@ -12,10 +12,13 @@ import pytest
 from made_jobs import dpo_job, finish, grpo_job, kto_job, orpo_job, reward_job, run_here, sft_job, start
 from pydantic import ValidationError
 
-from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
+from jobs import launching
+from jobs.job import Job
+from lineage.errors import TrainingError
+from recipes.errors import DONE, FAILED, INTERRUPTED, REFUSED
 from recipes.execution import TrainingExecution
 from recipes.stages import Sft
-from training import TrainingError, launching, rows
+from training import rows
 
 TWO: dict[str, Any] = {"devices": 2, "micro_batch": 1, "threads": 1}
 
@@ -69,10 +72,10 @@ _UNEVEN: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
 def test_two_processes_take_the_steps_of_one(tiny_base: Path, tmp_path: Path, kind: str) -> None:
     make, changes, steps, told = _UNEVEN[kind]
     job = make(tiny_base, tmp_path / "one", **changes)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     shared = on_two(make(tiny_base, tmp_path / "two", **changes))
     status, output = finish(shared.write())
-    assert status == SEALED, output
+    assert status == DONE, output
     assert output.count("sealed") == 1
     assert output.count(f"{kind} {steps}/{steps} steps") == 1
     names = ("loss", "grad_norm", "learning_rate", *told)

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from made_jobs import LORA, dpo_job, run_here, weights_of
 
-from lineage.job import SEALED, Job, JobInput
+from jobs.job import Job, JobInput
+from lineage.errors import TrainingError
 from lineage.store import Store
+from recipes.errors import DONE
 from recipes.stages import Dpo
 from tests import tiny
-from training import TrainingError, dpo, reference, rows
+from training import rows
+from training.losses import reference
+from training.stages import dpo
 
 
 def trainer(job: Job, work: Path, **changes: Any) -> Any:
@@ -21,8 +25,10 @@ def trainer(job: Job, work: Path, **changes: Any) -> Any:
     from transformers import AutoTokenizer
     from trl import DPOConfig
 
-    from training import head, loop, weights
-    from training.preferred import PreferenceTrainer
+    from training import weights
+    from training.loop import loop
+    from training.losses import head
+    from training.losses.preferred import PreferenceTrainer
 
     stage = Dpo.model_validate({**job.config, **changes})
     start = job.inputs["start"].path
@@ -64,7 +70,7 @@ def kept(job: Job) -> list[Path]:
 def test_the_loss_before_the_first_step_is_ln_2(
     tiny_base: Path, tmp_path: Path, lora: dict[str, Any] | None, precision: str
 ) -> None:
-    from training.loop import first_batch
+    from training.loop.loop import first_batch
 
     job = dpo_job(tiny_base, tmp_path)
     changes = {"lora": lora, "precision": precision}
@@ -76,7 +82,7 @@ def test_the_loss_before_the_first_step_is_ln_2(
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_a_cache_of_another_model_is_refused(tiny_base: Path, tmp_path: Path, lora: dict[str, Any] | None) -> None:
-    from training.loop import first_batch
+    from training.loop.loop import first_batch
 
     other = tiny.sealed(tmp_path, "other", lambda work: tiny.write_checkpoint(work, seed=1))
     job = dpo_job(tiny_base, tmp_path, lora=lora)
@@ -115,22 +121,22 @@ def test_another_beta_finds_the_reference_and_ends_in_the_bytes_of_a_fresh_run(
     tiny_base: Path, tmp_path: Path, lora: dict[str, Any] | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = dpo_job(tiny_base, tmp_path / "one", lora=lora)
-    assert run_here(first) == SEALED
+    assert run_here(first) == DONE
     (record,) = kept(first)
     made_at = record.stat().st_mtime_ns
     assert "are there already" not in capsys.readouterr().out
     second = dpo_job(tiny_base, tmp_path / "one", lora=lora, beta=0.5, seed=8, epochs=2.0, learning_rate=0.02)
-    assert run_here(second) == SEALED
+    assert run_here(second) == DONE
     assert "reference log-probabilities are there already" in capsys.readouterr().out
     assert [file.stat().st_mtime_ns for file in kept(second)] == [made_at]
     fresh = dpo_job(tiny_base, tmp_path / "two", lora=lora, beta=0.5, seed=8, epochs=2.0, learning_rate=0.02)
-    assert run_here(fresh) == SEALED
+    assert run_here(fresh) == DONE
     assert weights_of(second) == weights_of(fresh) != weights_of(first)
 
 
 def test_a_job_of_few_steps_computes_only_the_pairs_that_it_needs(tiny_base: Path, tmp_path: Path) -> None:
     job = dpo_job(tiny_base, tmp_path, max_steps=2)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     (record,) = kept(job)
     assert json.loads(record.read_text())["metrics"] == {"pairs": 8}
 
@@ -141,7 +147,7 @@ def test_how_pairs_are_divided_changes_no_step(tiny_base: Path, tmp_path: Path) 
         job = dpo_job(tiny_base, tmp_path / str(size), pairs=14, batch_rows=8, epochs=2.0)
         execution = {**job.config["execution"], "micro_batch": size}
         job = job.model_copy(update={"config": {**job.config, "execution": execution}, "execution": execution})
-        assert run_here(job) == SEALED
+        assert run_here(job) == DONE
         found = job.store.find(job.request)
         assert found is not None
         history = json.loads((found.path / "history.json").read_text())
@@ -153,7 +159,7 @@ def test_how_pairs_are_divided_changes_no_step(tiny_base: Path, tmp_path: Path) 
 
 def test_training_widens_the_margin_and_records_it(tiny_base: Path, tmp_path: Path) -> None:
     job = dpo_job(tiny_base, tmp_path, lora=LORA, epochs=4.0)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.metrics["margins"]["first"] == pytest.approx(0, abs=1e-6)

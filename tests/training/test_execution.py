@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 from made_jobs import LORA, run_here, sft_job
 
-from lineage.job import REFUSED, SEALED, Job
+from jobs.job import Job
+from lineage.errors import TrainingError
+from recipes.errors import DONE, REFUSED
 from tests import tiny
-from training import TrainingError, measures, rows
-from training.samples import prompts
+from training import rows
+from training.loop import measures
+from training.loop.samples import prompts
 
 
 def trained(base: Path, home: Path, execution: dict[str, Any], **changes: Any) -> tuple[Job, Path, list[float]]:
     """A job done with this execution: where its result lies, losses and gradient norms of its steps."""
     job = sft_job(base, home, execution={"threads": 1, **execution}, **changes)
     job = job.model_copy(update={"config": {**job.config, "execution": job.execution}})
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     history = json.loads((found.path / "history.json").read_text())
@@ -64,7 +67,7 @@ def test_samples_costs_and_rates_are_recorded_and_change_no_weight(tiny_base: Pa
     job = sft_job(tiny_base, home, lora=LORA)
     sealed = tiny.sealed(home, "mixture", lambda work: _with_validation(work, tiny_base), split=True)
     job = _with_inputs(job, sealed, {"micro_batch": 2, "samples_every": 4, "price_per_device_hour": 36.0})
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     history = json.loads((found.path / "history.json").read_text())
@@ -119,7 +122,7 @@ def _with_validation(folder: Path, base: Path) -> None:
 
 
 def _with_inputs(job: Job, mixture: Any, execution: dict[str, Any]) -> Job:
-    from lineage.job import JobInput
+    from jobs.job import JobInput
     from recipes.execution import TrainingExecution
 
     how = TrainingExecution.model_validate({"threads": 1, **execution}).model_dump(mode="json")

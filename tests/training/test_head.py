@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training import head
+from training.losses import head
 
 
 @pytest.mark.parametrize(

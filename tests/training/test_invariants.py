@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from made_invariants import FAMILIES, Lab
 
-from training import TrainingError
+from lineage.errors import TrainingError
 from training.invariants import INVARIANTS
 
 Shown = Callable[[Lab], Any]
@@ -150,7 +150,7 @@ PROOFS: dict[str, Proof] = {
                 for row in range(4)
             },
             "rows side by side in a kernel that looks at one row's positions alone": lambda lab: lab.apart(
-                "flash_attention_2", patched("training.packed._MASKED", ("flash_attention_2",))
+                "flash_attention_2", patched("training.losses.packed._MASKED", ("flash_attention_2",))
             ),
             "rows end to end with a border forgotten": lambda lab: lab.apart(
                 "flash_attention_2", _changed_batches(lambda b: _without_border(b, len(b["cu_seq_lens_q"]) // 2))

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 from made_jobs import LORA, falls, kto_job, orpo_job, run_here
 
-from lineage.job import REFUSED, SEALED, Job
+from jobs.job import Job
+from lineage.errors import TrainingError
 from lineage.store import Artifact
+from recipes.errors import DONE, REFUSED
 from recipes.stage_base import StageBase
 from recipes.stages import Orpo
-from training import TrainingError, kto, orpo
+from training.stages import kto, orpo
 
 
 def sealed(job: Job) -> Artifact:
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
@@ -76,7 +78,7 @@ def test_orpo_that_learns_prompts_is_refused(
     """TRL's own forward pass counts them."""
     from trl.experimental.orpo import ORPOTrainer
 
-    from training.odds import OddsTrainer
+    from training.losses.odds_ratio import OddsTrainer
 
     monkeypatch.setattr(OddsTrainer, "concatenated_forward", ORPOTrainer.concatenated_forward)
     assert run_here(orpo_job(tiny_base, tmp_path)) == REFUSED
@@ -98,15 +100,17 @@ def _trainer_and_batch(job: Job) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoTokenizer
     from trl.experimental.orpo import ORPOConfig
 
-    from training import head, loop, odds, rows, weights
+    from training import rows, weights
+    from training.loop import loop
+    from training.losses import head, odds_ratio
 
     stage, start = Orpo.model_validate(job.config), job.inputs["start"].path
     pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", orpo._COLUMNS)
     plan = rows.plan([1] * len(pairs), stage)
     config = ORPOConfig(**loop.arguments(stage, plan, job.home), beta=stage.beta, remove_unused_columns=False)
-    trainer = odds.OddsTrainer(
+    trainer = odds_ratio.OddsTrainer(
         micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),
-        model=odds.with_head(weights.load_for_training(start, stage)),
+        model=odds_ratio.with_head(weights.load_for_training(start, stage)),
         args=config,
         train_dataset=orpo._dataset(pairs),
         processing_class=AutoTokenizer.from_pretrained(start),

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from made_jobs import run_here, sft_job, weights_of
 
-from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Job
+from jobs.job import Job
+from lineage.errors import Interrupted, TrainingError
+from recipes.errors import DONE, FAILED, INTERRUPTED, REFUSED
 from recipes.stages import Kto, Sft
-from training import Interrupted, TrainingError, rows
+from training import rows
 
 
 def checkpoints_of(job: Job) -> list[str]:
@@ -20,7 +22,7 @@ def checkpoints_of(job: Job) -> list[str]:
 def test_running_out_of_memory_says_what_to_change(
     tmp_path: Path, rows_of_a_step: int, micro_batch: int, fewer: int
 ) -> None:
-    from training.loop import memory_explained
+    from training.loop.loop import memory_explained
 
     fields = {"kind": "sft", "mixture": "m", "start": "base", "learning_rate": 0.1, "seed": 0}
     stage = Sft.model_validate({**fields, "batch_rows": rows_of_a_step, "execution": {"micro_batch": micro_batch}})
@@ -33,7 +35,7 @@ def test_running_out_of_memory_says_what_to_change(
 
 
 def test_kto_that_runs_out_of_memory_is_told_its_own_field(tmp_path: Path) -> None:
-    from training.loop import memory_explained
+    from training.loop.loop import memory_explained
 
     fields = {"kind": "kto", "preferences": "p", "start": "base", "learning_rate": 0.1, "batch_rows": 8, "seed": 0}
     stage = Kto.model_validate({**fields, "beta": 0.1, "kl_rows": 8})
@@ -50,7 +52,7 @@ def test_a_training_that_had_finished_is_sealed_without_another_step(
     from training import weights
 
     whole = sft_job(tiny_base, tmp_path / "whole", max_steps=3)
-    assert run_here(whole) == SEALED
+    assert run_here(whole) == DONE
     job = sft_job(tiny_base, tmp_path / "cut", max_steps=3)
 
     def cut(*_: object) -> None:
@@ -59,7 +61,7 @@ def test_a_training_that_had_finished_is_sealed_without_another_step(
     with monkeypatch.context() as patch:
         patch.setattr(weights, "save", cut)
         assert run_here(job) == INTERRUPTED
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.metrics["resumed_from_step"] == found.metrics["steps"] == 3
@@ -82,7 +84,7 @@ def _no_memory(*_: Any, **__: Any) -> None:
 def test_a_training_that_diverges_keeps_its_checkpoints_and_says_where(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training.batching import TrainerOfLikeLengths
+    from training.loop.batching import TrainerOfLikeLengths
 
     compute_loss = TrainerOfLikeLengths.compute_loss
 
@@ -129,4 +131,4 @@ def test_a_model_that_cannot_be_saved_is_not_trained_again(
     assert said in capsys.readouterr().out
     assert [path.name for path in job.store.work_path(job.request).iterdir()] == ["checkpoints"]
     monkeypatch.setattr("transformers.Trainer.training_step", _no_memory)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE

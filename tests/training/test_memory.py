@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from made_jobs import LORA, run_here, sft_job, weights_of
 
-from lineage.job import REFUSED, SEALED
-from training import TrainingError, memory
+from jobs.memory import ran_out
+from lineage.errors import TrainingError
+from recipes.errors import DONE, REFUSED
+from training.loop import memory
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
@@ -16,7 +18,7 @@ def test_a_training_whose_longest_batch_was_tried_ends_bit_equal(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: dict[str, Any] | None
 ) -> None:
     untried = sft_job(tiny_base, tmp_path / "untried", lora=lora, max_steps=3)
-    assert run_here(untried) == SEALED
+    assert run_here(untried) == DONE
     tried: list[list[int]] = []
     compute_and_drop = memory.compute_and_drop
 
@@ -27,7 +29,7 @@ def test_a_training_whose_longest_batch_was_tried_ends_bit_equal(
     monkeypatch.setattr(memory, "compute_and_drop", noted)
     monkeypatch.setattr(memory, "_WORTH", 0)
     job = sft_job(tiny_base, tmp_path / "tried", lora=lora, max_steps=3)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     assert len(tried) == 1
     assert weights_of(job) == weights_of(untried)
 
@@ -41,7 +43,7 @@ def test_the_batch_that_is_too_large_is_named(
     worth: int,
     said: str,
 ) -> None:
-    from training.batching import TrainerOfLikeLengths
+    from training.loop.batching import TrainerOfLikeLengths
 
     compute_loss = TrainerOfLikeLengths.compute_loss
 
@@ -85,4 +87,4 @@ def test_another_error_stays_what_it_is() -> None:
     ids=str,
 )
 def test_memory_that_ran_out_is_known_by_every_librarys_words(error: Exception, is_memory: bool) -> None:
-    assert memory.ran_out(error) is is_memory
+    assert ran_out(error) is is_memory

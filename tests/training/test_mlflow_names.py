@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from jobs import mlflow_names
+from jobs.mlflow_names import model_name, numbers, params, tags, valid_name, version_tags
+from jobs.mlflow_uri import public
 from tests.source_texts import NASTY, texts
-from training import mlflow_names
-from training.mlflow_names import model_name, numbers, params, tags, valid_name, version_tags
-from training.mlflow_uri import public
 
 ROOMS = ("recipes", "lineage", "corpora", "training", "evaluation", "assets")
 

@@ -8,10 +8,11 @@ from typing import Any, get_args
 import pytest
 from made_jobs import LORA, dpo_job, run_here
 
-from lineage.job import SEALED
+from recipes.errors import DONE
 from recipes.losses import NEEDS_SMOOTHING, SMOOTHED, DpoLoss, KtoLoss
 from recipes.stages import Dpo
-from training import dpo, rows
+from training import rows
+from training.stages import dpo
 
 LOSSES = get_args(DpoLoss)
 
@@ -37,8 +38,10 @@ def checked(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     from transformers import AutoTokenizer
     from trl import DPOConfig
 
-    from training import head, loop, weights
-    from training.preferred import PreferenceTrainer
+    from training import weights
+    from training.loop import loop
+    from training.losses import head
+    from training.losses.preferred import PreferenceTrainer
 
     work = tmp_path_factory.mktemp("losses")
     job = dpo_job(tiny_base, work, pairs=4)
@@ -71,7 +74,7 @@ def test_every_loss_begins_where_its_formula_says(loss: str, checked: tuple[Any,
 
 def test_a_loss_of_another_name_trains(tiny_base: Path, tmp_path: Path) -> None:
     job = dpo_job(tiny_base, tmp_path, lora=LORA, loss="robust", label_smoothing=0.1, max_steps=2)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []

@@ -9,8 +9,9 @@ import made_flash
 import pytest
 from made_jobs import pretrain_job, run_here, sft_job
 
-from lineage.job import REFUSED, SEALED
-from training import packed, rows
+from recipes.errors import DONE, REFUSED
+from training import rows
+from training.losses import packed
 
 LENGTHS = [9, 4, 13]
 
@@ -104,7 +105,7 @@ def test_labels_leave_out_the_first_token_of_each_document_and_the_padding() -> 
 
 def test_pretraining_learns_and_proves_itself(tiny_base: Path, tmp_path: Path) -> None:
     job = pretrain_job(tiny_base, tmp_path, epochs=2.0, checkpoint_steps=50)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
@@ -123,7 +124,7 @@ def test_documents_are_apart_however_a_step_is_computed(
     for execution in ({"micro_batch": micro_batch, "attention": attention}, {"micro_batch": 1, "attention": "eager"}):
         job = pretrain_job(tiny_base, tmp_path / str(len(histories)), documents=20, max_steps=2, execution=execution)
         job = job.model_copy(update={"config": {**job.config, "execution": job.execution}})
-        assert run_here(job) == SEALED
+        assert run_here(job) == DONE
         found = job.store.find(job.request)
         assert found is not None
         assert found.metrics["checks"]["documents_apart"]["value"] <= 1e-5
@@ -186,7 +187,7 @@ def test_perplexity_is_that_of_plain_logits_document_by_document(tiny_base: Path
     from transformers import AutoModelForCausalLM
 
     job = pretrain_job(tiny_base, tmp_path, max_steps=1)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     model = AutoModelForCausalLM.from_pretrained(tiny_base)

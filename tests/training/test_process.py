@@ -63,7 +63,7 @@ def test_a_signal_sets_the_event_and_the_group_is_ended() -> None:
 
 
 def test_a_second_signal_of_the_same_kind_ends_at_once() -> None:
-    job = run("from training.process import install\nimport time\ninstall()\nprint(1, flush=True)\ntime.sleep(60)")
+    job = run("from jobs.process import install\nimport time\ninstall()\nprint(1, flush=True)\ntime.sleep(60)")
     assert job.stdout is not None
     job.stdout.readline()
     job.send_signal(signal.SIGTERM)

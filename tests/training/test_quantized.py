@@ -7,8 +7,10 @@ import pytest
 from made_invariants import StopAfter
 from made_jobs import LORA, dpo_job, run_here, sft_job
 
-from lineage.job import INTERRUPTED, SEALED, Job
+from jobs.job import Job
 from lineage.store import Artifact
+from recipes.errors import DONE, INTERRUPTED
+from training import quantized as held
 
 
 def quantized(quantization: str, **more: Any) -> dict[str, Any]:
@@ -16,7 +18,7 @@ def quantized(quantization: str, **more: Any) -> dict[str, Any]:
 
 
 def sealed(job: Job) -> Artifact:
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     return found
@@ -55,11 +57,11 @@ def test_frozen_weights_are_held_in_few_bits_and_adapters_in_float32(tiny_base: 
 
     stage = Sft.model_validate(sft_job(tiny_base, tmp_path, **quantized("nf4")).config)
     model = weights.load_for_training(tiny_base, stage)
-    assert weights.is_quantized(model)
+    assert held.is_quantized(model)
     assert model.model.layers[0].mlp.down_proj.weight.dtype == torch.uint8
     assert model.model.embed_tokens.weight.dtype == torch.float32
     model.model.norm.weight.data = model.model.norm.weight.data.bfloat16()
-    weights.adapters_in_float32(model)
+    held.adapters_in_float32(model)
     assert model.model.norm.weight.dtype == torch.float32
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from made_jobs import LORA, ROOT, run_here, sft_job, start, wait_for, weights_of
 
-from lineage.job import FAILED, INTERRUPTED, SEALED, Job
+from jobs.job import Job
+from recipes.errors import DONE, FAILED, INTERRUPTED
 
 LONG: dict[str, Any] = {"epochs": 6.0}
 
@@ -28,7 +29,7 @@ def long_job(base: Path, home: Path) -> Job:
 def uninterrupted(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Final weights of the job, trained in one go."""
     job = long_job(tiny_base, tmp_path_factory.mktemp("whole"))
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     return weights_of(job)
 
 
@@ -60,7 +61,7 @@ def test_a_command_killed_with_kill_9_resumes_bit_equal(tiny_base: Path, tmp_pat
     assert process.returncode == -signal.SIGKILL
     assert job.store.find(job.request) is None
 
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.metrics["resumed_from_step"] > 0
@@ -81,14 +82,14 @@ def test_a_stop_saves_and_resumes_bit_equal_even_past_a_damaged_checkpoint(
     damaged[len(damaged) // 2] ^= 1
     optimizer.write_bytes(damaged)
 
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.metrics["resumed_from_step"] == int(older.name.partition("-")[2])
     assert weights_of(job) == uninterrupted
 
     moved = job.model_copy(update={"home": copy})
-    assert run_here(moved) == SEALED
+    assert run_here(moved) == DONE
     assert weights_of(moved) == uninterrupted
 
 
@@ -103,7 +104,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_save_costs_nothing_but_the_time_
     assert "checkpoint-2 could not be written" in done.stdout
     assert not list((job.store.work_path(job.request) / "checkpoints").glob("checkpoint-*"))
 
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     assert weights_of(job) == uninterrupted
 
 
@@ -120,7 +121,7 @@ def test_another_micro_batch_resumes_takes_the_same_steps_and_says_so(
     other = {**job.config, "execution": {**job.config["execution"], "micro_batch": 4}}
     changed = job.model_copy(update={"config": other, "execution": other["execution"]})
 
-    assert run_here(changed) == SEALED
+    assert run_here(changed) == DONE
     assert (
         "equal but for rounding to a run in one go, since it began with micro_batch 2, now 4" in capsys.readouterr().out
     )

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from made_jobs import falls, reward_job, run_here
 
-from lineage.job import REFUSED, SEALED
-from training import TrainingError, scoring
+from lineage.errors import TrainingError
+from recipes.errors import DONE, REFUSED
+from training.losses import scoring
 
 
 def rewards(folder: Path, rows: list[list[int]]) -> list[float]:
@@ -25,7 +26,7 @@ def test_it_learns_to_prefer_and_proves_itself(tiny_base: Path, tmp_path: Path) 
     import pyarrow.parquet as pq
 
     job = reward_job(tiny_base, tmp_path, epochs=3.0, checkpoint_steps=50)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
@@ -43,7 +44,7 @@ def test_a_saved_reward_does_not_depend_on_the_batch(tiny_base: Path, tmp_path: 
     from transformers import AutoTokenizer
 
     job = reward_job(tiny_base, tmp_path, max_steps=1)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     end = AutoTokenizer.from_pretrained(tiny_base).eos_token_id

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from lineage.errors import TrainingError
 from recipes.grpo import Grpo
 from tests.evaluation.made_suite import write_data
-from training import TrainingError, rewards
+from training import rewards
 
 SUM = {"kind": "gym", "task": "chain_sum", "arguments": {}, "answer": "7", "entry": {"answer": "7"}}
 COMMAS = {

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lineage.job import Tracking
-from training import TrainingError
-from training.mlflow_store import experiment_id
-from training.tracking import RunLog, _MlflowRunLog, run_log
+from jobs.job import Tracking
+from jobs.mlflow_store import experiment_id
+from jobs.run_log import RunLog, _MlflowRunLog, run_log
+from lineage.errors import TrainingError
 
 
 def test_numbers_settings_and_inputs_reach_the_run(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_server_that_was_lost_is_not_waited_for_at_every_step(capsys: pytest.C
 def test_an_experiment_that_a_person_deleted_is_taken_up_again(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    from training.mlflow_store import experiment_id
+    from jobs.mlflow_store import experiment_id
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     first = experiment_id(uri, "temper/tiny", tmp_path)

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 from made_jobs import finish, run_here, sft_job
 
-from lineage.job import FAILED, INTERRUPTED, REFUSED, SEALED, Tracking
+from jobs.job import Tracking
+from recipes.errors import DONE, FAILED, INTERRUPTED, REFUSED
 from training.runner import main
 
 
 def test_a_sealed_job_is_done_at_once_and_needs_no_torch(tiny_base: Path, tmp_path: Path) -> None:
     job = sft_job(tiny_base, tmp_path)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     began = time.monotonic()
     status, output = finish(job.write())
-    assert status == SEALED
+    assert status == DONE
     assert "is there already" in output
     assert time.monotonic() - began < 5
     pointed = job.store.ref("tiny", "sft")
@@ -73,7 +74,7 @@ def test_a_training_that_diverges_ends_with_a_reason(
     assert job.store.find(job.request) is None
 
 
-@pytest.mark.parametrize(("sealed", "status"), [(True, SEALED), (False, INTERRUPTED)])
+@pytest.mark.parametrize(("sealed", "status"), [(True, DONE), (False, INTERRUPTED)])
 def test_a_job_waits_for_the_process_that_makes_its_artefact_and_can_be_stopped_there(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sealed: bool, status: int
 ) -> None:

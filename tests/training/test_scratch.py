@@ -8,10 +8,11 @@ import pytest
 from made_jobs import pretrain_job, run_here
 
 from corpora.mixing.documents import DocumentTokenizer
-from corpora.rendering import ChatTemplate
-from corpora.tables import ROWS, clean_schema, writing
-from lineage.job import REFUSED, SEALED, Job, JobInput
+from corpora.tables.tables import ROWS, clean_schema, writing
+from jobs.job import Job, JobInput
 from lineage.store import Artifact
+from models.template import ChatTemplate
+from recipes.errors import DONE, REFUSED
 from recipes.execution import Execution
 from recipes.load import SHIPPED
 from recipes.schema import identity
@@ -66,7 +67,7 @@ def job_for(home: Path, talks: str = "conversation", **changes: Any) -> Job:
 
 
 def made(job: Job) -> Artifact:
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
@@ -135,7 +136,7 @@ def test_both_architectures_and_both_types_are_made(base: Artifact, tmp_path: Pa
 
 def test_it_can_be_pretrained(base: Artifact, tmp_path: Path) -> None:
     job = pretrain_job(base.path, tmp_path, epochs=4.0)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 from made_jobs import LORA, run_here, sft_job
 
-from lineage.job import REFUSED, SEALED, JobInput
+from jobs.job import JobInput
+from lineage.errors import TrainingError
+from recipes.errors import DONE, REFUSED
 from recipes.stages import Sft
 from tests import tiny
-from training import TrainingError, rows
+from training import rows
 
 
 @pytest.fixture(scope="module")
 def with_lora(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sealed SFT artefact with an adapter."""
     job = sft_job(tiny_base, tmp_path_factory.mktemp("lora"), lora=LORA)
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     return found.path
@@ -75,7 +77,7 @@ def test_a_bfloat16_start_gives_a_bfloat16_checkpoint_that_reloads_equal(
 
     start = tiny.sealed(tmp_path, "base", lambda work: tiny.write_checkpoint(work, dtype="bfloat16")).path
     job = sft_job(start, tmp_path, rows=8, lora=lora, precision="bf16")
-    assert run_here(job) == SEALED
+    assert run_here(job) == DONE
     found = job.store.find(job.request)
     assert found is not None
     assert found.failed_checks == []
@@ -131,7 +133,7 @@ def test_how_rows_are_divided_changes_no_step(tiny_base: Path, tmp_path: Path) -
         job = sft_job(tiny_base, tmp_path / str(size))
         execution = {**job.config["execution"], "micro_batch": size}
         job = job.model_copy(update={"config": {**job.config, "execution": execution}, "execution": execution})
-        assert run_here(job) == SEALED
+        assert run_here(job) == DONE
         found = job.store.find(job.request)
         assert found is not None
         history = json.loads((found.path / "history.json").read_text())

@@ -7,7 +7,7 @@ import pytest
 import torch  # noqa: TID253 - tests of a module that only job processes import
 
 from tests import tiny
-from training import head, shared_prompts
+from training.losses import head, shared_prompts
 
 _PROMPTS = [[1, 50, 60, 70, 80], [1, 90], [1, 50, 60, 70, 80], [1, 90], [1, 90], [7, 8, 9]]
 _ANSWERS = [[100, 101, 2], [102, 103, 104, 105, 106, 2], [2], [], [107, 2], [108, 109]]

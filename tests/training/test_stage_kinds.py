@@ -9,8 +9,9 @@ import pytest
 from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job, run_here, weights_of
 
 from assets.checks import DECLARED
-from lineage.job import INTERRUPTED, SEALED, Job
-from training import memory
+from jobs.job import Job
+from recipes.errors import DONE, INTERRUPTED
+from training.loop import memory
 
 KINDS: dict[str, Callable[[Path, Path], Job]] = {
     "pretrain": lambda base, home: pretrain_job(base, home, lora=LORA),
@@ -27,14 +28,14 @@ def test_stopped_and_resumed_ends_bit_equal(
 ) -> None:
     """The stopped one also tries its longest batch before it begins."""
     whole, cut = (KINDS[kind](tiny_base, tmp_path / name) for name in ("whole", "cut"))
-    assert run_here(whole) == SEALED
+    assert run_here(whole) == DONE
     monkeypatch.setattr(memory, "_WORTH", 0)
     stop = threading.Event()
     watcher = threading.Thread(target=_set_after_a_checkpoint, args=(cut, stop))
     watcher.start()
     assert run_here(cut, stop) == INTERRUPTED
     watcher.join()
-    assert run_here(cut) == SEALED
+    assert run_here(cut) == DONE
     found = cut.store.find(cut.request)
     assert found is not None
     assert 0 < found.metrics["resumed_from_step"] < found.metrics["steps"]

@@ -9,13 +9,13 @@ step in `dpo`, a resume's files in `checkpoints`.
 
 from typing import Any
 
-from training import TrainingError
+from lineage.errors import TrainingError
 
 Check = dict[str, Any]
 """`passed`, `blocking`, `value` and `description`, as a record keeps it."""
 
 INVARIANTS = {
-    "mask_two_ways": "corpora.rendering:ChatTemplate.parity",
+    "mask_two_ways": "models.template:ChatTemplate.parity",
     "labels_equal_mask": "training.invariants.labels:labels_equal_mask",
     "pads_by_length": "training.invariants.labels:pads_by_length",
     "end_of_turn_learned": "training.invariants.labels:end_of_turn_learned",
@@ -23,7 +23,7 @@ INVARIANTS = {
     "packed_equals_unpadded": "training.invariants.gradients:packed_equals_unpadded",
     "documents_apart": "training.invariants.isolation:documents_apart",
     "accumulation_equals_whole": "training.invariants.gradients:accumulation_equals_whole",
-    "reference_is_start": "training.dpo:step0_check",
+    "reference_is_start": "training.stages.dpo:step0_check",
     "frozen_unmoved": "training.invariants.saved:frozen_unmoved",
     "adapter_whole": "training.invariants.saved:adapter_whole",
     "merged_equals_adapter": "training.invariants.saved:merged_equals_adapter",

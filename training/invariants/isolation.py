@@ -12,7 +12,7 @@ from typing import Any
 import torch  # noqa: TID253 - only job processes import this module
 
 from training.invariants import Check, check
-from training.weights import is_quantized
+from training.quantized import is_quantized
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 6e-2}
 """Of the states' size. Rounding gave 1e-7 in fp32 and 2e-3 in bf16 (30 layers of random weights), where documents that

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from corpora.raw import CorpusError
-from corpora.rendering import ChatTemplate
+from lineage.errors import CorpusError
+from models.template import ChatTemplate
 from training.invariants import Check, check
 
 Messages = list[dict[str, str]]

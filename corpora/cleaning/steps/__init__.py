@@ -12,7 +12,7 @@ from corpora.cleaning.steps.language import language
 from corpora.cleaning.steps.length import length
 from corpora.cleaning.steps.phrases import phrases
 from corpora.cleaning.steps.pii import pii
-from corpora.reading.formats import Item
+from corpora.formats.formats import Item
 from recipes.cleaning import Language, Length, Phrases, Pii, Repetition, RowStep, Symbols
 from recipes.sources import Source
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from corpora.cleaning.content import words
-from corpora.reading.formats import Item
+from corpora.formats.formats import Item
 from recipes.cleaning import Repetition, Symbols
 
 _STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from corpora.cleaning.content import words
-from corpora.reading.formats import Item
+from corpora.formats.formats import Item
 from recipes.cleaning import Language
 
 _READ = 1000

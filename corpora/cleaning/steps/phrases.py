@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corpora.cleaning.content import words
-from corpora.raw import CorpusError
-from corpora.reading.formats import Item
+from corpora.formats.formats import Item
+from lineage.errors import CorpusError
 from recipes.cleaning import Phrases
 from recipes.load import read_yaml
 

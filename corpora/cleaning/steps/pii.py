@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from corpora.cleaning.content import rewritten
-from corpora.reading.formats import Item
+from corpora.formats.formats import Item
 from recipes.cleaning import Pii
 
 _ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
@@ -71,7 +71,7 @@ def _phones(step: Pii) -> Mask:
     regions: list[str | None] = [*step.regions] or [None]
     unknown = set(step.regions) - set(phonenumbers.SUPPORTED_REGIONS)
     if unknown:
-        from corpora.raw import CorpusError
+        from lineage.errors import CorpusError
 
         raise CorpusError(f"steps.pii.regions: {sorted(unknown)} are no countries that phone numbers are known of")
 

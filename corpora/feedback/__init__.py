@@ -1,0 +1,1 @@
+"""What says how good an answer is: preferences, votes, rankings, and prompts with verifiers of their answers."""

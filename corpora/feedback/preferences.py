@@ -1,0 +1,196 @@
+"""Preferences, tokenised: pairs of a better and a worse answer, or single answers that are good or bad.
+
+What the rows are is said by the recipe's rules (`rules`); here they are tokenised, put on the side of the split where
+they belong, drawn by the seed, and written. The checks are in `pair_checks` and `unpaired_checks`; how a trainer uses
+the rows is left to it.
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpora import splits as splitting
+from corpora.cleaning.content import content_id
+from corpora.feedback.kept import KeptRows
+from corpora.feedback.pair_checks import check_pairs
+from corpora.feedback.rules import Found, Row, Rule, judged_by
+from corpora.feedback.unpaired_checks import check_unpaired
+from corpora.formats.answers import load_answers
+from corpora.formats.items import Preference, Unpaired
+from corpora.splits import SIDES, Side, side_of
+from corpora.tables.tables import HELD_OUT, PAIRS, UNPAIRED, VALIDATION, pairs_schema, unpaired_schema, writing
+from lineage.errors import CorpusError
+from lineage.hashing import text_digest
+from models.messages import Message
+from models.template import ChatTemplate
+from recipes.preferences import Preferences
+from recipes.sources import Source
+from recipes.splits import Splits
+
+VERSION = 3
+
+_REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap", "repeated", "near_duplicate")
+_TRAINED_ON = {"pairs": PAIRS, "unpaired": UNPAIRED}
+_KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
+
+
+@dataclass
+class _Drawn:
+    """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit."""
+
+    rows: dict[Side, list[Row]]
+    left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
+    available: int = 0
+
+
+def versions() -> dict[str, int]:
+    """The algorithms that decide the bytes: part of their identity."""
+    return {"preferences": VERSION, "splits": splitting.VERSION}
+
+
+def build_preferences(
+    preferences: Preferences,
+    clean: dict[str, Path],
+    sources: dict[str, Source],
+    checkpoint: Path,
+    folder: Path,
+    work: Path,
+    *,
+    removed: Mapping[str, Path] | None = None,
+    splits: Splits | None = None,
+) -> dict[str, Any]:
+    """Write the rows to train on, in an order drawn by the seed, into `work` and return the metrics.
+
+    They are in pairs.parquet or unpaired.parquet; what `splits` keeps from training lies in validation.parquet and
+    held_out.parquet. clean: clean folder by source. checkpoint: whose tokenizer and template are used. folder: of
+    the recipe, for its files of answers. removed: by source, a table of the ids of rows to leave out. Raises
+    CorpusError if a source has the wrong kind of rows, or a rule gives none.
+    """
+    template, splits = ChatTemplate.load(checkpoint), splits or Splits()
+    kept = {name: KeptRows(path, (removed or {}).get(name)) for name, path in clean.items()}
+    drawn = [
+        _draw(number, rule, preferences, kept[rule.source], sources[rule.source], template, folder, splits)
+        for number, rule in enumerate(preferences.rules)
+    ]
+    holds = preferences.holds
+    files: dict[Side, str] = {"train": _TRAINED_ON[holds], **_apart(splits)}
+    written = {side: _write(work / file, side, preferences, drawn, template) for side, file in files.items()}
+    check = check_pairs if holds == "pairs" else check_unpaired
+    return {
+        holds: written["train"],
+        "rules": [
+            {
+                "source": rule.source,
+                "rule": rule.rule,
+                holds: len(of_rule.rows["train"]),
+                "available": of_rule.available,
+                "left_out": of_rule.left_out,
+            }
+            for rule, of_rule in zip(preferences.rules, drawn, strict=True)
+        ],
+        "splits": {side: written[side] for side in _apart(splits)},
+        "template_digest": template.digest,
+        **check(work / files["train"], template),
+    }
+
+
+def _apart(splits: Splits) -> dict[Side, str]:
+    """Files of the sides that are not trained on, as far as the recipe has them."""
+    shares: dict[Side, float] = {"validation": splits.validation, "held_out": splits.held_out}
+    return {side: file for side, file in _KEPT_APART.items() if shares[side]}
+
+
+def _write(path: Path, side: Side, preferences: Preferences, drawn: list[_Drawn], template: ChatTemplate) -> int:
+    """Write the rows of one side, of all rules mixed; returns how many they are."""
+    rows = [row for of_rule in drawn for row in of_rule.rows[side]]
+    rows.sort(key=lambda row: _rank(preferences.seed, "order", row["signal"], row["id"]))
+    schema = pairs_schema() if preferences.holds == "pairs" else unpaired_schema()
+    with writing(path, schema, {"template_digest": template.digest}) as table:
+        for row in rows:
+            table.add(row)
+    return len(rows)
+
+
+def _draw(
+    number: int,
+    rule: Rule,
+    preferences: Preferences,
+    corpus: KeptRows,
+    source: Source,
+    template: ChatTemplate,
+    folder: Path,
+    splits: Splits,
+) -> _Drawn:
+    """The rule's rows that fit `max_length`; with a limit, that many of those to train on, by the seed."""
+    answers = None if rule.answers is None else load_answers(folder / rule.answers)
+    drawn = _Drawn({side: [] for side in SIDES})
+    drawn.left_out["near_duplicate"] = corpus.duplicates
+    found = judged_by(rule, corpus, answers, drawn.left_out)
+    for item, row in _usable(found, preferences.max_length, template, drawn.left_out):
+        about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
+        drawn.rows[side_of({"messages": item.prompt}, splits)].append({**row, **about})
+    drawn.available = len(drawn.rows["train"])
+    if not drawn.available:
+        apart = sum(len(drawn.rows[side]) for side in _KEPT_APART)
+        kept_apart = f"; {apart} are in validation and held_out" if apart else ""
+        raise CorpusError(
+            f"preferences: rule '{rule.rule}' of source '{rule.source}' gives no {_NAMES[preferences.holds]} "
+            f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length})"
+        )
+    drawn.rows["train"] = heapq.nsmallest(
+        rule.limit or drawn.available,
+        drawn.rows["train"],
+        key=lambda row: _rank(preferences.seed, f"draw/{number}", rule.source, row["id"]),
+    )
+    return drawn
+
+
+_NAMES = {"pairs": "pairs", "unpaired": "answers"}
+
+
+def _usable(
+    found: Iterator[Found], max_length: int, template: ChatTemplate, left_out: dict[str, int]
+) -> Iterator[tuple[Preference | Unpaired, Row]]:
+    seen: set[str] = set()
+    for one in found:
+        item, id_ = one.item, content_id(one.item)
+        if id_ in seen:
+            left_out["repeated"] += 1
+            continue
+        seen.add(id_)
+        answers = _answers(item)
+        whole = [[*item.prompt, *answer] for answer in answers.values()]
+        reason = next((why for turns in whole if (why := template.left_out(turns, item.tools)) is not None), None)
+        if reason is None and isinstance(item, Preference) and item.chosen == item.rejected:
+            reason = "same_answer"
+        ids = {} if reason is not None else _tokenised(item, answers, template)
+        if ids and len(ids["prompt_ids"]) + max(len(ids[f"{name}_ids"]) for name in answers) > max_length:
+            reason = "overlong"
+        if reason is not None:
+            left_out[reason] += 1
+            continue
+        yield item, {"id": id_, **vars(item), **one.judgement, **ids}
+
+
+def _answers(item: Preference | Unpaired) -> dict[str, list[Message]]:
+    if isinstance(item, Preference):
+        return {"chosen": item.chosen, "rejected": item.rejected}
+    return {"completion": item.completion}
+
+
+def _tokenised(
+    item: Preference | Unpaired, answers: Mapping[str, list[Message]], template: ChatTemplate
+) -> dict[str, list[int]]:
+    """Ids of the prompt up to where the answer begins, and of each answer up to its end-of-turn token."""
+    prompt = template.prompt_ids(item.prompt, item.tools)
+    ids = {
+        f"{name}_ids": template.answer_ids(item.prompt, answer[0], prompt, item.tools)
+        for name, answer in answers.items()
+    }
+    return {"prompt_ids": prompt, **ids}
+
+
+def _rank(seed: int, *key: str) -> str:
+    return text_digest("/".join((str(seed), *key)))

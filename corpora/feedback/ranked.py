@@ -1,0 +1,72 @@
+"""Pairs from answers with scores: which answers of a prompt are held against which.
+
+Answers that stand in rows of their own, as single star ratings do, are brought together by their prompt; an answer
+that was rated more than once has the mean of its ratings. In memory are about 150 bytes for each such prompt, and
+the answers of prompts whose last row has not come yet.
+"""
+
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from corpora.feedback.kept import KeptRows
+from corpora.formats.items import Answer, Preference
+from lineage.hashing import fingerprint
+from models.messages import Message, plain_messages
+from recipes.preferences import PairRule
+
+
+def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float]]:
+    """Each pair with the difference of its scores. Those that differ less than the rule asks are counted."""
+    for prompt, tools, answers in _by_prompt(rows):
+        for better, worse in _held(_merged(answers), rule.against):
+            margin = better["score"] - worse["score"]
+            if margin > 0 and margin >= rule.min_gap:
+                yield Preference(prompt, better["messages"], worse["messages"], tools), margin
+            else:
+                left_out["small_gap"] += 1
+
+
+def _held(answers: list[Answer], against: str) -> Iterator[tuple[Answer, Answer]]:
+    if against == "next":
+        return itertools.pairwise(answers)
+    others = answers[1:] if against == "rest" else answers[1:][-1:]
+    return ((answers[0], other) for other in others)
+
+
+def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], str | None, list[Answer]]]:
+    """Prompts with their functions and their answers: of one row, or of all rows with one answer each."""
+    expected = Counter(_key(row) for row in _read(rows) if len(row["answers"]) == 1)
+    waiting: dict[str, list[Answer]] = {}
+    for row in _read(rows):
+        if len(row["answers"]) > 1:
+            yield row["prompt"], row["tools"], row["answers"]
+            continue
+        key = _key(row)
+        waiting.setdefault(key, []).extend(row["answers"])
+        if len(waiting[key]) == expected[key]:
+            yield row["prompt"], row["tools"], waiting.pop(key)
+
+
+def _read(rows: KeptRows) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        answers = [Answer(messages=plain_messages(a["messages"]), score=a["score"]) for a in row["answers"]]
+        yield {"prompt": plain_messages(row["prompt"]), "tools": row["tools"], "answers": answers}
+
+
+def _key(row: dict[str, Any]) -> str:
+    return fingerprint([row["prompt"], row["tools"]])
+
+
+def _merged(answers: list[Answer]) -> list[Answer]:
+    """Different answers, best first; of equal ones the first comes first."""
+    scores: dict[str, list[float]] = {}
+    messages: dict[str, list[Message]] = {}
+    for answer in answers:
+        key = fingerprint(answer["messages"])
+        messages.setdefault(key, answer["messages"])
+        scores.setdefault(key, []).append(answer["score"])
+    found = [Answer(messages=messages[key], score=statistics.fmean(of_answer)) for key, of_answer in scores.items()]
+    return sorted(found, key=lambda answer: -answer["score"])

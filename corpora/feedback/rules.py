@@ -1,0 +1,73 @@
+"""What each rule of a recipe makes of the rows of a clean corpus: pairs of answers, or single answers with a label.
+
+Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is
+the worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round
+(`comply`), so that a model which learns to refuse does not learn to refuse everything. Pairs from ranked, rated and
+voted answers are made by `ranked`. Unpaired answers have their own labels; a recorded pair gives two of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from corpora.feedback.kept import KeptRows
+from corpora.feedback.ranked import ranked_pairs
+from corpora.formats.answers import Answers
+from corpora.formats.items import Preference, Unpaired
+from lineage.errors import CorpusError
+from models.messages import plain_messages
+from recipes.preferences import PairRule, UnpairedRule
+
+Rule = PairRule | UnpairedRule
+Row = dict[str, Any]
+
+_KINDS = {
+    "recorded": ("preference",),
+    "refuse": ("conversation",),
+    "comply": ("conversation",),
+    "ranked": ("ranking",),
+    "unpaired": ("unpaired", "preference"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule found, and what else the row says of it: the column `margin` of pairs, `label` of single answers."""
+
+    item: Preference | Unpaired
+    judgement: Row
+
+
+def judged_by(rule: Rule, rows: KeptRows, answers: Answers | None, left_out: dict[str, int]) -> Iterator[Found]:
+    """Everything that a rule finds in a corpus; what it leaves out is counted.
+
+    Raises CorpusError if the corpus has the wrong kind of rows.
+    """
+    if rows.kind not in _KINDS[rule.rule]:
+        needed = f"needs {' or '.join(_KINDS[rule.rule])} rows, source '{rule.source}' has {rows.kind} rows"
+        raise CorpusError(f"preferences: rule '{rule.rule}' {needed}")
+    if isinstance(rule, UnpairedRule):
+        return (Found(item, {"label": item.label}) for row in rows for item in _single(row))
+    if rule.rule == "ranked":
+        return (Found(pair, {"margin": margin}) for pair, margin in ranked_pairs(rows, rule, left_out))
+    return (Found(_pair(rule, row, answers), {"margin": None}) for row in rows)
+
+
+def _pair(rule: PairRule, row: Row, answers: Answers | None) -> Preference:
+    if answers is None:
+        prompt, chosen, rejected = (plain_messages(row[name]) for name in ("prompt", "chosen", "rejected"))
+        return Preference(prompt, chosen, rejected, row["tools"])
+    messages = plain_messages(row["messages"])
+    refusal = [{"role": "assistant", "content": answers.choose(messages[-2]["content"], row["category"])}]
+    own = messages[-1:]
+    chosen, rejected = (refusal, own) if rule.rule == "refuse" else (own, refusal)
+    return Preference(messages[:-1], chosen, rejected, row["tools"])
+
+
+def _single(row: Row) -> Iterator[Unpaired]:
+    prompt = plain_messages(row["prompt"])
+    if "completion" in row:
+        yield Unpaired(prompt, plain_messages(row["completion"]), row["label"], row["tools"])
+        return
+    for name, label in (("chosen", True), ("rejected", False)):
+        yield Unpaired(prompt, plain_messages(row[name]), label, row["tools"])

@@ -1,0 +1,203 @@
+"""The turns of a conversation as a trainer needs them: known roles in order, no empty words, an answer at the end.
+
+Field access and checks that every format shares; which field holds what is left to `formats`. Reasons name fields
+and places, never the text itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from corpora.formats.parts import parts_of, thinking
+from corpora.formats.tool_calls import call_ids, calls_of
+from corpora.reading.row import RowError
+from models.messages import Message
+
+__all__ = [
+    "Message",
+    "conversation",
+    "is_turns",
+    "known_role",
+    "reply",
+    "single",
+    "system_of",
+    "text_at",
+    "turns",
+    "value_at",
+]
+
+_CALL = "function_call"
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    _CALL: "assistant",
+    "tool_call": "assistant",
+}
+_WRITTEN_CALLS = (_CALL, "tool_call")
+_SPELLINGS = (("role", "content"), ("from", "value"))
+_FOLLOWS = {
+    "start": ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user",),
+    "call": ("tool",),
+    "tool": ("tool", "assistant"),
+}
+
+
+def value_at(fields: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path: keys of objects, numbers into lists. Raises RowError if there is none."""
+    if path in fields:
+        return fields[path]
+    value: Any = fields
+    for part in path.split("."):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            raise RowError(f"no field '{path}'")
+    return value
+
+
+def value_or_none(fields: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None if there is none."""
+    try:
+        return value_at(fields, path)
+    except RowError:
+        return None
+
+
+def text_at(fields: Mapping[str, Any], path: str) -> str:
+    """The text at a dotted path, not empty. Raises RowError."""
+    value = value_at(fields, path)
+    if not isinstance(value, str):
+        raise RowError(f"field '{path}' is not text")
+    if not value.strip():
+        raise RowError(f"field '{path}' is empty")
+    return value
+
+
+def system_of(fields: Mapping[str, Any], *names: str) -> list[Message]:
+    """A system prompt kept beside the turns, in the first of these fields that has one; by default `system`."""
+    found = (fields.get(name) for name in names or ("system",))
+    return next(([{"role": "system", "content": text}] for text in found if isinstance(text, str) and text), [])
+
+
+def is_turns(value: Any) -> bool:
+    """Whether a field holds a list of turns in one of the known spellings."""
+    return isinstance(value, list) and bool(value) and all(_spelling(turn) for turn in value)
+
+
+def turns(value: Any) -> list[Message]:
+    """A list of turns in either spelling, or of words by user and assistant in turn; roles as written, calls as JSON.
+
+    Raises RowError.
+    """
+    if not isinstance(value, list) or not value:
+        raise RowError("no turns")
+    if all(isinstance(turn, str) for turn in value):
+        return [{"role": ("user", "assistant")[index % 2], "content": words} for index, words in enumerate(value)]
+    called: dict[str, str] = {}
+    found = []
+    for index, turn in enumerate(value, start=1):
+        found.append(_turn(turn, index, called))
+        called |= call_ids(turn.get("tool_calls"))
+    return found
+
+
+def conversation(messages: list[Message]) -> list[Message]:
+    """The messages with known roles and trimmed words: at most a system prompt, then user and assistant in turn.
+
+    Between a call and what the assistant makes of it stand the tools' answers; a conversation may also end with a
+    call. An empty system prompt is left out. Raises RowError if the order is another one, or words are missing.
+    """
+    named = [
+        {**m, "role": known_role(m["role"], i), "content": m["content"].strip()} for i, m in enumerate(messages, 1)
+    ]
+    if len(named) > 1 and named[0]["role"] == "system" and not named[0]["content"]:
+        named = named[1:]
+    offset = 0 if named and named[0]["role"] == "system" else 1
+    last = "start"
+    for index, message in enumerate(named, start=offset):
+        expected = _FOLLOWS[last]
+        if message["role"] not in expected:
+            due = " or the ".join(role for role in expected if role != "system")
+            raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}")
+        if not message["content"] and message["role"] != "tool" and "tool_calls" not in message:
+            raise RowError(f"empty turn: turn {index}")
+        last = "call" if "tool_calls" in message else message["role"]
+    if last not in ("assistant", "call"):
+        raise RowError("no answer: the last turn is not of the assistant")
+    return named
+
+
+def single(asked: str, answered: str) -> list[Message]:
+    """A conversation of one question and one answer. Raises RowError if one is empty."""
+    return conversation([{"role": "user", "content": asked}, {"role": "assistant", "content": answered}])
+
+
+def reply(value: Any, field: str) -> list[Message]:
+    """An answer as turns: from plain text, one turn, or a list of turns. Raises RowError."""
+    if isinstance(value, str):
+        return [{"role": "assistant", "content": value}]
+    if isinstance(value, dict):
+        return turns([value])
+    if isinstance(value, list):
+        return turns(value)
+    raise RowError(f"field '{field}' is neither text nor turns")
+
+
+def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
+    spelling = _spelling(turn)
+    if spelling is None:
+        raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
+    role, content = turn[spelling[0]], turn.get(spelling[1])
+    assistant = ROLES.get(role.lower()) == "assistant"
+    if assistant and 0 in (turn.get("weight"), turn.get("loss_weight")):
+        raise RowError(f"a turn of weight 0, which is not to be learned: turn {index}")
+    if role.lower() in _WRITTEN_CALLS:
+        return {"role": role, "content": "", "tool_calls": calls_of(content, index)}
+    said = parts_of(content, index)
+    if not assistant and (said.reasoning or said.calls):
+        raise RowError(f"reasoning or calls that are not of the assistant: turn {index}")
+    calls = (turn.get("tool_calls") or turn.get(_CALL) or said.calls) if assistant else None
+    if said.words is None and not calls:
+        raise RowError(f"not text: the words of turn {index}")
+    thought = said.reasoning or (turn.get("reasoning_content") if assistant else None)
+    message = {"role": role, "content": thinking(thought, said.words or "")}
+    if calls:
+        return {**message, "tool_calls": calls_of(calls, index)}
+    name = turn.get("name") or called.get(str(turn.get("tool_call_id")))
+    if ROLES.get(role.lower()) == "tool" and isinstance(name, str):
+        return {**message, "name": name}
+    return message
+
+
+def _spelling(turn: Any) -> tuple[str, str] | None:
+    if not isinstance(turn, dict):
+        return None
+    for role, content in _SPELLINGS:
+        if isinstance(turn.get(role), str) and (content in turn or turn.get("tool_calls")):
+            return role, content
+    return None
+
+
+def known_role(role: str, index: int) -> str:
+    """The role that a turn's own word for it means. Raises RowError."""
+    known = ROLES.get(role.lower())
+    if known is None:
+        shown = f" '{role}'" if len(role) <= 24 and role.replace("_", "").isalnum() else ""
+        raise RowError(f"unknown role{shown}: turn {index}")
+    return known

@@ -1,0 +1,94 @@
+"""Formats of examples to imitate and of plain text: Alpaca, ShareGPT, ChatML, prompt and completion, documents.
+
+Each has a function that tells from a row's fields whether it is of the format, and by which of them, and one that
+reads it. Field names are those of public data sets: Alpaca's, Dolly's (`context`, `response`), OpenOrca's
+(`system_prompt`, `question`), MetaMathQA's (`query`), FLAN's (`inputs`, `targets`), UltraChat's (`data`), C4's and
+FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are read by `judged` and `scored`.
+"""
+
+from corpora.formats.conversations import conversation, is_turns, reply, single, system_of, text_at, turns
+from corpora.formats.hermes import is_hermes
+from corpora.formats.items import Conversation, Document, Item
+from corpora.formats.prompts import Fields, earlier, first, instruction, question, turns_field
+from corpora.formats.tool_calls import tools_of
+from corpora.formats.trees import is_message
+
+_ALPACA_OUTPUTS = ("output", "response")
+EXCHANGES = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("question", "answer"),
+    ("question", "response"),
+    ("question", "reply"),
+    ("query", "response"),
+    ("input", "output"),
+    ("inputs", "targets"),
+    ("problem", "solution"),
+)
+TEXTS = ("text", "raw_content", "content")
+
+
+def alpaca_fields(fields: Fields) -> str | None:
+    output = first(fields, _ALPACA_OUTPUTS)
+    return f"instruction, {output}" if output and isinstance(fields.get("instruction"), str) else None
+
+
+def read_alpaca(fields: Fields) -> Item:
+    answered = text_at(fields, first(fields, _ALPACA_OUTPUTS) or _ALPACA_OUTPUTS[0])
+    messages = [*system_of(fields), *earlier(fields), *single(instruction(fields), answered)]
+    return Conversation(conversation(messages), tools_of(fields))
+
+
+def sharegpt_fields(fields: Fields) -> str | None:
+    name = turns_field(fields)
+    return f"{name}, a list of turns{_and_tools(fields)}" if name and not is_hermes(fields) else None
+
+
+def read_sharegpt(fields: Fields) -> Item:
+    found = fields.get(turns_field(fields) or "conversations", fields.get("conversation"))
+    return Conversation(conversation([*system_of(fields), *turns(found)]), tools_of(fields))
+
+
+def chatml_fields(fields: Fields) -> str | None:
+    found = is_turns(fields.get("messages")) and not is_hermes(fields)
+    return f"messages, a list of turns{_and_tools(fields)}" if found else None
+
+
+def read_chatml(fields: Fields) -> Item:
+    return Conversation(conversation([*system_of(fields), *turns(fields.get("messages"))]), tools_of(fields))
+
+
+def exchange(fields: Fields) -> tuple[str, str] | None:
+    """The names of a prompt and its completion, each text or a list of turns."""
+    for names in EXCHANGES:
+        whole = all(isinstance(fields.get(name), str) or is_turns(fields.get(name)) for name in names)
+        if whole and (names[0] != "input" or "instruction" not in fields):
+            return names
+    return None
+
+
+def exchange_fields(fields: Fields) -> str | None:
+    names = exchange(fields)
+    return ", ".join(names) if names else None
+
+
+def read_exchange(fields: Fields) -> Item:
+    asked, answered = exchange(fields) or EXCHANGES[0]
+    before = question(fields, asked)
+    if before[0]["role"] != "system":
+        before = [*system_of(fields, "system", "system_prompt"), *earlier(fields), *before]
+    if not isinstance(fields.get(answered), list):
+        text_at(fields, answered)
+    return Conversation(conversation([*before, *reply(fields[answered], answered)]), tools_of(fields))
+
+
+def text_fields(fields: Fields) -> str | None:
+    return None if is_message(fields) else first(fields, TEXTS)
+
+
+def read_text(fields: Fields) -> Item:
+    return Document(text_at(fields, first(fields, TEXTS) or TEXTS[0]).strip())
+
+
+def _and_tools(fields: Fields) -> str:
+    return ", and tools" if "tools" in fields or "functions" in fields else ""

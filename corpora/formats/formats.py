@@ -1,0 +1,311 @@
+"""What the fields of a row mean: the formats people keep text in, told apart by their rows, read into one schema.
+
+A format is never guessed silently: either the rows name it by their fields, and the evidence is kept, or the
+recipe does; rows that fit two formats are an error, and behind the first rows, which tell the format, they are bad
+rows, as those of another kind are. Rows that were judged are never examples to imitate. What the formats are is said
+in `examples`, `judged` and `scored`, which messages make a conversation in `conversations`; whether a row is a
+duplicate is left to `cleaning`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corpora.formats import examples, glaive, hermes, judged, judgements, prompts, scored, trees
+from corpora.formats.answers import Answers
+from corpora.formats.conversations import single, text_at, value_at, value_or_none
+from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
+from corpora.formats.judges import mend_of_several, must_have_two_numbers, remark, why_unread, without_category
+from corpora.reading.row import Row, RowError
+from corpora.verifiers import verifiers
+from lineage.errors import CorpusError
+from models.messages import Message
+from recipes.origins import Columns
+from recipes.sources import Format as FormatName
+from recipes.sources import Source
+
+__all__ = [
+    "FORMATS",
+    "Answer",
+    "Conversation",
+    "Document",
+    "Fields",
+    "Format",
+    "Item",
+    "Message",
+    "Preference",
+    "Ranking",
+    "Unpaired",
+    "category_of",
+    "choose_format",
+    "reader",
+]
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """`fits` tells from a row's fields alone, by naming those that decide; `read` converts, or raises RowError.
+
+    A row is one item, but for trees, which may hold several rankings. A row without any of the fields `needs` is of
+    another format, which is quicker to see.
+    """
+
+    name: str
+    kind: str
+    fields: str
+    fits: Callable[[Fields], str | None]
+    read: Callable[[Fields], list[Item]]
+    needs: frozenset[str] = frozenset()
+
+
+def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]) -> tuple[Format, str]:
+    """The format of a source and the evidence for it, from the recipe or else from its first rows.
+
+    Raises CorpusError if the rows show no format, or more than one, or judge by numbers that are not known.
+    """
+    named = _by_recipe(source, answers)
+    if named is not None:
+        if named.kind == "unpaired":
+            must_have_two_numbers(source, sample)
+        return named, f"named by the recipe; reads {named.fields}"
+    shown: dict[str, list[Row]] = {}
+    deciding: Counter[str] = Counter()
+    for row in sample:
+        fields = without_category(source, row.value)
+        format_ = _fitting(source.uri, row, fields)
+        if format_ is not None:
+            shown.setdefault(format_.name, []).append(row)
+            deciding[format_.fits(fields) or ""] += 1
+    if not shown and any(trees.is_message(row.value) for row in sample):
+        raise CorpusError(
+            f"{source.uri}: its rows are single messages of conversation trees (message_id, parent_id); "
+            "read the same release's trees, one a row, as in *.trees.jsonl.gz"
+        )
+    if not shown:
+        first = f"; {sample[0].file}:{sample[0].line} has {', '.join(sorted(sample[0].value)[:12])}" if sample else ""
+        none = f"{source.uri}: its rows fit no known format{first}. Name `format`, with `columns` if needed"
+        raise CorpusError(none + why_unread(source, sample))
+    if len(shown) > 1:
+        places = [f"{len(rows)} {name} ({rows[0].file}:{rows[0].line})" for name, rows in sorted(shown.items())]
+        several = f"{source.uri}: its rows are of several formats: {', '.join(places)}. Make them two sources"
+        raise CorpusError(several + mend_of_several(source, shown.get("unpaired", ())))
+    name = next(iter(shown))
+    by = "; ".join(f"{count} of the first {len(sample)} rows have {names}" for names, count in deciding.most_common())
+    if name == "unpaired":
+        must_have_two_numbers(source, sample)
+    return FORMATS[name], "; ".join(filter(None, (by, remark(source, FORMATS[name].kind, sample))))
+
+
+def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
+    """Reads the rows of a source as its format. It raises RowError, also for a row that names a verifier that is not to
+    be used, and for one of two formats or of another kind where the first rows told the format."""
+    told_by_rows = _is_told_by_rows(source)
+
+    def read(row: Row) -> list[Item]:
+        if (problem := verifiers.refusal(row.value)) is not None:
+            raise RowError(problem)
+        fields = without_category(source, row.value)
+        if told_by_rows:
+            try:
+                found = _fitting(source.uri, row, fields)
+            except CorpusError:
+                raise RowError("fits two formats: name `format` in the recipe") from None
+            if found is not None and found.kind != format_.kind:
+                raise RowError(f"of format {found.name} among {format_.name} rows: it has {found.fits(fields)}")
+            if found is None and format_.kind == "conversation" and scored.is_rated(fields):
+                raise RowError(f"rated among {format_.name} rows: a rated answer is no example to imitate")
+        return format_.read(fields)
+
+    return read
+
+
+def category_of(source: Source, fields: Fields) -> str | None:
+    """The row's category, if the recipe says where it is; a number of a class as text. Raises RowError."""
+    path = source.columns.category
+    if path is None:
+        return None
+    value = value_or_none(fields, path)
+    return str(value) if isinstance(value, int | float) else text_at(fields, path)
+
+
+def _fitting(uri: str, row: Row, fields: Fields) -> Format | None:
+    """The one format that a row's fields are of, or None. Raises CorpusError if there are two."""
+    fits = [found for found in FORMATS.values() if not found.needs.isdisjoint(fields) and found.fits(fields)]
+    if len(fits) > 1:
+        names = " and ".join(f"{format_.name} ({format_.fits(fields)})" for format_ in fits)
+        raise CorpusError(f"{uri}: {row.file}:{row.line} fits two formats, {names}. Name `format` in the recipe")
+    return fits[0] if fits else None
+
+
+def _is_told_by_rows(source: Source) -> bool:
+    return _told_by_columns(source.columns) is None and source.format == "auto" and source.separator is None
+
+
+def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
+    """The format that the recipe names, also by its columns; None if the rows are to tell."""
+    columns, name = source.columns, source.format
+    if source.separator is not None and name in ("auto", "prompt_completion"):
+        return _separated(columns.text or "text", source.separator)
+    if name == "auto":
+        told = _told_by_columns(columns)
+        if told is None:
+            return None
+        name = told
+    if name == "prompts":
+        path = columns.prompt or "prompt"
+        return _unanswered(path) if answers is None else _answered(path, source, answers)
+    return _with_columns(FORMATS[name], columns.model_dump(exclude_none=True, exclude={"category"}))
+
+
+def _told_by_columns(columns: Columns) -> FormatName | None:
+    """The format that has these columns. What judges an answer comes first: it is no example then."""
+    if columns.label is not None:
+        return "unpaired"
+    if columns.chosen is not None and columns.rejected is not None:
+        return "preference"
+    if columns.winner is not None:
+        return "votes"
+    if columns.rating is not None:
+        return "rated"
+    if columns.prompt is not None and columns.completion is not None:
+        return "prompt_completion"
+    return "text" if columns.text is not None else None
+
+
+def _with_columns(format_: Format, columns: dict[str, str]) -> Format:
+    """The format for rows whose field names are their own: a value is read where its column says that it is, and
+    there alone if it might else be a judgement."""
+    if not columns:
+        return format_
+    words = judgements.JUDGES & {path for name, path in columns.items() if name not in ("label", "rating")}
+
+    def read(fields: Fields) -> list[Item]:
+        named = {name: value_at(fields, path) for name, path in columns.items()}
+        if "label" in named:
+            named["label"] = judgements.must_say(named["label"], columns["label"])
+        beside = fields if words.isdisjoint(fields) else {n: value for n, value in fields.items() if n not in words}
+        return format_.read({**beside, **named})
+
+    return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
+
+
+def _separated(path: str, separator: str) -> Format:
+    def read(fields: Fields) -> Item:
+        asked, found, answered = text_at(fields, path).partition(separator)
+        if not found:
+            raise RowError(f"no separator in field '{path}'")
+        judgements.refuse_judged({name: value for name, value in fields.items() if name != path})
+        return Conversation(single(asked, answered))
+
+    return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, _each(read))
+
+
+def _answered(path: str, source: Source, answers: Answers) -> Format:
+    def read(fields: Fields) -> Item:
+        asked = text_at(fields, path).strip()
+        return Conversation(single(asked, answers.choose(asked, category_of(source, fields))))
+
+    return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, _each(read))
+
+
+def _unanswered(path: str) -> Format:
+    def read(fields: Fields) -> Item:
+        return Conversation(single(text_at(fields, path), _ANY_ANSWER)[:-1])
+
+    return Format("prompts", "conversation", f"{path}, without an answer", lambda _: None, _each(read))
+
+
+def _example(
+    name: str, fields: str, fits: Callable[[Fields], str | None], read: Callable[[Fields], Item], needs: Iterable[str]
+) -> Format:
+    """A format of rows to imitate, which are those that nobody judged. Pairs and ratings that stand beside what the
+    recipe names as examples are no judgement of these."""
+
+    def unjudged(fields: Fields) -> str | None:
+        if not _JUDGEMENTS.isdisjoint(fields) and (judged.is_judged(fields) or scored.is_rated(fields)):
+            return None
+        return fits(fields)
+
+    def imitated(fields: Fields) -> list[Item]:
+        judgements.refuse_judged(fields)
+        return [read(fields)]
+
+    return Format(name, "conversation", fields, unjudged, imitated, frozenset(needs))
+
+
+def _each(read: Callable[[Fields], Item]) -> Callable[[Fields], list[Item]]:
+    """Of a format whose rows are one item each."""
+    return lambda fields: [read(fields)]
+
+
+def _read_ranked(fields: Fields) -> list[Item]:
+    return [scored.read_ranked(ranking) for ranking in trees.rankings_of(fields)]
+
+
+_ANY_ANSWER = "…"
+_BETTER = frozenset(better for better, _ in judged.PAIRS)
+_JUDGEMENTS = _BETTER | judgements.JUDGES
+_ANSWERS = frozenset(answered for _, answered in examples.EXCHANGES)
+_RANKED = frozenset(("prompt", *scored.LISTS))
+
+FORMATS: dict[str, Format] = {
+    format_.name: format_
+    for format_ in (
+        _example("alpaca", "instruction, output", examples.alpaca_fields, examples.read_alpaca, ["instruction"]),
+        _example(
+            "sharegpt",
+            "conversations or conversation, a list of turns",
+            examples.sharegpt_fields,
+            examples.read_sharegpt,
+            prompts.TURNS,
+        ),
+        _example("chatml", "messages, a list of turns", examples.chatml_fields, examples.read_chatml, ["messages"]),
+        _example("prompt_completion", "prompt, completion", examples.exchange_fields, examples.read_exchange, _ANSWERS),
+        _example("glaive", "system, chat", glaive.glaive_fields, glaive.read_glaive, ["chat"]),
+        _example(
+            "hermes",
+            "turns with <tool_call>, <tool_response> or <tools> in their words",
+            hermes.hermes_fields,
+            hermes.read_hermes,
+            hermes.TURNS,
+        ),
+        Format("text", "document", "text", examples.text_fields, _each(examples.read_text), frozenset(examples.TEXTS)),
+        _example("threads", "prompt, a tree of replies", trees.thread_fields, trees.read_thread, ["prompt"]),
+        Format(
+            "preference",
+            "preference",
+            "chosen, rejected",
+            judged.preference_fields,
+            _each(judged.read_preference),
+            _BETTER,
+        ),
+        Format(
+            "unpaired",
+            "unpaired",
+            "an answer and its label",
+            judged.unpaired_fields,
+            _each(judged.read_unpaired),
+            judgements.JUDGES,
+        ),
+        Format("ranked", "ranking", "prompt, answers in order", scored.ranked_fields, _read_ranked, _RANKED),
+        Format(
+            "rated",
+            "ranking",
+            "prompt, answers with ratings",
+            scored.rated_fields,
+            _each(scored.read_rated),
+            frozenset((*scored.LISTS, *scored.SCORES)),
+        ),
+        Format(
+            "votes",
+            "ranking",
+            "prompt, two answers, winner",
+            scored.votes_fields,
+            _each(scored.read_votes),
+            frozenset(first for first, _ in scored.SIDES),
+        ),
+    )
+}

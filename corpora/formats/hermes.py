@@ -1,0 +1,122 @@
+"""Tool calls written into the words of turns, as the Hermes models and those after them write them.
+
+An answer has its calls as JSON between `<tool_call>` and `</tool_call>`, results come between `<tool_response>` tags
+in a turn of the tool or of the user, and the system prompt holds the functions between `<tools>` tags. What the
+system prompt says about calling, from the line that first names these tags to the last of them, is left out, because
+a template writes its own.
+"""
+
+import re
+from typing import Any
+
+from corpora.formats.conversations import ROLES, Message, conversation, is_turns, known_role, system_of, turns
+from corpora.formats.items import Conversation, Item
+from corpora.formats.tool_calls import calls_of, tools_of
+from corpora.formats.tool_text import call_in, value_in
+from corpora.reading.row import RowError
+
+Fields = dict[str, Any]
+
+TURNS = ("messages", "conversations", "conversation")
+
+_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_RESPONSE = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
+_TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
+_HEADING = "# Tools"
+_OPENINGS = ("<tools>", "<tool_call>")
+_ENDINGS = ("</tools>", "</tool_call>")
+
+
+def is_hermes(fields: Fields) -> bool:
+    """Whether some turn has calls, their results or functions in its words."""
+    name = _field(fields)
+    return name is not None and any(_marked(turn) for turn in fields[name])
+
+
+def hermes_fields(fields: Fields) -> str | None:
+    return f"{_field(fields)}, a list of turns with {_marks(fields)}" if is_hermes(fields) else None
+
+
+def read_hermes(fields: Fields) -> Item:
+    found: list[Message] = []
+    tools = tools_of(fields)
+    said = turns(fields.get(_field(fields) or TURNS[0]))
+    beside = system_of(fields)
+    for index, message in enumerate([*beside, *said], start=1 - len(beside)):
+        role = known_role(message["role"], index)
+        if role == "system":
+            tools = tools or _functions(message["content"])
+            found.append({"role": role, "content": _without_instructions(message["content"])})
+        elif role == "assistant" and "tool_calls" not in message:
+            found.append(_answer(message["content"], index))
+        elif role == "tool" or message["content"].lstrip().startswith("<tool_response>"):
+            found += _results(message, index)
+        else:
+            found.append(message)
+    return Conversation(conversation(found), tools)
+
+
+def _field(fields: Fields) -> str | None:
+    return next((name for name in TURNS if is_turns(fields.get(name))), None)
+
+
+def _marked(turn: Fields) -> str | None:
+    """The tag in a turn's words that makes it one of this format."""
+    words, role = turn.get("content", turn.get("value")), turn.get("role", turn.get("from"))
+    if not isinstance(words, str) or not isinstance(role, str):
+        return None
+    tag = {"system": "<tools>", "assistant": "<tool_call>"}.get(ROLES.get(role.lower(), role), "<tool_response>")
+    return tag if tag in words else None
+
+
+def _marks(fields: Fields) -> str:
+    return ", ".join(dict.fromkeys(tag for turn in fields[_field(fields) or ""] if (tag := _marked(turn))))
+
+
+def _functions(system: str) -> str | None:
+    """The functions between the tags, as a list or one a line; tags with nothing between them are mere mentions."""
+    where = "the functions of the system prompt"
+    for text in _TOOLS.findall(system):
+        if not text.strip():
+            continue
+        whole = text.strip()
+        listed = whole.startswith("[")
+        values = value_in(whole, where) if listed else [value_in(line, where) for line in whole.splitlines() if line]
+        return tools_of({"tools": values})
+    return None
+
+
+def _without_instructions(system: str) -> str:
+    """What the system prompt says beside functions and calls."""
+    first = min((place for tag in _OPENINGS if (place := system.find(tag)) >= 0), default=None)
+    if first is None:
+        return system
+    heading = system.rfind(_HEADING, 0, first)
+    start = heading if heading >= 0 else system.rfind("\n", 0, first) + 1
+    end = max(system.rfind(tag) + len(tag) for tag in _ENDINGS if tag in system[first:])
+    return f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip()
+
+
+def _answer(words: str, index: int) -> Message:
+    calls = _CALL.findall(words)
+    if not calls:
+        return {"role": "assistant", "content": words}
+    before, _, behind = words.partition("<tool_call>")
+    if _CALL.sub("", f"<tool_call>{behind}").strip():
+        raise RowError(f"words behind a tool call, or a call without an end: turn {index}")
+    where = f"the tool calls of turn {index}"
+    return {
+        "role": "assistant",
+        "content": before.strip(),
+        "tool_calls": calls_of([call_in(call, where) for call in calls], index),
+    }
+
+
+def _results(message: Message, index: int) -> list[Message]:
+    """A turn of the tool for each result; words of a tool without tags are one result."""
+    results = _RESPONSE.findall(message["content"])
+    if not results:
+        return [{**message, "role": "tool"}]
+    if _RESPONSE.sub("", message["content"]).strip():
+        raise RowError(f"words beside the results of tools: turn {index}")
+    return [{"role": "tool", "content": result.strip()} for result in results]

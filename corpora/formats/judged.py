@@ -1,0 +1,91 @@
+"""Formats of answers that were judged: one that is good or bad (KTO), or two of which one is better.
+
+Field names are TRL's, LLaMA-Factory's (`kto_tag`, `chosen_messages`, ShareGPT turns with `chosen`) and HH-RLHF's (whole
+dialogues as text). What says good or bad is told by `judgements`. Ranked, rated and voted answers are `scored`'s.
+"""
+
+import re
+
+from corpora.formats.conversations import Message, conversation, system_of, turns
+from corpora.formats.examples import exchange
+from corpora.formats.items import Item, Preference, Unpaired
+from corpora.formats.judgements import LABELS, is_empty, judge_of, must_say, verdict
+from corpora.formats.prompts import Fields, answer_to, first, prompt_field, prompt_of, turns_field
+from corpora.formats.tool_calls import tools_of
+from corpora.reading.row import RowError
+
+RESPONSES = ("completion", "response", "answer", "output", "reply")
+PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
+_DIALOGUE = re.compile(r"\n\n(Human|Assistant):")
+
+
+def is_judged(fields: Fields) -> bool:
+    """Rows that say which answer is better, or whether this one is good: they are not to be imitated as such."""
+    paired = any(set(pair) <= fields.keys() and any(fields[name] is not None for name in pair) for pair in PAIRS)
+    return paired or judge_of(fields) is not None
+
+
+def unpaired_fields(fields: Fields) -> str | None:
+    found = verdict(fields)
+    if found is None or fields.get("chosen") is not None:
+        return None
+    label = found[0]
+    whole = first(fields, ("messages",), list) or turns_field(fields)
+    asked, answered = prompt_field(fields), first(fields, RESPONSES, str | list)
+    return f"{whole}, {label}" if whole else f"{asked}, {answered}, {label}" if asked and answered else None
+
+
+def read_unpaired(fields: Fields) -> Item:
+    good, messages = _good(fields), conversation(_whole(fields))
+    return Unpaired(messages[:-1], messages[-1:], good, tools_of(fields))
+
+
+def preference_fields(fields: Fields) -> str | None:
+    pair = _pair(fields)
+    return ", ".join(pair) if pair else None
+
+
+def read_preference(fields: Fields) -> Item:
+    """Answers as text, one turn, or whole conversations; the prompt from these or from a field of its own."""
+    before = prompt_of(fields)
+    chosen, rejected = (conversation(_answered(fields, name, before)) for name in _pair(fields) or PAIRS[0])
+    if chosen[:-1] != rejected[:-1]:
+        raise RowError("chosen and rejected answer different prompts")
+    if chosen[-1] == rejected[-1]:
+        raise RowError("chosen and rejected are the same")
+    return Preference(chosen[:-1], chosen[-1:], rejected[-1:], tools_of(fields))
+
+
+def _pair(fields: Fields) -> tuple[str, str] | None:
+    """The names of a better and a worse answer."""
+    return next((pair for pair in PAIRS if all(first(fields, (name,), str | dict | list) for name in pair)), None)
+
+
+def _whole(fields: Fields) -> list[Message]:
+    """The conversation of a row that has one answer, in any of the forms of an example."""
+    name = "messages" if "messages" in fields else turns_field(fields)
+    if name is not None:
+        return [*system_of(fields), *turns(fields[name])]
+    names = exchange(fields)
+    answered = names[1] if names else first(fields, RESPONSES, str | list) or RESPONSES[0]
+    return answer_to(prompt_of(fields), fields.get(answered), answered)
+
+
+def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]:
+    value = fields.get(name)
+    if isinstance(value, str) and not before and value.startswith("\n\nHuman:"):
+        _, *pieces = _DIALOGUE.split(value)
+        return [{"role": role.lower(), "content": text} for role, text in zip(pieces[::2], pieces[1::2], strict=True)]
+    return answer_to(before, value, name)
+
+
+def _good(fields: Fields) -> bool:
+    found = verdict(fields)
+    if found is not None:
+        return found[1]
+    name = next((name for name in LABELS if not is_empty(fields.get(name))), None)
+    if name is None:
+        raise RowError(
+            f"no field '{LABELS[0]}' that says good or bad: name yours in `columns`, as columns: {{label: …}}"
+        )
+    return must_say(fields[name], name)

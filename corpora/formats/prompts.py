@@ -1,0 +1,101 @@
+"""What was asked: the prompt of a row as turns, in whichever of the fields that public data sets keep it."""
+
+import json
+from typing import Any
+
+from corpora.formats.conversations import Message, is_turns, reply, single, system_of, text_at, turns
+from corpora.reading.row import RowError
+
+Fields = dict[str, Any]
+
+_PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "inputs", "input")
+TURNS = ("conversations", "conversation", "dialog", "data")
+_SYSTEMS = ("system", "system_prompt")
+_ALPACA_INPUTS = ("input", "context")
+
+
+def first(fields: Fields, names: tuple[str, ...], kinds: Any = str) -> str | None:
+    """The first of these fields that holds one of these kinds of value."""
+    return next((name for name in names if isinstance(fields.get(name), kinds)), None)
+
+
+def turns_field(fields: Fields) -> str | None:
+    """The field in which turns are kept as ShareGPT files do, if there is one; bare words count from two on."""
+    for name in TURNS:
+        value = fields.get(name)
+        if is_turns(value) or (isinstance(value, list) and len(value) > 1 and all(isinstance(t, str) for t in value)):
+            return name
+    return None
+
+
+def prompt_field(fields: Fields) -> str | None:
+    found = first(fields, _PROMPTS, str | list | dict) or turns_field(fields)
+    return "messages" if found is None and is_turns(fields.get("messages")) else found
+
+
+def prompt_of(fields: Fields) -> list[Message]:
+    """The prompt as turns, after a system prompt and a history kept beside it; none if no field has one.
+
+    Raises RowError.
+    """
+    name = prompt_field(fields)
+    if name is None:
+        return system_of(fields, *_SYSTEMS)
+    asked = question(fields, name)
+    if asked[0]["role"] == "system":
+        return asked
+    return [*system_of(fields, *_SYSTEMS), *([] if name == "history" else earlier(fields)), *asked]
+
+
+def question(fields: Fields, name: str) -> list[Message]:
+    """The turns of one field, from text, turns, or an object with a text. Raises RowError."""
+    value = fields.get(name)
+    if isinstance(value, list):
+        return turns(value)
+    if isinstance(value, dict):
+        name, fields = first(value, ("text", "full_text", "content")) or "text", value
+    text = instruction(fields) if name == "instruction" else text_at(fields, name)
+    return [{"role": "user", "content": unwrapped(text)}]
+
+
+def instruction(fields: Fields) -> str:
+    """The instruction and what it is about, on lines of their own. Raises RowError."""
+    asked = text_at(fields, "instruction")
+    name = next((name for name in _ALPACA_INPUTS if fields.get(name)), None)
+    if name is None:
+        return asked
+    given = fields[name]
+    if not isinstance(given, str):
+        raise RowError(f"field '{name}' is not text")
+    return f"{asked}\n{given}" if given.strip() else asked
+
+
+def earlier(fields: Fields) -> list[Message]:
+    """Turns before the question, kept as LLaMA-Factory does: `history`, a list of question and answer."""
+    found: list[Message] = []
+    for turn in fields.get("history") or []:
+        if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)):
+            raise RowError("field 'history' is not a list of question and answer")
+        found += single(*turn)
+    return found
+
+
+def answer_to(before: list[Message], value: Any, field: str) -> list[Message]:
+    """The whole conversation of an answer: it may hold the prompt itself, or follow `before`. Raises RowError."""
+    given = reply(value, field)
+    if len(given) == 1:
+        given = [{**given[0], "content": unwrapped(given[0]["content"])}]
+    return given if len(given) > 1 else [*before, *given]
+
+
+def unwrapped(words: str) -> str:
+    """Words without the JSON list of one that Chatbot Arena's tables keep them in. Raises RowError for several."""
+    if not (words.startswith('["') and words.endswith('"]')):
+        return words
+    try:
+        listed = json.loads(words)
+    except ValueError:
+        return words
+    if len(listed) > 1:
+        raise RowError("several turns in one field, whose answers differ")
+    return str(listed[0])

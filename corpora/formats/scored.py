@@ -1,0 +1,190 @@
+"""Formats of answers with scores: ranked lists, ratings in stars or points, votes between two.
+
+Field names are those of UltraFeedback (`completions`, `overall_score`), Nectar (`answers` with a `rank`), OASST's
+trees (by `trees`), HelpSteer (`helpfulness`, `overall_preference`), Chatbot Arena (`conversation_a`, `winner`,
+`winner_model_a`), SHP (`human_ref_A`, `labels`), AlpacaEval (`output_1`, `preference`), PKU-SafeRLHF (`response_0`,
+`better_response_id`), WebGPT's kind of `answer_0`. Which of the answers make a pair is left to `corpora.feedback`.
+"""
+
+import re
+from typing import Any
+
+from corpora.formats.conversations import conversation
+from corpora.formats.items import Answer, Item, Ranking
+from corpora.formats.judged import RESPONSES
+from corpora.formats.judgements import RATINGS, number_of
+from corpora.formats.prompts import Fields, answer_to, first, prompt_field, prompt_of
+from corpora.formats.tool_calls import tools_of
+from corpora.formats.trees import is_tree, rankings_fields
+from corpora.reading.row import RowError
+
+SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
+LISTS = ("answers", "responses", "completions", "ranked_answers", "ranked_responses", "ranked_completions")
+_ACCEPTED = ("question", "query")
+"""A question with a list of `answers` has them all right, as in WebQuestions, and ranks nothing."""
+
+LISTED_SCORES = ("ratings", "scores", "stars", "rewards")
+_LISTED_RANKS = ("ranks", "ranking")
+_TEXTS = ("response", "answer", "text", "completion", "content", "output", "message")
+SIDES = (
+    *((f"{name}_a", f"{name}_b") for name in ("response", "conversation", "answer", "completion")),
+    *((f"{name}_0", f"{name}_1") for name in ("response", "answer")),
+    *((f"{name}_1", f"{name}_2") for name in ("response", "output")),
+    ("response1", "response2"),
+    ("human_ref_A", "human_ref_B"),
+)
+_WINNERS = ("winner", "preference", "preferred", "choice", "better_response_id")
+_PREFIX = re.compile(r"^(model|response|answer|assistant|output|completion|conversation)[_ ]?")
+_TIES = ("tie", "tie (bothbad)", "both", "bothbad", "both_bad", "equal", "same", "1.5")
+_HELPSTEER_RANGE = 3
+"""`overall_preference` runs from −3, the first answer is far better, to 3."""
+
+
+def is_rated(fields: Fields) -> bool:
+    """Rows whose answer has stars or the like; a mere `score` may be anything."""
+    return any(number_of(fields.get(name)) is not None for name in RATINGS)
+
+
+def ranked_fields(fields: Fields) -> str | None:
+    if is_tree(fields):
+        return rankings_fields(fields)
+    name, answers = _listed(fields)
+    asked = prompt_field(fields)
+    if not asked or not answers:
+        return None
+    if _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
+        return f"{asked}, {name} and their ranks"
+    several = asked in _ACCEPTED and name == LISTS[0]
+    plain = all(isinstance(a, str) for a in answers) and not several and not _beside(fields, LISTED_SCORES, answers)
+    return f"{asked}, {name} in order, best first" if plain else None
+
+
+def read_ranked(fields: Fields) -> Item:
+    """Scores are how many of the answers are worse."""
+    _, answers = _listed(fields)
+    beside = _beside(fields, _LISTED_RANKS, answers)
+    if beside:
+        ranks = [number_of(rank) for rank in fields[beside]]
+    else:
+        ranks = [number_of(a.get("rank")) if isinstance(a, dict) else float(place) for place, a in enumerate(answers)]
+    worse = [None if rank is None else float(sum(o is not None and o > rank for o in ranks)) for rank in ranks]
+    return _ranking(fields, answers, worse)
+
+
+def rated_fields(fields: Fields) -> str | None:
+    name, answers = _listed(fields)
+    asked = prompt_field(fields)
+    if asked and answers:
+        beside = _beside(fields, LISTED_SCORES, answers)
+        if beside or (_all_have(answers, SCORES) and not _all_have(answers, ("rank",))):
+            return f"{asked}, {name} and their {beside or 'ratings'}"
+    answered, rating = _rated(fields)
+    return f"{asked}, {answered}, {rating}" if asked and answered and rating else None
+
+
+def read_rated(fields: Fields) -> Item:
+    """Scores are the ratings as given."""
+    _, answers = _listed(fields)
+    beside = _beside(fields, LISTED_SCORES, answers)
+    if beside:
+        return _ranking(fields, answers, [number_of(score) for score in fields[beside]])
+    if answers:
+        return _ranking(fields, answers, [_score(answer) if isinstance(answer, dict) else None for answer in answers])
+    answered, rating = _rated(fields)
+    if answered is None or rating is None:
+        raise RowError("no answer with a rating that is a number")
+    return _ranking(fields, [fields[answered]], [number_of(fields[rating])])
+
+
+def votes_fields(fields: Fields) -> str | None:
+    sides, named = _sides(fields), _verdict_field(fields)
+    return f"{', '.join(sides)}, {named}" if sides and named else None
+
+
+def read_votes(fields: Fields) -> Item:
+    """Scores are the shares of the votes for each answer, a tie half for both."""
+    sides = _sides(fields)
+    if sides is None:
+        raise RowError("no two answers to choose between")
+    share = _share_of_first(fields, sides)
+    if share is None or not 0 <= share <= 1:
+        raise RowError("no winner: neither one of the two answers, nor a tie, nor votes")
+    return _ranking(fields, [fields[name] for name in sides], [share, 1 - share])
+
+
+def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> Ranking:
+    if not answers or None in scores:
+        raise RowError("no answers" if not answers else "not every answer has a score that is a number")
+    before = prompt_of(fields)
+    texts = [answer[first(answer, _TEXTS) or "text"] if _is_record(answer) else answer for answer in answers]
+    whole = [conversation(answer_to(before, text, "answer")) for text in texts]
+    if any(messages[:-1] != whole[0][:-1] for messages in whole):
+        raise RowError("the answers are to different prompts")
+    found = [Answer(messages=m[-1:], score=score) for m, score in zip(whole, scores, strict=True) if score is not None]
+    return Ranking(whole[0][:-1], sorted(found, key=lambda answer: -answer["score"]), tools_of(fields))
+
+
+def _is_record(answer: Any) -> bool:
+    """An answer beside its score, and not a turn."""
+    return isinstance(answer, dict) and first(answer, _TEXTS) is not None and "role" not in answer
+
+
+def _listed(fields: Fields) -> tuple[str, list[Any]]:
+    """The name and the list of several answers, if the row has one."""
+    name = first(fields, LISTS, list)
+    return name or LISTS[0], fields[name] if name else []
+
+
+def _beside(fields: Fields, names: tuple[str, ...], answers: list[Any]) -> str | None:
+    """A list beside the list of answers, with one judgement for each."""
+    name = first(fields, names, list)
+    return name if name and answers and len(fields[name]) == len(answers) else None
+
+
+def _all_have(answers: list[Any], names: tuple[str, ...]) -> bool:
+    return all(isinstance(a, dict) and any(number_of(a.get(name)) is not None for name in names) for a in answers)
+
+
+def _score(answer: Fields) -> float | None:
+    return next((score for name in SCORES if (score := number_of(answer.get(name))) is not None), None)
+
+
+def _rated(fields: Fields) -> tuple[str | None, str | None]:
+    rating = next((name for name in SCORES if number_of(fields.get(name)) is not None), None)
+    return first(fields, RESPONSES, str | list), rating
+
+
+def _sides(fields: Fields) -> tuple[str, str] | None:
+    return next((pair for pair in SIDES if all(isinstance(fields.get(n), str | list | dict) for n in pair)), None)
+
+
+def _verdict_field(fields: Fields) -> str | None:
+    known = ("votes_a", "winner_model_a", "overall_preference", "labels", *_WINNERS)
+    return next((name for name in known if fields.get(name) is not None), None)
+
+
+def _share_of_first(fields: Fields, sides: tuple[str, str]) -> float | None:
+    """The share of the votes that the first answer has; None if nothing says so."""
+    name = _verdict_field(fields)
+    if name == "votes_a":
+        return _counted(fields, ("votes_a",), ("votes_b",), ("votes_tie", "ties"))
+    if name == "winner_model_a":
+        return _counted(fields, ("winner_model_a",), ("winner_model_b",), ("winner_tie",))
+    value = number_of(fields.get(name)) if name else None
+    if name == "overall_preference":
+        return None if value is None else (_HELPSTEER_RANGE - value) / (2 * _HELPSTEER_RANGE)
+    if name == "labels":
+        return value
+    told = _PREFIX.sub("", str(fields[name]).strip().lower()).removesuffix(".0") if name else ""
+    ends = [side[-1].lower() for side in sides]
+    return 0.5 if told in _TIES else {ends[0]: 1.0, ends[1]: 0.0}.get(told)
+
+
+def _counted(fields: Fields, *names: tuple[str, ...]) -> float | None:
+    first_votes, second_votes, ties = (
+        next((number_of(fields[name]) for name in known if fields.get(name) is not None), 0.0) for known in names
+    )
+    if first_votes is None or second_votes is None or ties is None:
+        return None
+    total = first_votes + second_votes + ties
+    return (first_votes + ties / 2) / total if total else None

@@ -1,1 +1,0 @@
-"""From clean corpora to preference pairs."""

@@ -1,0 +1,1 @@
+"""What a word is, for whatever compares texts."""

@@ -1,0 +1,1 @@
+"""Means, intervals and bounds of scores, in clusters and strata."""

@@ -1,0 +1,43 @@
+"""Files that are whole or not there, whatever ends the process that writes them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lineage.hashing import canonical_json
+
+
+@contextmanager
+def atomically(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """A path to write to, that becomes `path` when the block ends well; its folder is made.
+
+    durable: on disk, and under its name, before the block ends: a power cut does not undo it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if durable:
+            fsync(temporary)
+        os.replace(temporary, path)
+        if durable:
+            fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Canonical JSON, atomically and durably."""
+    with atomically(path, durable=True) as temporary:
+        temporary.write_text(canonical_json(value) + "\n", encoding="utf-8")
+
+
+def fsync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,199 @@
+"""The back end in this process: a causal model of transformers that decodes greedily, the same for every task.
+
+Prompts are sorted by length and padded on the left. Decoding stops at the end of the turn; a finished
+answer leaves its batch, so that a batch costs what its unfinished answers cost (`generate` of transformers
+keeps finished rows to the end). Nothing of the checkpoint's `generation_config.json` applies: no sampling, no
+penalties.
+
+In bfloat16 an answer can change with its batch: `batch_size` and dtype belong to the suite. Answers that are known
+from an earlier attempt (`answered`) are not given again.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lineage.errors import EvaluationError
+from lineage.hashing import fingerprint
+from models.answered import Answered
+from models.answering import Likelihood, LoadedModel, Pair, Response, Tick, prompt_ids, stop_ids
+from models.likelihood import left_padded, likelihoods
+from models.template import ChatTemplate
+
+
+@dataclass(frozen=True)
+class Transformers(LoadedModel):
+    """A causal model on its device."""
+
+    model: Any
+    template: ChatTemplate
+    batch_size: int
+    stop_ids: frozenset[int]
+    answered: Answered | None = None
+
+    @property
+    def context(self) -> int:
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+    @property
+    def described(self) -> Any:
+        return self.model
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"backend": "transformers"}
+
+    @property
+    def known(self) -> int:
+        return self.answered.found if self.answered else 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether an answer is the same whatever else is in its batch."""
+        return str(self.model.dtype) == "torch.float32"
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str]) -> list[Response]:
+        return _generate(self, prompts, max_new_tokens, tick, until)
+
+    def log_likelihoods(self, pairs: Sequence[Pair], tick: Tick) -> list[Likelihood]:
+        return likelihoods(self.model, pairs, self.batch_size, self.answered, tick)
+
+
+def load_model(checkpoint: Path, dtype: Literal["float32", "bfloat16"], batch_size: int) -> Transformers:
+    """Load a checkpoint folder: safetensors only, no remote code, on CUDA if there is one.
+
+    Raises EvaluationError if it cannot be loaded whole: transformers would fill what is missing at random.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            checkpoint,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{checkpoint}: cannot be loaded: {error}") from None
+    bad = sorted([*info["missing_keys"], *info["mismatched_keys"]], key=str)
+    if bad:
+        raise EvaluationError(f"{checkpoint}: {len(bad)} weights are missing or of another shape, as {bad[0]}")
+    template = ChatTemplate.load(checkpoint)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Transformers(model.eval().to(device), template, batch_size, stop_ids(template))
+
+
+def _generate(
+    model: Transformers, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str]
+) -> list[Response]:
+    ids = prompt_ids(model, prompts, max_new_tokens)
+    order = sorted(range(len(ids)), key=lambda index: (-len(ids[index]), index))
+    questions = _questions(model, ids, order, max_new_tokens, until)
+    known = model.answered.get(questions) if model.answered else {}
+    left = [index for index in order if questions[index] not in known]
+    for start in range(0, len(left), model.batch_size):
+        batch = left[start : start + model.batch_size]
+        rows = [ids[index] for index in batch]
+        given = {}
+        for row, answer in _decode(model, rows, max_new_tokens, until, tick, len(ids) - len(left) + start):
+            given[questions[batch[row]]] = dataclasses.asdict(answer)
+            if model.answered and model.alone:
+                model.answered.put({questions[batch[row]]: dataclasses.asdict(answer)})
+        if model.answered and not model.alone:
+            model.answered.put(given)
+        known |= given
+    tick(len(ids))
+    answers = [_Answer(**known[question]) for question in questions]
+    texts = model.tokenizer.batch_decode([answer.tokens for answer in answers], skip_special_tokens=True)
+    return [
+        Response(text, len(row), len(answer.tokens), answer.cut, answer.finite)
+        for text, row, answer in zip(texts, ids, answers, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Token ids without the stop; `cut` and `finite` as in Response."""
+
+    tokens: list[int]
+    cut: bool
+    finite: bool
+
+
+def _questions(
+    model: Transformers, ids: Sequence[list[int]], order: Sequence[int], max_new_tokens: int, until: Sequence[str]
+) -> list[str]:
+    """What each prompt's answer is known by; with the prompts of its batch where these take part in it."""
+    beside: dict[int, list[list[int]]] = {}
+    for start in range(0, len(order), model.batch_size):
+        batch = order[start : start + model.batch_size]
+        beside |= dict.fromkeys(batch, [] if model.alone else [ids[index] for index in batch])
+    shared = {
+        "max_new_tokens": max_new_tokens,
+        "stops": sorted(model.stop_ids),
+        **({"until": list(until)} if until else {}),
+    }
+    return [fingerprint({"prompt": row, "beside": beside[index], **shared}) for index, row in enumerate(ids)]
+
+
+def _decode(
+    model: Transformers,
+    rows: Sequence[list[int]],
+    max_new_tokens: int,
+    until: Sequence[str],
+    tick: Tick,
+    done_before: int,
+) -> Iterator[tuple[int, _Answer]]:
+    """Greedy answers of one batch by row, each as it ends."""
+    import torch
+    from transformers import DynamicCache
+
+    written: list[list[int]] = [[] for _ in rows]
+    live = list(range(len(rows)))
+    ids, mask, positions = left_padded(rows, model.model.device)
+    cache = DynamicCache(config=model.model.config)
+    reach = max((len(stop.encode()) for stop in until), default=0)  # a token spells one byte at least
+
+    def ends(tokens: list[int]) -> bool:
+        tail = model.tokenizer.decode(tokens[-reach:], skip_special_tokens=True) if until else ""
+        return any(stop in tail for stop in until)
+
+    with torch.inference_mode():
+        for step in range(max_new_tokens):
+            logits = model.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            best = logits.max(dim=-1)
+            sound = best.values.isfinite().tolist()
+            keep = []
+            for slot, (row, token) in enumerate(zip(live, best.indices.tolist(), strict=True)):
+                if token in model.stop_ids or not sound[slot]:
+                    yield row, _Answer(written[row], cut=False, finite=sound[slot])
+                    continue
+                written[row].append(token)
+                if ends(written[row]):
+                    yield row, _Answer(written[row], cut=False, finite=True)
+                else:
+                    keep.append(slot)
+            ended = len(rows) - len(keep)
+            tick(done_before + max(ended, len(rows) * step // max_new_tokens))
+            if not keep:
+                return
+            ids, positions = best.indices[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
+            if len(keep) < len(live):
+                chosen = torch.tensor(keep, device=ids.device)
+                cache.batch_select_indices(chosen)
+                ids, mask, positions = ids[chosen], mask[chosen], positions[chosen]
+                live = [live[slot] for slot in keep]
+    for row in live:
+        yield row, _Answer(written[row], cut=True, finite=True)

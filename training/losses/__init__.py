@@ -1,0 +1,1 @@
+"""Losses and the model's head, where TRL's own would need more memory or another model."""

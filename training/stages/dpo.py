@@ -1,0 +1,158 @@
+"""Direct preference optimisation (Rafailov et al. 2023): a checkpoint and preference pairs in, a checkpoint out.
+
+The reference model is the start checkpoint and nothing else: its log-probabilities are computed before the first
+step, or found in the store (`losses.reference`), so no second model is held. TRL's own default would load whatever
+the model's configuration names. Before the first step the loss on the first batch must be what it is when the model
+that is trained and the one behind those numbers are one: ln 2 for the loss of the paper. Pairs come as token ids and
+reach the loss untouched.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.job import Job
+from jobs.run_log import RunLog
+from lineage.errors import TrainingError
+from recipes.stages import Dpo
+from training import rows
+from training.losses.pair_losses import at_start
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 3
+
+_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
+_TOLERANCE = 1e-4
+"""Relative. Model and reference take the same products in the same order: in fp32 and in bf16 0 was seen."""
+
+
+def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
+    """Train `job.inputs["start"]` on `job.inputs["preferences"]` into `work`; returns the record's metrics.
+
+    Raises TrainingError, and Interrupted when `stop` was set.
+    """
+    began = time.monotonic()
+    from transformers import AutoTokenizer
+    from trl import DPOConfig
+
+    from training import weights
+    from training.loop import loop
+    from training.losses import head, reference
+    from training.losses.preferred import PreferenceTrainer
+
+    stage = Dpo.model_validate(job.config)
+    start = job.inputs["start"].path
+    given = job.inputs["preferences"]
+    pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
+    plan = rows.plan(_pair_lengths(pairs), stage)
+    batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
+    log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
+    with loop.memory_explained(stage, plan, work):
+        trainer = PreferenceTrainer(
+            micro_batches=batches,
+            model=weights.load_for_training(start, stage),
+            args=DPOConfig(**loop.arguments(stage, plan, work), **_loss(stage), precompute_ref_log_probs=True),
+            train_dataset=_dataset(pairs, plan.order),
+            processing_class=AutoTokenizer.from_pretrained(start),
+            peft_config=weights.lora_config(stage.lora),
+        )
+        head.score_only_supervised(trainer)
+        rows.must_fit(plan, trainer.model.config)
+        known = reference.of_pairs(trainer, batches, plan.needed, job, stage, stop)
+        trainer.train_dataset = _dataset(pairs, plan.order, known)
+        batch = loop.first_batch(trainer)
+        checks = {
+            "pairs_untouched": _ids_check(batch, pairs, loop.first_rows(trainer, plan)),
+            "reference_is_start": step0_check(trainer, batch, at_start(stage)),
+        }
+        trained = loop.train(trainer, plan, job, work, log, stop, loop.samples_of(stage, given.path, trainer, work))
+        probe = pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py()
+        checks |= weights.save(trainer.model, start, work, probe)
+    margins = [entry["rewards/margins"] for entry in trained.history]
+    return {
+        **trained.metrics,
+        "margins": {"first": margins[0], "last": margins[-1]},
+        "reward_accuracy_last": trained.history[-1]["rewards/accuracies"],
+        "wall_s": time.monotonic() - began,
+        "checks": checks,
+    }
+
+
+def _loss(stage: Dpo) -> dict[str, Any]:
+    """What TRL is told about the loss; what the recipe leaves open is TRL's own default."""
+    given = {"label_smoothing": stage.label_smoothing, "discopop_tau": stage.discopop_tau}
+    said = {name: value for name, value in given.items() if value is not None}
+    return {"beta": stage.beta, "loss_type": [stage.loss], **said}
+
+
+def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> dict[str, Any]:
+    """Loss and rewards of the untrained model on a batch. Raises TrainingError unless model and reference are one.
+
+    expected: the loss when they are, or None if it says nothing of it; rewards and margin must be 0 in any case.
+    """
+    import torch
+
+    with torch.no_grad(), trainer.accelerator.autocast():
+        loss = float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)))
+    told = trainer._metrics["train" if trainer.model.training else "eval"]
+    rewards = max(abs(told[f"rewards/{name}"][-1]) for name in ("chosen", "rejected", "margins"))
+    told.clear()
+    wanted = loss if expected is None else expected
+    if abs(loss - wanted) > _TOLERANCE * max(1, wanted) or rewards > _TOLERANCE:
+        raise TrainingError(
+            f"the loss before the first step is {loss:.6f} with rewards up to {rewards:.6f}, not {wanted:.6f} with 0: "
+            "the reference model is not the start checkpoint"
+        )
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": loss,
+        "description": f"before the first step the loss is {wanted:.6g} and rewards are 0, within {_TOLERANCE:g}: "
+        "the reference is the start",
+    }
+
+
+def _pair_lengths(pairs: "pa.Table") -> list[int]:
+    """Tokens of both conversations of a pair, prompt counted twice: what a step computes."""
+    import pyarrow.compute as pc
+
+    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in _COLUMNS)
+    return [2 * p + c + r for p, c, r in zip(prompt, chosen, rejected, strict=True)]
+
+
+def _dataset(pairs: "pa.Table", order: list[int], known: "pa.Table | None" = None) -> Any:
+    """Pairs in the order of training, with what is known of those at its first places in further columns."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    if known is not None:
+        place_of = dict(zip(order, range(len(known)), strict=False))
+        places = pa.array([place_of.get(row) for row in range(len(pairs))], pa.int64())
+        for name in known.column_names:
+            pairs = pairs.append_column(name, known[name].take(places))
+    return Dataset(pairs).select(order)
+
+
+def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
+    """Compare the first batch, as the loss will see it, with the pairs' own ids, token by token."""
+    count = len(batch["input_ids"]) // 2
+    wrong = 0
+    for place in range(count):
+        prompt, chosen, rejected = (pairs[name][order[place]].as_py() for name in _COLUMNS)
+        for at, answer in ((place, chosen), (place + count, rejected)):
+            ids = prompt + answer
+            pad = [0] * (batch["input_ids"].shape[1] - len(ids))
+            wrong += batch["input_ids"][at].tolist()[: len(ids)] != ids
+            wrong += batch["attention_mask"][at].tolist() != [1] * len(ids) + pad
+            wrong += batch["completion_mask"][at].tolist() != [0] * len(prompt) + [1] * len(answer) + pad
+    if wrong:
+        raise TrainingError("the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": count,
+        "description": "ids and masks of the first batch (its pairs counted here) equal those of the preference pairs",
+    }

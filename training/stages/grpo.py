@@ -1,0 +1,167 @@
+"""Group relative policy optimisation (Shao et al. 2024): a checkpoint and prompts in, a checkpoint out.
+
+The model answers each prompt several times, rewards named by the recipe score the answers, and those above their
+group's mean become more likely. Answers are drawn in the training processes, by seed, step and row: a training that
+was killed, or that more devices share, draws the same ones. The reference model is the start checkpoint and nothing
+else: with LoRA the model without its adapter, else a second copy from the same verified folder.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpora.tables.tables import PROMPTS
+from jobs.job import Job
+from jobs.run_log import RunLog
+from lineage.errors import TrainingError
+from models.template import ChatTemplate
+from recipes.grpo import Grpo
+from training import rewards, rows
+
+if TYPE_CHECKING:
+    from training.rollouts import Rollouts
+
+VERSION = 3
+
+
+def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
+    """Train `job.inputs["start"]` on `job.inputs["prompts"]` into `work`; returns the record's metrics.
+
+    Raises TrainingError, and Interrupted when `stop` was set.
+    """
+    began = time.monotonic()
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import GRPOConfig
+
+    from training import rollouts, weights
+    from training.loop import loop
+    from training.losses import head
+
+    stage = Grpo.model_validate(job.config)
+    start = job.inputs["start"].path
+    given, judge = job.inputs["prompts"], job.inputs.get("rewards")
+    prompts = rows.read(given.path / PROMPTS, ("prompt_ids", "verifier"))
+    plan = rollouts.plan([len(ids) for ids in prompts["prompt_ids"].to_pylist()], stage)
+    log.dataset(stage.prompts, given.digest, given.path, len(prompts), "training")
+    dataset = Dataset.from_dict({"prompt": prompts["prompt_ids"].to_pylist(), "row": list(range(len(prompts)))})
+    with loop.memory_explained(stage, plan, work):
+        model = weights.load_for_training(start, stage)
+        model.config._name_or_path = str(start)  # what TRL loads the reference model from
+        args = GRPOConfig(**arguments(stage, loop.arguments(stage, plan, work)))
+        trainer = rollouts.RolloutTrainer(
+            plan=plan,
+            precision=stage.precision,
+            model=model,
+            reward_funcs=rewards.functions(
+                stage,
+                prompts["verifier"].to_pylist(),
+                given.path,
+                start,
+                None if judge is None else judge.path,
+                args.device,
+            ),
+            args=args,
+            train_dataset=dataset.select(plan.order),
+            processing_class=AutoTokenizer.from_pretrained(start),
+            peft_config=weights.lora_config(stage.lora),
+        )
+        head.score_only_supervised(trainer, answers_share_prompts=True)
+        _must_fit(plan, stage, trainer)
+        if (end := ChatTemplate.load(start).end_of_turn_id) not in trainer.eos_token_ids:
+            raise TrainingError(f"{start}: token {end} ends a turn and stops no generation; answers would never end")
+        trained = loop.train(trainer, plan, job, work, log, stop)
+        saved_checks = weights.save(trainer.model, start, work, prompts["prompt_ids"][plan.order[0]].as_py())
+    return {
+        **trained.metrics,
+        **_told(trained.history, plan, stage),
+        "wall_s": time.monotonic() - began,
+        "checks": {**_checks(trained.history, stage), **saved_checks},
+    }
+
+
+def arguments(stage: Grpo, common: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of TRL's config: the common ones, and every default of GRPO that bites."""
+    return {
+        **{name: value for name, value in common.items() if name != "max_length"},
+        "num_generations": stage.generations,
+        "generation_batch_size": stage.batch_rows,
+        "num_iterations": 1,
+        "shuffle_dataset": False,
+        "max_completion_length": stage.max_new_tokens,
+        "temperature": stage.temperature,
+        "top_p": stage.top_p,
+        "top_k": 0,
+        "repetition_penalty": 1.0,
+        "beta": stage.beta,
+        "loss_type": stage.loss,
+        "scale_rewards": stage.scale_rewards,
+        "reward_weights": [reward.weight for reward in stage.rewards],
+        "mask_truncated_completions": not stage.learn_from_cut,
+        "disable_dropout": True,
+        "use_vllm": False,
+        "log_completions": False,
+    }
+
+
+def _must_fit(plan: "Rollouts", stage: Grpo, trainer: Any) -> None:
+    positions = getattr(trainer.model.config, "max_position_embeddings", None)
+    if positions is not None and plan.longest + stage.max_new_tokens > positions:
+        raise TrainingError(
+            f"a prompt of {plan.longest} tokens and {stage.max_new_tokens} new ones exceed the model's {positions} "
+            "positions; lower max_length of the prompts, or max_new_tokens"
+        )
+
+
+def _told(history: list[dict[str, float]], plan: "Rollouts", stage: Grpo) -> dict[str, Any]:
+    """What the answers were like, over all steps, also those of an attempt that was killed."""
+    from training.rollouts import CUT, KL, LENGTH
+
+    answers = [round(entry[LENGTH] * stage.batch_rows) for entry in history]
+    ends = {name: {"first": history[0][key], "last": history[-1][key]} for name, key in _TOLD.items()}
+    return {
+        **ends,
+        **({"kl_last": history[-1][KL]} if stage.beta else {}),
+        "tokens": sum(answers) + sum(map(plan.prompt_tokens, range(plan.steps))),
+        "answer_tokens": sum(answers),
+        "answers_cut": sum(round(entry[CUT] * stage.batch_rows) for entry in history),
+    }
+
+
+_TOLD = {"reward": "reward", "length": "completions/mean_length"}
+
+
+def _checks(history: list[dict[str, float]], stage: Grpo) -> dict[str, Any]:
+    """What the trainer watched; it raises when one of these does not hold."""
+    from training.rollouts import APART, APART_TOLERANCE, GROUP_SUM, KL, KL_TOLERANCE
+
+    largest = max(entry[GROUP_SUM] for entry in history)
+    kl, tolerance = history[0].get(KL), KL_TOLERANCE[stage.precision]
+    return {
+        "prompts_untouched": {
+            "passed": True,
+            "blocking": True,
+            "value": len(history),
+            "description": "in every step (counted here) the model answered the prompts' own token ids",
+        },
+        "advantages_sum_to_zero": {
+            "passed": True,
+            "blocking": True,
+            "value": largest,
+            "description": "the largest sum of the advantages of one prompt's answers",
+        },
+        "scored_as_drawn": {
+            "passed": True,
+            "blocking": True,
+            "value": history[0][APART],
+            "description": "nats a token between the log-probabilities of the first step's loss and the model's own on "
+            f"each answer alone: within {APART_TOLERANCE[stage.precision]:g}",
+        },
+        "kl_step0_zero": {
+            "passed": kl is None or kl <= tolerance,
+            "blocking": True,
+            "value": "no reference: beta is 0" if kl is None else kl,
+            "description": f"the divergence from the reference before the first step is 0 within {tolerance:g}",
+        },
+    }

@@ -1,0 +1,159 @@
+"""Odds ratio preference optimisation (Hong et al. 2024): a checkpoint and preference pairs in, a checkpoint out.
+
+Chosen answers are learned as in supervised fine-tuning while the odds of chosen over rejected ones are raised; there
+is no reference model. Pairs come as token ids, the loss counts answers alone, and before the first step it is
+compared with the paper's formula on the model's plain logits.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.job import Job
+from jobs.run_log import RunLog
+from lineage.errors import TrainingError
+from recipes.stages import Orpo
+from training import rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 3
+
+_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
+_CLOSE = {"fp32": 1e-3, "bf16": 5e-2}
+"""Relative: the formula's sums are taken in another order."""
+
+
+def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
+    """Train `job.inputs["start"]` on `job.inputs["preferences"]` into `work`; returns the record's metrics.
+
+    Raises TrainingError, and Interrupted when `stop` was set.
+    """
+    began = time.monotonic()
+    from transformers import AutoTokenizer
+    from trl.experimental.orpo import ORPOConfig
+
+    from training import weights
+    from training.loop import loop
+    from training.losses import head, odds_ratio
+
+    stage = Orpo.model_validate(job.config)
+    start = job.inputs["start"].path
+    given = job.inputs["preferences"]
+    pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
+    plan = rows.plan([2 * len(p) + len(c) + len(r) for p, c, r in zip(*_lists(pairs), strict=True)], stage)
+    batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
+    log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
+    with loop.memory_explained(stage, plan, work):
+        trainer = odds_ratio.OddsTrainer(
+            micro_batches=batches,
+            model=odds_ratio.with_head(weights.load_for_training(start, stage)),
+            args=ORPOConfig(**loop.arguments(stage, plan, work), beta=stage.beta, remove_unused_columns=False),
+            train_dataset=_dataset(pairs).select(plan.order),
+            processing_class=AutoTokenizer.from_pretrained(start),
+            peft_config=weights.lora_config(stage.lora),
+        )
+        head.score_only_supervised(trainer)
+        rows.must_fit(plan, trainer.model.config)
+        batch = loop.first_batch(trainer)
+        checks = {
+            "pairs_untouched": _ids_check(batch, pairs, loop.first_rows(trainer, plan)),
+            "loss_is_the_papers": loss_check(trainer, batch, stage),
+        }
+        trained = loop.train(trainer, plan, job, work, log, stop)
+        probe = pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py()
+        checks |= weights.save(trainer.model, start, work, probe)
+    return {
+        **trained.metrics,
+        "log_odds": {"first": trained.history[0]["log_odds_chosen"], "last": trained.history[-1]["log_odds_chosen"]},
+        "reward_accuracy_last": trained.history[-1]["rewards/accuracies"],
+        "wall_s": time.monotonic() - began,
+        "checks": checks,
+    }
+
+
+def loss_check(trainer: Any, batch: dict[str, Any], stage: Orpo) -> dict[str, Any]:
+    """Compare the trainer's loss on a batch with eq. 6 and 7 of the paper, from the model's own logits, row by row.
+
+    With P the geometric mean of an answer's probabilities: −log P(chosen), and −β log σ of the logarithm of
+    odds(chosen) / odds(rejected), odds being P / (1 − P). Raises TrainingError if they differ.
+    """
+    import torch
+
+    inputs = trainer._prepare_inputs(batch)
+    with torch.no_grad(), trainer.accelerator.autocast():
+        loss = float(trainer.compute_loss(trainer.model, inputs))
+        chosen, rejected = (_log_probs(trainer.model, inputs, side) for side in ("chosen", "rejected"))
+    trainer._stored_metrics["train"].clear()
+    mean = [torch.stack([row.double().mean() for row in side]) for side in (chosen, rejected)]
+    log_odds = [p - torch.log1p(-p.exp()) for p in mean]
+    ratio = torch.nn.functional.logsigmoid(log_odds[0] - log_odds[1]).mean()
+    expected = float(-mean[0].mean() - stage.beta * ratio)
+    if abs(loss - expected) > _CLOSE[stage.precision] * expected:
+        raise TrainingError(
+            f"ORPO's loss before the first step is {loss:.6f}, the paper's formula gives {expected:.6f}"
+        )
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": loss,
+        "description": "the loss before the first step is the paper's formula on the logits of the answers' tokens",
+    }
+
+
+def _log_probs(model: Any, inputs: dict[str, Any], side: str) -> list[Any]:
+    """Log-probabilities of the answers' tokens, a tensor for each row, one forward pass each without padding."""
+    found = []
+    for ids, mask, labels in zip(*(inputs[f"{side}_{name}"] for name in _OF_SIDE), strict=True):
+        used = mask.bool()
+        row = ids[used][None]
+        scores = model(input_ids=row, use_cache=False).logits[0, :-1].float().log_softmax(-1)
+        counted = labels[used][1:] != rows.NOT_SUPERVISED
+        found.append(scores.gather(-1, row[0, 1:, None])[:, 0][counted])
+    return found
+
+
+_OF_SIDE = ("input_ids", "attention_mask", "labels")
+
+
+def _lists(pairs: "pa.Table") -> list[list[list[int]]]:
+    return [pairs[name].to_pylist() for name in _COLUMNS]
+
+
+def _dataset(pairs: "pa.Table") -> Any:
+    """The columns that TRL's collator pads: ids, masks and labels of both conversations."""
+    from datasets import Dataset
+
+    table = []
+    for prompt, *answers in zip(*_lists(pairs), strict=True):
+        row = {}
+        for side, answer in zip(("chosen", "rejected"), answers, strict=True):
+            row[f"{side}_input_ids"] = prompt + answer
+            row[f"{side}_attention_mask"] = [1] * len(prompt + answer)
+            row[f"{side}_labels"] = [rows.NOT_SUPERVISED] * len(prompt) + answer
+        table.append(row)
+    return Dataset.from_list(table)
+
+
+def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
+    """Compare the first batch, as the loss will see it, with the pairs' own ids, token by token."""
+    wrong = 0
+    count = len(batch["chosen_input_ids"])
+    for place in range(count):
+        prompt, *answers = (pairs[name][order[place]].as_py() for name in _COLUMNS)
+        for side, answer in zip(("chosen", "rejected"), answers, strict=True):
+            ids, mask, labels = (batch[f"{side}_{name}"][place].tolist() for name in _OF_SIDE)
+            pad = len(ids) - len(prompt + answer)
+            wrong += ids[: len(prompt + answer)] != prompt + answer
+            wrong += mask != [1] * len(prompt + answer) + [0] * pad
+            wrong += labels != [rows.NOT_SUPERVISED] * len(prompt) + answer + [rows.NOT_SUPERVISED] * pad
+    if wrong:
+        raise TrainingError("the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": count,
+        "description": "ids, masks and labels of the first batch (its pairs counted here) are those of the pairs",
+    }

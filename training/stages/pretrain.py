@@ -1,0 +1,144 @@
+"""Pretraining: a checkpoint and a mixture of documents in, a checkpoint that has read them out.
+
+The mixture brings documents end to end in full sequences with the place where each begins. The loss counts every
+token but those first ones, and documents of one sequence do not see each other: the first batch is compared with
+the mixture, and every document of a micro-batch with the same document alone, before a step is taken.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from corpora.tables.tables import VALIDATION
+from jobs.job import Job
+from jobs.run_log import RunLog
+from lineage.errors import TrainingError
+from recipes.stages import Pretrain
+from training import rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 3
+
+_COLUMNS = ("input_ids", "document_starts", "n_tokens")
+
+
+def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
+    """Train `job.inputs["start"]` on `job.inputs["mixture"]` into `work`; returns the record's metrics.
+
+    Raises TrainingError, and Interrupted when `stop` was set.
+    """
+    began = time.monotonic()
+    from transformers import AutoTokenizer
+
+    from training import weights
+    from training.loop import loop
+    from training.losses import head, packed
+
+    stage = Pretrain.model_validate(job.config)
+    start = job.inputs["start"].path
+    given = job.inputs["mixture"]
+    sequences = rows.read(given.path / "rows.parquet", _COLUMNS)
+    plan = rows.plan(sequences["n_tokens"].to_pylist(), stage)
+    log.dataset(stage.mixture, given.digest, given.path, len(sequences), "training")
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    with loop.memory_explained(stage, plan, work):
+        trainer = trainer_of(stage, weights.load_for_training(start, stage), tokenizer, sequences, plan, work)
+        head.score_only_supervised(trainer)
+        rows.must_fit(plan, trainer.model.config)
+        batch = loop.first_batch(trainer)
+        checks = {
+            "labels_equal_tokens": _labels_check(batch, sequences, loop.first_rows(trainer, plan)),
+            "documents_apart": isolation_check(trainer, sequences, plan, stage.precision),
+        }
+        held = _held_out(given.path)
+        before = held and packed.perplexity(trainer, held, stage.execution.micro_batch)
+        trained = loop.train(trainer, plan, job, work, log, stop)
+        after = held and packed.perplexity(trainer, held, stage.execution.micro_batch)
+        checks |= weights.save(trainer.model, start, work, sequences["input_ids"][plan.order[0]].as_py())
+    return {
+        **trained.metrics,
+        **({"validation_perplexity": {"before": before, "after": after}} if held else {}),
+        "wall_s": time.monotonic() - began,
+        "checks": checks,
+    }
+
+
+def trainer_of(stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table", plan: rows.Plan, work: Path) -> Any:
+    """TRL's trainer on these sequences, whose micro-batches have the form that the model's attention needs."""
+    from trl import SFTConfig
+
+    from training import weights
+    from training.loop import batching, loop
+    from training.losses import packed
+
+    return batching.TrainerOfLikeLengths(
+        micro_batches=rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices),
+        model=model,
+        args=SFTConfig(
+            **loop.arguments(stage, plan, work),
+            packing=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        data_collator=packed.collator(tokenizer.pad_token_id or 0, model.config._attn_implementation),
+        train_dataset=packed.dataset(sequences).select(plan.order),
+        processing_class=tokenizer,
+        peft_config=weights.lora_config(stage.lora),
+    )
+
+
+def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.Plan, precision: str) -> dict[str, Any]:
+    """Compare every document of a micro-batch of many with itself alone. Raises TrainingError if they are not apart."""
+    import pyarrow.compute as pc
+
+    from training.invariants import isolation
+    from training.losses import packed
+
+    counts = pc.list_value_length(sequences["document_starts"]).to_numpy()[plan.order].tolist()
+    mine = trainer.micro_batches[trainer.args.process_index :: trainer.args.world_size]
+    places = isolation.densest(mine, counts)
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in places])
+    documents = isolation.placed(batch, [packed.documents(sequences, plan.order[place]) for place in places])
+    found = isolation.documents_apart(trainer, batch, documents, precision)
+    if not found["passed"]:
+        raise TrainingError(
+            f"documents of one sequence see each other: they are {found['value']:.2g} of their size from what they are "
+            f"alone; set execution.attention to another than {trainer.model.config._attn_implementation}"
+        )
+    return found
+
+
+def _held_out(mixture: Path) -> "pa.Table | None":
+    """Sequences that the mixture keeps from training, if the recipe's `splits` have any for validation."""
+    file = mixture / VALIDATION
+    found = rows.read(file, _COLUMNS) if file.is_file() else None
+    return found if found is not None and len(found) else None
+
+
+def _labels_check(batch: dict[str, Any], sequences: "pa.Table", order: list[int]) -> dict[str, Any]:
+    """Compare the first batch, as the loss will see it, with the mixture's own sequences, token by token."""
+    from training.invariants import isolation
+    from training.losses import packed
+
+    seen = {name: batch[name].flatten().tolist() for name in ("input_ids", "labels", "position_ids")}
+    labels = [rows.NOT_SUPERVISED] * len(seen["labels"])
+    wrong = 0
+    for start, ids in isolation.placed(batch, [packed.documents(sequences, row) for row in order]):
+        end = start + len(ids)
+        wrong += seen["input_ids"][start:end] != ids
+        wrong += seen["position_ids"][start:end] != list(range(len(ids)))
+        labels[start + 1 : end] = ids[1:]
+    wrong += seen["labels"] != labels
+    if wrong or "attention_mask" in batch:
+        raise TrainingError(
+            "the batches that the trainer uses are not the mixture's sequences; this trl cannot be used"
+        )
+    return {
+        "passed": True,
+        "blocking": True,
+        "value": len(order),
+        "description": "labels and positions of the first batch (its sequences counted here) are the mixture's tokens "
+        "and their places in their documents; the loss leaves out the first of each document",
+    }
