@@ -12,7 +12,7 @@ from assets.pipeline import Pipeline, code_version
 from assets.tracking import Tracker
 from corpora.feedback import preferences as pairing
 from lineage.store import Artifact, Request, Store
-from recipes.preferences import Preferences
+from recipes.mixtures import Preferences
 from recipes.schema import identity
 
 

@@ -17,7 +17,7 @@ from corpora.sources import observe
 from lineage.errors import CorpusError
 from lineage.hashing import fingerprint
 from lineage.store import Artifact, Request, Store
-from recipes.prompts import Prompts
+from recipes.mixtures import Prompts
 
 _CODE_VERSION_CHARACTERS = 12
 

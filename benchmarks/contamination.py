@@ -18,7 +18,7 @@ from typing import Any
 from corpora.contamination.items import ITEMS, items_schema
 from corpora.contamination.screen import Screen
 from corpora.tables.tables import writing
-from recipes.contamination import Contamination
+from recipes.cleaning import Contamination
 
 _ITEMS = 14_000
 _ITEM_WORDS = 50

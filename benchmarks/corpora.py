@@ -28,7 +28,7 @@ from benchmarks.tokenizer import tokenizer_folder
 from corpora.contamination.items import ITEMS, items_schema
 from corpora.tables.tables import writing
 from corpora.work.task import workers_of
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 
 _MOST_RATIO = 1.15
 _OF_NEAR_DUPLICATES = ("dedup_docs_per_s", "datasketch_docs_per_s", "dedup_speedup", "dedup_recall")

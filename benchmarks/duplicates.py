@@ -32,8 +32,8 @@ import numpy as np
 
 from corpora.duplicates.near import find
 from corpora.tables.tables import ROWS, clean_schema
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Duplicates
+from recipes.execution import CorporaExecution
 
 SECTION = Duplicates()
 COPIED = 0.1

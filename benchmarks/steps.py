@@ -16,8 +16,8 @@ from corpora.cleaning.clean import clean
 from corpora.contamination.items import ITEMS
 from corpora.duplicates.near import find
 from corpora.mixing.mixture import mix
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Duplicates
+from recipes.execution import CorporaExecution
 from recipes.mixtures import Mixture
 from recipes.sources import Source
 

@@ -116,7 +116,7 @@ def grpo(start: str, ours: bool, steps: int, clock: str) -> dict[str, Any]:
     from transformers import AutoTokenizer
     from trl import GRPOConfig, GRPOTrainer
 
-    from recipes.grpo import Grpo
+    from recipes.stages import Grpo
     from training import rollouts, weights
     from training.loop import loop
     from training.losses import head

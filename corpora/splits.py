@@ -12,7 +12,7 @@ import unicodedata
 from typing import Any, Literal
 
 from lineage.hashing import text_digest
-from recipes.splits import Splits
+from recipes.cleaning import Splits
 
 VERSION = 1
 

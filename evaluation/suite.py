@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from corpora.sources import observe
-from recipes.origins import Origin
 from recipes.schema import identity
+from recipes.sources import Origin
 from recipes.suite import Evaluation, Task
 
 VERSION = 4

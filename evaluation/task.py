@@ -17,7 +17,7 @@ from evaluation.report import Sample
 from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint
 from models.answering import LoadedModel, Tick
-from recipes.origins import Origin
+from recipes.sources import Origin
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from lineage.errors import EvaluationError
-from recipes.servers import Server
+from recipes.execution import Server
 
 if TYPE_CHECKING:
     import httpx2

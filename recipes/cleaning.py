@@ -1,15 +1,106 @@
-"""Cleaning of a source: filters as steps, applied in the order they are written.
+"""Cleaning of sources: filters as steps, applied in the order they are written.
 
 Every step removes rows or, like `pii`, changes them; `part` says which words of a row a step looks at:
 `prompt` (what the model is given), `answer` (what it is to say; of a preference the chosen answer) or the whole
 `row`. A document is all of them at once. What the steps do is left to `corpora.cleaning`.
+
+Also what counts as a copy of an evaluation item and what as a duplicate, and which part of every source is kept from
+training. A row's side is a pure function of `salt` and the row's first question (of a document: its text), so it is the
+same in every mixture and in all preferences of the recipe, whatever other rows there are.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from recipes.section import Section, Share
+from recipes.section import Name, Section, Share
+
+_Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Allowed(Section):
+    """Something that is no contamination, and why. Just one of `item`, `row` and `phrase`.
+
+    `item`: number of an item of `task` (or every item, with `task` alone). `row`: id of a row. `phrase`: words that
+    are no evidence wherever they stand, as a licence text or a task's instructions.
+    """
+
+    task: str | None = None
+    item: int | None = Field(default=None, ge=0)
+    row: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$", description="a row's id, or how it begins")
+    phrase: _Text | None = None
+    reason: _Text
+
+    @model_validator(mode="after")
+    def _says_what(self) -> "Allowed":
+        named = [name for name in ("item", "row", "phrase") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)}: name one of them; write an entry for each")
+        if self.item is not None and self.task is None:
+            raise ValueError("item needs task: items are numbered within their task")
+        if not named and self.task is None:
+            raise ValueError("name what is allowed: task, item, row or phrase")
+        return self
+
+
+class Contamination(Section):
+    """When a row is a copy of an item: enough of the item's words stand in it, in the item's order.
+
+    Words of phrases that more than `common_items` items of a task share are its template, and count for nothing.
+    """
+
+    on_match: Literal["remove", "block"] = "remove"
+    verbatim: float = Field(
+        default=0.4, gt=0, le=1, description="share of an item's 13-grams in a row that makes it a copy"
+    )
+    altered: float = Field(
+        default=0.5, gt=0, le=1, description="share of an item's words, in runs of five or more, that makes it a copy"
+    )
+    common_items: int = Field(default=3, ge=1)
+    allow: list[Allowed] = []
+
+
+class Duplicates(Section):
+    """Rows that say the same, across all sources that the recipe's mixtures and preferences use.
+
+    Two texts are compared by the Jaccard similarity of their shingles: runs of `shingle` words of the text in
+    Unicode form NFKC and lower case. A text with fewer than `min_shingles` of them is a duplicate of an equal text
+    only: in a short one, one other word is another question.
+    """
+
+    threshold: Share = Field(default=0.7, description="similarity from which rows are near duplicates")
+    shingle: int = Field(default=3, ge=1, le=16, description="words; a character of a script without spaces is one")
+    min_shingles: int = Field(default=20, ge=1)
+    permutations: int = Field(default=128, ge=16, le=1024, description="of MinHash, shared out among the bands")
+    seed: int = Field(default=0, ge=0)
+    survivor: Literal["first", "longest"] = Field(
+        default="first", description="which row of a cluster stays: the first, or the one with most words"
+    )
+    source_order: list[Name] = Field(
+        default=[], description="sources whose rows come first, in this order; the others follow by name"
+    )
+    cap: int = Field(default=1, ge=1, description="rows that stay of each cluster")
+    max_share: Share = Field(default=0.2, description="share of rows removed from which the check warns")
+
+
+class Splits(Section):
+    """Shares of the rows: both are written beside the training rows of mixtures and preferences, never among them.
+
+    A larger share takes rows from training and moves none between the other two.
+    """
+
+    validation: float = Field(default=0.0, ge=0, lt=1)
+    held_out: float = Field(default=0.0, ge=0, lt=1)
+    salt: str = Field(default="", description="another one draws other rows")
+
+    @model_validator(mode="after")
+    def _something_is_trained_on(self) -> "Splits":
+        if self.validation + self.held_out >= 1:
+            raise ValueError(
+                f"validation and held_out are {self.validation + self.held_out:g} of all rows: none is left"
+            )
+        return self
+
 
 Part = Literal["row", "prompt", "answer"]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]

@@ -57,6 +57,6 @@ class FormatReward(RewardBase):
         return pattern
 
 
-Reward = Annotated[
+RewardTerm = Annotated[
     VerifierReward | InstructionsReward | ModelReward | LengthReward | FormatReward, Field(discriminator="kind")
 ]

@@ -12,22 +12,15 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from recipes.cleaning import Length
-from recipes.contamination import Contamination
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
-from recipes.judges import JudgedTask
-from recipes.mixtures import Mixture
-from recipes.preferences import Preferences
+from recipes.cleaning import Contamination, Duplicates, Length, Splits
+from recipes.execution import CorporaExecution
+from recipes.mixtures import Mixture, Preferences, Prompts
 from recipes.promotion import Promotion
-from recipes.prompts import Prompts
 from recipes.scratch import FromScratch
 from recipes.section import Name, Section
 from recipes.sources import Model, Source
-from recipes.splits import Splits
-from recipes.stage_base import Makes
-from recipes.stages import Stage
-from recipes.suite import Evaluation
+from recipes.stages import Makes, Stage
+from recipes.suite import Evaluation, JudgedTask
 
 
 class Schedule(Section):

@@ -1,13 +1,163 @@
 """Training stages by kind: their data and their own hyper-parameters."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from recipes.grpo import Grpo
-from recipes.losses import NEEDS_SMOOTHING, SMOOTHED, DpoLoss, KtoLoss
-from recipes.section import Name
-from recipes.stage_base import Makes, StageBase
+from recipes.execution import TrainingExecution
+from recipes.rewards import LengthReward, ModelReward, RewardTerm
+from recipes.section import Name, Section
+from recipes.trl_settings import checked
+
+# Names of TRL 1.16, written out because a recipe is checked where TRL cannot be imported; a test compares them.
+DpoLoss = Literal[
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "sigmoid_norm",
+]
+KtoLoss = Literal["kto", "apo_zero_unpaired"]
+
+SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")
+"""DPO losses that `label_smoothing` means something to: the chance that a preference is the other way round."""
+
+NEEDS_SMOOTHING = ("exo_pair",)
+"""Of these, those that are infinite without it."""
+
+
+Quantization = Literal["nf4", "int8"]
+
+
+def _not_given(value: object) -> bool:
+    """What a recipe leaves out stays out of its identity: a field that is added makes no older artefact stale."""
+    return not value
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021) on `targets`; the artefact keeps the adapter and the merged weights.
+
+    With `quantization` (QLoRA, Dettmers et al. 2023) the frozen weights are held in 4 or 8 bits while it trains.
+    """
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: str | list[str] = "all-linear"
+    quantization: Quantization | None = Field(default=None, exclude_if=_not_given)
+    args: dict[str, Any] = Field(default={}, exclude_if=_not_given, description="further settings of PEFT's LoraConfig")
+
+    @field_validator("args")
+    @classmethod
+    def _args_are_passed_on(cls, args: dict[str, Any]) -> dict[str, Any]:
+        return checked("lora", args)
+
+
+Makes = Literal["language model", "reward model"]
+
+
+class StageBase(Section):
+    """What every training stage has. A step is `batch_rows` rows; `learning_rate` is the peak.
+
+    `trains_on`: the kind of mixture that it takes, if it takes one; `prefers`: what its preferences hold.
+    """
+
+    trains_on: ClassVar[Literal["conversations", "documents"]] = "conversations"
+    prefers: ClassVar[Literal["pairs", "unpaired"]] = "pairs"
+    makes: ClassVar[Makes] = "language model"
+
+    start: Name = Field(description="the node whose checkpoint this stage trains: base, or a stage")
+    learning_rate: float = Field(gt=0, lt=1)
+    batch_rows: int = Field(ge=1)
+    epochs: float = Field(default=1.0, gt=0)
+    max_steps: int | None = Field(default=None, ge=1, description="ends the stage early, before `epochs`")
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_share: float = Field(default=0.0, ge=0, lt=1, description="share of the steps that warm up")
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    precision: Literal["fp32", "bf16"] = "bf16"
+    lora: Lora | None = None
+    seed: int = Field(ge=0)
+    checkpoint_steps: int = Field(default=50, ge=1, description="steps between resumable checkpoints")
+    args: dict[str, Any] = Field(default={}, exclude_if=_not_given, description="further settings of TRL's config")
+    execution: TrainingExecution = TrainingExecution()
+
+    @field_validator("args")
+    @classmethod
+    def _args_are_passed_on(cls, args: dict[str, Any]) -> dict[str, Any]:
+        (kind,) = get_args(cls.model_fields["kind"].annotation)
+        return checked(kind, args)
+
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        """The nodes that this stage reads, by the field that names them."""
+        return {"start": (self.start,)}
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "StageBase":
+        per_pass = self.execution.micro_batch * self.execution.devices
+        if self.batch_rows % per_pass:
+            raise ValueError(f"batch_rows {self.batch_rows} is not a multiple of micro_batch × devices = {per_pass}")
+        return self
+
+
+class Grpo(StageBase):
+    """GRPO (Shao et al. 2024); the reference model is the `start` checkpoint.
+
+    A step is `batch_rows` answers: `generations` to each of its prompts, drawn from the model as it is at that step.
+    So every answer is learned from once, and by the policy that gave it.
+    """
+
+    kind: Literal["grpo"]
+    prompts: Name
+    rewards: list[RewardTerm] = Field(min_length=1)
+    generations: int = Field(default=8, ge=2, description="answers to a prompt, whose mean reward is the baseline")
+    max_new_tokens: int = Field(ge=1, description="a longer answer is cut there, and counted")
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    beta: float = Field(
+        default=0.04, ge=0, description="weight of the KL divergence from the reference; 0: without one"
+    )
+    loss: Literal["dapo", "grpo", "dr_grpo"] = Field(
+        default="dapo", description="mean over all tokens, over each answer first, or over a constant length"
+    )
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        default="group", description="whose standard deviation the advantages are divided by"
+    )
+    learn_from_cut: bool = Field(default=True, description="false: answers that were cut do not count in the loss")
+
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        inputs = {**super().inputs(), "prompts": ("prompts", self.prompts)}
+        model = next((reward for reward in self.rewards if isinstance(reward, ModelReward)), None)
+        return inputs if model is None else {**inputs, "rewards": (model.checkpoint,)}
+
+    @model_validator(mode="after")
+    def _batch_is_whole_groups(self) -> "Grpo":
+        if self.batch_rows % self.generations:
+            raise ValueError(f"batch_rows {self.batch_rows} is not a multiple of generations {self.generations}")
+        return self
+
+    @model_validator(mode="after")
+    def _rewards_fit(self) -> "Grpo":
+        kinds = [reward.kind for reward in self.rewards]
+        if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
+            raise ValueError(f"rewards: {twice[0]} is there twice; give it one weight")
+        for reward in self.rewards:
+            if isinstance(reward, LengthReward) and reward.free_tokens >= self.max_new_tokens:
+                raise ValueError(
+                    f"rewards.length.free_tokens {reward.free_tokens} leaves nothing below max_new_tokens "
+                    f"{self.max_new_tokens} to count against an answer"
+                )
+        return self
 
 
 def _is_none(value: object) -> bool:

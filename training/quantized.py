@@ -3,7 +3,7 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from recipes.stage_base import Quantization
+from recipes.stages import Quantization
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,8 @@ from corpora.verifiers.checked import Unchecked, checked, told
 from jobs.progress import say
 from lineage.errors import TrainingError
 from lineage.hashing import file_digest
-from recipes.grpo import Grpo
-from recipes.rewards import FormatReward, InstructionsReward, LengthReward, ModelReward, Reward, VerifierReward
+from recipes.rewards import FormatReward, InstructionsReward, LengthReward, ModelReward, RewardTerm, VerifierReward
+from recipes.stages import Grpo
 
 Rewarded = list[float | None]
 RewardFunction = Callable[..., Rewarded]
@@ -42,7 +42,7 @@ def functions(
 
 
 def _function(
-    reward: Reward,
+    reward: RewardTerm,
     stage: Grpo,
     brought: Sequence[dict[str, Any] | None],
     prompts: Path,
@@ -66,7 +66,7 @@ def _function(
             return _matching(reward)
 
 
-def _each_applies(rewards: Sequence[Reward], brought: Sequence[dict[str, Any] | None]) -> None:
+def _each_applies(rewards: Sequence[RewardTerm], brought: Sequence[dict[str, Any] | None]) -> None:
     kinds = [None if verifier is None else verifier["kind"] for verifier in brought]
     needed = {"verifier": verifiers.GYM, "instructions": verifiers.INSTRUCTIONS}
     for reward in rewards:
@@ -102,7 +102,7 @@ def _matching(reward: FormatReward) -> RewardFunction:
 
 
 def _checked(
-    reward: Reward,
+    reward: RewardTerm,
     brought: Sequence[dict[str, Any] | None],
     kind: str,
     check: Callable[[Sequence[tuple[dict[str, Any], str]]], list[Any]],
@@ -126,7 +126,7 @@ def _checked(
     return rewarded
 
 
-def _say(reward: Reward, found: Sequence[Any]) -> None:
+def _say(reward: RewardTerm, found: Sequence[Any]) -> None:
     if (problem := told(found)) is not None:
         say(f"rewards: {reward.kind}: {problem}", of_all=False)
 
@@ -187,7 +187,7 @@ class _RewardModel:
         return list(scores)
 
 
-def _named(reward: Reward, function: RewardFunction) -> RewardFunction:
+def _named(reward: RewardTerm, function: RewardFunction) -> RewardFunction:
     """TRL logs a reward under its function's name."""
     function.__name__ = reward.kind
     return function

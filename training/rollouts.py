@@ -18,7 +18,7 @@ from trl import GRPOTrainer  # noqa: TID253
 from trl.trainer.utils import split_tensor_dict  # noqa: TID253
 
 from lineage.errors import TrainingError
-from recipes.grpo import Grpo
+from recipes.stages import Grpo
 from training import drawing
 from training.losses import shared_prompts
 from training.quantized import is_quantized

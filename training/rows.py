@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpora.tables.shards import shards_of
 from lineage.errors import TrainingError
-from recipes.stage_base import StageBase
+from recipes.stages import StageBase
 
 if TYPE_CHECKING:
     import pyarrow as pa

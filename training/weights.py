@@ -15,7 +15,7 @@ from jobs import group
 from jobs.progress import say
 from lineage.errors import TrainingError
 from lineage.store import RECORD
-from recipes.stage_base import Lora, StageBase
+from recipes.stages import Lora, StageBase
 from training import kernels, quantized
 from training.invariants import saved
 from training.invariants.rendering import served_as_trained

@@ -23,7 +23,7 @@ from corpora.formats.formats import Item, category_of, choose_format, reader
 from corpora.reading.blocks import Block, read_block
 from corpora.reading.lines import BadRow, Row, RowError
 from corpora.tables.tables import clean_schema, filtered_schema, quarantine_schema
-from recipes.contamination import Contamination
+from recipes.cleaning import Contamination
 from recipes.sources import Source
 
 if TYPE_CHECKING:

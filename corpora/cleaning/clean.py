@@ -28,8 +28,8 @@ from corpora.tables.tables import FILTERED, QUARANTINE, ROWS, clean_schema, filt
 from corpora.work.progress import progress
 from corpora.work.run import run_tasks
 from lineage.errors import CorpusError
-from recipes.contamination import Contamination
-from recipes.corpora import CorporaExecution
+from recipes.cleaning import Contamination
+from recipes.execution import CorporaExecution
 from recipes.sources import Source
 
 VERSION = 5

@@ -20,7 +20,7 @@ from corpora.cleaning.tally import StepTally
 from corpora.tables.tables import Table, batches_of, filtered_schema, writing
 from corpora.work.run import run_tasks
 from recipes.cleaning import Difficulty
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 
 if TYPE_CHECKING:
     import numpy as np

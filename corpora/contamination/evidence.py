@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from corpora.contamination.screen import Match, Record, parts_of
-from recipes.contamination import Contamination
+from recipes.cleaning import Contamination
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,8 +15,7 @@ from corpora.reading.lines import BadRow, read_rows
 from corpora.sources import fetch, observe
 from corpora.tables.tables import writing
 from lineage.errors import CorpusError
-from recipes.judges import JudgedTask
-from recipes.suite import PerplexityTask, RefusalTask, Task
+from recipes.suite import JudgedTask, PerplexityTask, RefusalTask, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa

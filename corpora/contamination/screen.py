@@ -22,7 +22,7 @@ from corpora.contamination.compare import Overlap, compare
 from corpora.contamination.index import INSIDE, SEED, TELLING, WHOLE, Entry, Index, build, gram_hashes
 from corpora.contamination.words import Words, normalise, spans_in, split, split_all
 from lineage.errors import CorpusError
-from recipes.contamination import Allowed, Contamination
+from recipes.cleaning import Allowed, Contamination
 
 VERSION = 1
 """Of what counts as a copy: a part of the identity of what was screened."""

@@ -15,8 +15,8 @@ from corpora.duplicates.outcome import Outcome, Sources
 from corpora.duplicates.sketch import Block, blocks, sketch
 from corpora.work.run import run_tasks
 from lineage.files import atomically
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Duplicates
+from recipes.execution import CorporaExecution
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from corpora.duplicates.verification import similarities
 from corpora.tables.tables import ROWS, facts_of
 from lineage.errors import CorpusError
 from lineage.files import atomically
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Duplicates
 
 if TYPE_CHECKING:
     import numpy as np

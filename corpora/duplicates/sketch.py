@@ -16,7 +16,7 @@ from corpora.tables.tables import ROWS
 from corpora.words.compared import KINDS, Kind
 from corpora.words.words import Folded, folded_batches
 from lineage.files import atomically
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Duplicates
 
 if TYPE_CHECKING:
     import numpy as np

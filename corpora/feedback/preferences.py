@@ -25,9 +25,9 @@ from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from models.messages import Message
 from models.template import ChatTemplate
-from recipes.preferences import Preferences
+from recipes.cleaning import Splits
+from recipes.mixtures import Preferences
 from recipes.sources import Source
-from recipes.splits import Splits
 
 VERSION = 3
 

@@ -24,9 +24,9 @@ from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from models.messages import Message, plain_messages
 from models.template import ChatTemplate
-from recipes.prompts import Prompts
+from recipes.cleaning import Splits
+from recipes.mixtures import Prompts
 from recipes.sources import Source
-from recipes.splits import Splits
 
 VERSION = 1
 

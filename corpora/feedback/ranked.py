@@ -15,7 +15,7 @@ from corpora.feedback.kept import KeptRows
 from corpora.formats.items import Answer, Preference
 from lineage.hashing import fingerprint
 from models.messages import Message, plain_messages
-from recipes.preferences import PairRule
+from recipes.mixtures import PairRule
 
 
 def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float]]:

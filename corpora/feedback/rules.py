@@ -16,7 +16,7 @@ from corpora.formats.answers import Answers
 from corpora.formats.items import Preference, Unpaired
 from lineage.errors import CorpusError
 from models.messages import plain_messages
-from recipes.preferences import PairRule, UnpairedRule
+from recipes.mixtures import PairRule, UnpairedRule
 
 Rule = PairRule | UnpairedRule
 Row = dict[str, Any]

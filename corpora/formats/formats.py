@@ -21,9 +21,8 @@ from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
 from lineage.errors import CorpusError
 from models.messages import Message
-from recipes.origins import Columns
+from recipes.sources import Columns, Source
 from recipes.sources import Format as FormatName
-from recipes.sources import Source
 
 __all__ = [
     "FORMATS",

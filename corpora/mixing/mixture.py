@@ -32,9 +32,9 @@ from corpora.splits import Side
 from corpora.tables.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
 from lineage.errors import CorpusError
 from lineage.files import write_json
-from recipes.corpora import CorporaExecution
+from recipes.cleaning import Splits
+from recipes.execution import CorporaExecution
 from recipes.mixtures import Mixture
-from recipes.splits import Splits
 
 VERSION = 2
 """Of shares, selection and schedule; what else has a version of its own is in `versions`."""

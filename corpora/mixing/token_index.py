@@ -23,8 +23,8 @@ from lineage.errors import CorpusError
 from models.bulk_encoding import EncodedRows, encode_conversations
 from models.template import ChatTemplate
 from models.tokens import BulkTokenizer
-from recipes.corpora import CorporaExecution
-from recipes.splits import Splits
+from recipes.cleaning import Splits
+from recipes.execution import CorporaExecution
 
 VERSION = 1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from corpora.sources import gym, hub, local, objects, pypi
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
-from recipes.origins import Origin
+from recipes.sources import Origin
 
 __all__ = ["Fetched", "RawFile", "fetch", "fetch_model", "observe"]
 

@@ -17,7 +17,7 @@ from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from lineage.files import atomically
 from lineage.hashing import fingerprint, text_digest
-from recipes.origins import Origin
+from recipes.sources import Origin
 
 _HELD_OUT_TENTHS = 1
 _DRAWS_PER_PROBLEM = 20

@@ -21,8 +21,7 @@ from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from lineage.files import atomically
 from lineage.hashing import file_digest, fingerprint, tree_digest
-from recipes.origins import Origin
-from recipes.sources import Model
+from recipes.sources import Model, Origin
 
 _HUB_FILES = tuple(pattern for pattern in MODEL_FILES if pattern != "*.gguf")
 """Repositories keep many quantisations of one model side by side as GGUF; none of them is the model itself."""

@@ -6,8 +6,7 @@ from pathlib import Path
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, tree_digest
-from recipes.origins import Origin
-from recipes.sources import Model
+from recipes.sources import Model, Origin
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf")
 """What of a model's folder is read: weights without code in them, configuration, tokenizer, template."""

@@ -18,8 +18,7 @@ from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from lineage.files import atomically
 from lineage.hashing import file_digest, fingerprint, tree_digest
-from recipes.origins import Origin
-from recipes.sources import Model
+from recipes.sources import Model, Origin
 
 _EXTRAS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs")}
 

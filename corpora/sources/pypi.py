@@ -15,7 +15,7 @@ from corpora.sources.package_index import download
 from corpora.sources.raw import Fetched
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
-from recipes.origins import Origin
+from recipes.sources import Origin
 
 
 def observe(origin: Origin, folder: Path, cache: Path) -> str:

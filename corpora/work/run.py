@@ -15,7 +15,7 @@ from typing import Any
 from corpora.work.progress import progress
 from corpora.work.task import Task, workers_of
 from lineage.errors import CorpusError
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 
 _FOLDER = ".tasks"
 

@@ -12,7 +12,7 @@ from typing import Any
 from lineage.errors import CorpusError
 from lineage.files import atomically
 from lineage.hashing import canonical_json
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 
 
 @dataclass(frozen=True)

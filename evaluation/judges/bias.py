@@ -13,7 +13,7 @@ from typing import Any
 from evaluation.judges.judge import Reply
 from evaluation.judges.length_control import Estimate, control_length
 from evaluation.statistics.statistics import mean_interval
-from recipes.judges import PairwiseJudgeTask
+from recipes.suite import PairwiseJudgeTask
 
 _STRONG = 3
 """Votes of a "much better", as Arena-Hard counts them."""

@@ -18,7 +18,7 @@ from evaluation.report import Sample
 from evaluation.task import Outcome, Place, read_rows
 from lineage.hashing import fingerprint
 from models.answering import LoadedModel, Tick
-from recipes.judges import GradedJudgeTask
+from recipes.suite import GradedJudgeTask
 
 _FEWEST = 8
 """Items from which a slope is worth fitting."""

@@ -10,7 +10,7 @@ from evaluation.task import draw
 from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint, text_digest
 from models.answering import LoadedModel, Response, Tick, generate
-from recipes.judges import JudgedTask
+from recipes.suite import JudgedTask
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lineage.hashing import fingerprint, text_digest
 from models.answered import Answered
 from models.answering import Response, Tick
 from models.endpoint import Endpoint, ask, look_up, refusal
-from recipes.judges import JudgedTask
+from recipes.suite import JudgedTask
 
 
 @dataclass(frozen=True)

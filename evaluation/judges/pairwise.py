@@ -19,7 +19,7 @@ from evaluation.report import Sample
 from evaluation.task import Outcome, Place, read_rows
 from lineage.errors import EvaluationError
 from models.answering import LoadedModel, Tick
-from recipes.judges import PairwiseJudgeTask
+from recipes.suite import PairwiseJudgeTask
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from evaluation.tasks.harness import HarnessTask, harness_version, run_harness
 from lineage.errors import CorpusError, EvaluationError
 from lineage.hashing import fingerprint, text_digest
 from models.answering import LoadedModel, Tick
-from recipes.origins import Origin
+from recipes.sources import Origin
 from recipes.suite import IfevalTask
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from assets.duplicates import removed_rows
 from corpora.duplicates.near import find
 from lineage.store import Artifact, Request, Store
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Duplicates
+from recipes.execution import CorporaExecution
 from tests.corpora.made_duplicates import documents, prose
 
 

@@ -10,9 +10,9 @@ from assets.checks import DECLARED
 from assets.corpora import clean_corpus
 from assets.pipeline import GPU, Pipeline
 from assets.preferences import preferences_of
+from recipes.cleaning import Splits
 from recipes.errors import RecipeError
 from recipes.load import SHIPPED, load_recipe, read_yaml, validate
-from recipes.splits import Splits
 from tests.assets.made_pipeline import FIELDS, pipeline, write_recipe
 
 THUMBS = {"thumbs": {"unpaired": [{"source": "pairs"}], "max_length": 256, "seed": 5}}

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from corpora.duplicates.near import find
 from corpora.duplicates.outcome import removed_file
 from corpora.tables.tables import ROWS
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Duplicates
+from recipes.execution import CorporaExecution
 from tests.corpora.made import cleaned
 
 HERE = CorporaExecution(workers=1)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpora.cleaning import clean as cleaning
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 from tests.corpora.made import source, talk
 
 _ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ _ATTEMPT = """
 import sys
 from pathlib import Path
 from corpora.cleaning import clean as cleaning
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 from tests.corpora.made import source
 from tests.corpora.test_clean_blocks import _FIELDS
 

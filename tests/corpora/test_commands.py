@@ -90,7 +90,7 @@ def test_a_mistake_is_told_in_one_line(
 def recipe(tmp_path: Path, tiny_base: Path) -> Path:
     """A recipe whose chat has a bad row, a repeat and a problem of the evaluation, and whose pairs are sensitive."""
     from corpora.sources import fetch
-    from recipes.origins import Origin
+    from recipes.sources import Origin
 
     held_out = fetch(Origin(uri=FIELDS["evaluation"]["tasks"]["sums"]["data"]["uri"]), tmp_path, tmp_path / "c").files
     problem = json.loads(held_out[0].path.read_text().splitlines()[0])["question"]

@@ -17,7 +17,7 @@ from corpora.contamination.words import normalise, spans_in, split
 from corpora.sources import fetch
 from lineage.errors import CorpusError
 from lineage.hashing import text_digest
-from recipes.contamination import Contamination
+from recipes.cleaning import Contamination
 from recipes.load import SHIPPED, load_recipe
 from tests import tiny
 from tests.corpora.made import source, talk

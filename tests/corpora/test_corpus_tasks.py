@@ -12,7 +12,7 @@ import pytest
 from corpora.work.run import run_tasks
 from lineage.errors import CorpusError
 from lineage.files import atomically
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 
 ONE, TWO = CorporaExecution(workers=1), CorporaExecution(workers=2)
 
@@ -74,7 +74,7 @@ _STEP = """
 import os, sys, time
 from pathlib import Path
 from corpora.tasks import run_tasks
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 from tests.corpora.test_corpus_tasks import waiting
 
 if __name__ == "__main__":

@@ -16,9 +16,8 @@ from corpora.data_report.page import Corpus, Made, render, tables, write_report
 from corpora.duplicates import near
 from corpora.duplicates.outcome import removed_file
 from corpora.mixing.mixture import mix
-from recipes.contamination import Contamination
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
+from recipes.cleaning import Contamination, Duplicates
+from recipes.execution import CorporaExecution
 from recipes.mixtures import Mixture
 from tests.corpora.made import source, talk, write_jsonl
 

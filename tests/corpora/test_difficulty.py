@@ -14,7 +14,7 @@ from corpora.cleaning import difficulty, scoring
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
 from recipes.cleaning import Difficulty, Step
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 from recipes.sources import Source
 from tests import tiny
 from tests.corpora.made import source, talk, write_jsonl

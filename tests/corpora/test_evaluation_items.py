@@ -10,9 +10,8 @@ from pydantic import TypeAdapter
 from assets.contamination import items_request
 from corpora.contamination.items import ITEMS, collect, digests_of, identity_of
 from lineage.errors import CorpusError
-from recipes.judges import PairwiseJudgeTask
-from recipes.origins import Columns
-from recipes.suite import Task
+from recipes.sources import Columns
+from recipes.suite import PairwiseJudgeTask, Task
 from tests.assets.made_pipeline import pipeline
 from tests.evaluation import made_benchmarks as made
 from tests.evaluation.made_suite import CANARY, IFEVAL, MMLU, evaluation, write_data, write_rows

@@ -14,7 +14,7 @@ import pytest
 
 from corpora.work.run import run_tasks
 from lineage.errors import CorpusError
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 from tests.corpora.test_corpus_tasks import killed, refusing, squared
 
 SLURM = CorporaExecution.model_validate(

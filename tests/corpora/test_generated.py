@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks import generated
 from benchmarks.corpora import generate
 from benchmarks.steps import SHARES, _clean
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_one_others() -> None:

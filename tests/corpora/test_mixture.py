@@ -17,9 +17,9 @@ from corpora.tables.shards import shards_of
 from corpora.tables.tables import rows_of
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
-from recipes.corpora import CorporaExecution
+from recipes.cleaning import Splits
+from recipes.execution import CorporaExecution
 from recipes.mixtures import Mixture
-from recipes.splits import Splits
 from tests.corpora.made import cleaned, talk
 
 SHARES = {"general": 0.6, "domain": 0.3, "safety": 0.1}

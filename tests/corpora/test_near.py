@@ -14,7 +14,7 @@ from corpora.duplicates import candidates, outcome, sketch
 from corpora.tables import tables
 from corpora.tables.tables import facts_of
 from lineage.errors import CorpusError
-from recipes.corpora import CorporaExecution
+from recipes.execution import CorporaExecution
 from tests.corpora.made import cleaned, source, talk
 from tests.corpora.made_duplicates import changed, documents, prose, searched
 
@@ -187,8 +187,8 @@ _ATTEMPT = """
 import json, os, signal, sys
 from pathlib import Path
 from corpora.duplicates import candidates, near, sketch
-from recipes.corpora import CorporaExecution
-from recipes.duplicates import Duplicates
+from recipes.execution import CorporaExecution
+from recipes.cleaning import Duplicates
 
 def killed(stage, call, values, execution, work, run=near.run_tasks):
     if stage == sys.argv[3]:

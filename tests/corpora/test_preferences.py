@@ -14,9 +14,9 @@ from corpora.splits import side_of
 from corpora.tables.tables import pairs_schema
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
-from recipes.preferences import Preferences
+from recipes.cleaning import Splits
+from recipes.mixtures import Preferences
 from recipes.sources import Source
-from recipes.splits import Splits
 from tests.corpora.made import cleaned, source, talk
 from tests.corpora.test_rendering import WITH_TOOLS, with_template
 

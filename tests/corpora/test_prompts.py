@@ -11,9 +11,9 @@ from corpora.feedback.prompts import Asked, build_prompts
 from corpora.tables.tables import rows_of
 from corpora.verifiers.verifiers import score
 from lineage.errors import CorpusError
-from recipes.prompts import Prompts
+from recipes.cleaning import Splits
+from recipes.mixtures import Prompts
 from recipes.sources import Source
-from recipes.splits import Splits
 from tests.corpora.made import source, talk, write_jsonl
 from tests.evaluation.made_suite import write_data
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from corpora.splits import Side, side_of
-from recipes.splits import Splits
+from recipes.cleaning import Splits
 from tests.corpora.made import talk
 
 

@@ -12,7 +12,7 @@ from corpora.feedback.unpaired_checks import check_unpaired
 from corpora.tables.tables import unpaired_schema
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
-from recipes.preferences import Preferences
+from recipes.mixtures import Preferences
 from tests.corpora.made import cleaned, source, talk
 
 KTO = [{"prompt": f"question {i}", "completion": f"answer {i}", "label": i % 3 > 0} for i in range(30)]

@@ -15,7 +15,7 @@ from evaluation.gating.wording import contamination_sentence
 from evaluation.pages.page import render_page
 from evaluation.report import Report
 from lineage.hashing import text_digest
-from recipes.contamination import Contamination
+from recipes.cleaning import Contamination
 from recipes.sources import Source
 from tests.evaluation.made_reports import pair, promotion, report, samples
 from tests.evaluation.made_suite import MMLU, evaluation, write_data, write_rows

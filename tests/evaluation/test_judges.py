@@ -23,8 +23,7 @@ from lineage.hashing import text_digest
 from lineage.store import Store
 from models.answering import LoadedModel, Response
 from recipes.errors import DONE, INTERRUPTED
-from recipes.judges import GradedJudgeTask, PairwiseJudgeTask
-from recipes.suite import Evaluation
+from recipes.suite import Evaluation, GradedJudgeTask, PairwiseJudgeTask
 from tests.evaluation.fake_judge import (
     FakeJudge,
     Verdict,

@@ -9,8 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from recipes.schema import identity
-from recipes.stage_base import Lora
-from recipes.stages import Sft, Stage
+from recipes.stages import Lora, Sft, Stage
 from recipes.trl_settings import OWN_FIELD, PASSED_ON, REASON
 
 ROOT = Path(__file__).resolve().parents[2]

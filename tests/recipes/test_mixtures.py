@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from recipes.cleaning import Splits
 from recipes.errors import RecipeError
 from recipes.load import SHIPPED, read_yaml, validate
 from recipes.mixtures import Mixture
-from recipes.splits import Splits
 
 GIVEN: dict[str, Any] = {"shares": {"a": 0.5, "b": 0.5}, "size": 10, "max_length": 64, "seed": 1}
 DOCUMENTS = {"kind": "documents", "sequence_length": 64, "max_length": None}

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from recipes.errors import RecipeError
-from recipes.grpo import Grpo
 from recipes.load import SHIPPED, load_recipe
 from recipes.schema import identity
+from recipes.stages import Grpo
 
 
 def changed(tmp_path: Path, **sections: dict[str, Any]) -> Path:

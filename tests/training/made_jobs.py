@@ -14,10 +14,8 @@ from typing import Any
 from jobs.job import Job, JobInput
 from lineage.store import Artifact, Store
 from recipes.execution import TrainingExecution
-from recipes.grpo import Grpo
 from recipes.schema import identity
-from recipes.stage_base import StageBase
-from recipes.stages import Dpo, Kto, Orpo, Pretrain, Reward, Sft
+from recipes.stages import Dpo, Grpo, Kto, Orpo, Pretrain, Reward, Sft, StageBase
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from made_jobs import LORA, grpo_job, run_here
 from jobs.job import Job
 from lineage.errors import TrainingError
 from recipes.errors import DONE, REFUSED
-from recipes.grpo import Grpo
+from recipes.stages import Grpo
 from tests import tiny
 
 

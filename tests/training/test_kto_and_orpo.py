@@ -10,8 +10,7 @@ from jobs.job import Job
 from lineage.errors import TrainingError
 from lineage.store import Artifact
 from recipes.errors import DONE, REFUSED
-from recipes.stage_base import StageBase
-from recipes.stages import Orpo
+from recipes.stages import Orpo, StageBase
 from training.stages import kto, orpo
 
 

@@ -9,8 +9,7 @@ import pytest
 from made_jobs import LORA, dpo_job, run_here
 
 from recipes.errors import DONE
-from recipes.losses import NEEDS_SMOOTHING, SMOOTHED, DpoLoss, KtoLoss
-from recipes.stages import Dpo
+from recipes.stages import NEEDS_SMOOTHING, SMOOTHED, Dpo, DpoLoss, KtoLoss
 from training import rows
 from training.stages import dpo
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from lineage.errors import TrainingError
-from recipes.grpo import Grpo
+from recipes.stages import Grpo
 from tests.evaluation.made_suite import write_data
 from training import rewards
 

@@ -23,8 +23,7 @@ from jobs.progress import say
 from jobs.run_log import RunLog
 from lineage.errors import Interrupted, Resumable, TrainingError
 from lineage.files import write_json
-from recipes.stage_base import StageBase
-from recipes.stages import Kto
+from recipes.stages import Kto, StageBase
 from recipes.trl_settings import ON_GPU
 from training import quantized
 from training.loop import checkpoints, memory

@@ -17,7 +17,7 @@ from jobs.progress import Progress, say
 from lineage.errors import Interrupted
 from lineage.hashing import fingerprint
 from lineage.store import Request
-from recipes.stage_base import StageBase
+from recipes.stages import StageBase
 
 if TYPE_CHECKING:
     import pyarrow as pa

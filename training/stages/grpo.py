@@ -16,7 +16,7 @@ from jobs.job import Job
 from jobs.run_log import RunLog
 from lineage.errors import TrainingError
 from models.template import ChatTemplate
-from recipes.grpo import Grpo
+from recipes.stages import Grpo
 from training import rewards, rows
 
 if TYPE_CHECKING:
