@@ -1,4 +1,4 @@
-"""What is made of clean corpora: token-exact mixtures, preferences by rules, and prompts that a model answers itself."""
+"""What is made of clean corpora: token-exact mixtures, preferences by rules, prompts that a model answers itself."""
 
 from typing import ClassVar, Literal
 
