@@ -122,7 +122,7 @@ def _apart(size: Size, attention: str, precision: str, micro_batch: int, form: s
     places = trainer.micro_batches[0]
     batch = trainer.data_collator([trainer.train_dataset[place] for place in places])
     documents = isolation.placed(batch, [packed.documents(sequences, plan.order[place]) for place in places])
-    value: float = isolation.documents_apart(trainer, batch, documents, precision)["value"]
+    value = float(isolation.documents_apart(trainer, batch, documents, precision)["value"] or 0)
     return value
 
 

@@ -15,13 +15,14 @@ import pytest
 from made_jobs import LORA, dpo_job, pretrain_job, run_here, sft_job
 
 from jobs.job import Job
+from lineage.checks import check
 from lineage.store import Artifact
 from models.template import ChatTemplate
 from recipes.errors import DONE, INTERRUPTED
 from recipes.stages import Pretrain, Sft
 from tests import tiny
 from training import rows, weights
-from training.invariants import check, labels, rendering, saved
+from training.invariants import labels, rendering, saved
 from training.stages import dpo
 
 FAMILIES = ("llama", "qwen2")

@@ -7,12 +7,8 @@ taken, and on what was saved. Checks of data before it reaches a trainer are in 
 step in `dpo`, a resume's files in `checkpoints`.
 """
 
-from typing import Any
-
+from lineage.checks import Check
 from lineage.errors import TrainingError
-
-Check = dict[str, Any]
-"""`passed`, `blocking`, `value` and `description`, as a record keeps it."""
 
 INVARIANTS = {
     "mask_two_ways": "models.template:ChatTemplate.parity",
@@ -32,11 +28,6 @@ INVARIANTS = {
     "resume_bit_equal": "training.invariants.saved:bit_equal",
 }
 """Every invariant, and where it is. tests/training/test_invariants.py puts its bug in, and sees it caught."""
-
-
-def check(passed: bool, value: float | str, description: str) -> Check:
-    """A verdict that stops what would be built on a failure."""
-    return {"passed": passed, "blocking": True, "value": value, "description": description}
 
 
 def required(found: Check) -> Check:

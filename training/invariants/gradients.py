@@ -10,7 +10,7 @@ from typing import Any
 
 import torch  # noqa: TID253 - only job processes import this module
 
-from training.invariants import Check, check
+from lineage.checks import Check, check
 from training.rows import NOT_SUPERVISED
 
 TOLERANCE = 1e-4

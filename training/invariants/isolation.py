@@ -11,7 +11,7 @@ from typing import Any
 
 import torch  # noqa: TID253 - only job processes import this module
 
-from training.invariants import Check, check
+from lineage.checks import Check, check
 from training.quantized import is_quantized
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 6e-2}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from training.invariants import Check, check
+from lineage.checks import Check, check
 from training.rows import NOT_SUPERVISED
 
 Row = tuple[Sequence[int], Sequence[bool]]

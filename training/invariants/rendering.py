@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lineage.checks import Check, check
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
-from training.invariants import Check, check
 
 Messages = list[dict[str, str]]
 

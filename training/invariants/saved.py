@@ -6,8 +6,8 @@ Weights go in and out of a stage in `weights`, which calls these on every checkp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineage.checks import Check, check
 from lineage.hashing import file_digest
-from training.invariants import Check, check
 
 if TYPE_CHECKING:
     import torch

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from corpora.tables.tables import VALIDATION
 from jobs.job import Job
 from jobs.run_log import RunLog
+from lineage.checks import Check
 from lineage.errors import TrainingError
 from recipes.stages import Pretrain
 from training import rows
@@ -89,7 +90,7 @@ def trainer_of(stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table
     )
 
 
-def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.Plan, precision: str) -> dict[str, Any]:
+def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.Plan, precision: str) -> Check:
     """Compare every document of a micro-batch of many with itself alone. Raises TrainingError if they are not apart."""
     import pyarrow.compute as pc
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.job import Job
 from jobs.run_log import RunLog
+from lineage.checks import Check
 from lineage.errors import TrainingError
 from models.template import ChatTemplate
 from recipes.stages import Sft
@@ -86,7 +87,7 @@ def _dataset(table: "pa.Table") -> Any:
     return Dataset(pa.table(columns))
 
 
-def isolation_check(trainer: Any, table: "pa.Table", plan: rows.Plan, precision: str) -> dict[str, Any]:
+def isolation_check(trainer: Any, table: "pa.Table", plan: rows.Plan, precision: str) -> Check:
     """Compare every row of a packed micro-batch with itself alone. Raises TrainingError if they are not apart."""
     from training.invariants import isolation
 
