@@ -18,7 +18,7 @@ from typing import Any
 from lineage.hashing import fingerprint
 
 VERSION = 1
-"""Of the decoding in `generation` and `likelihood`: raised when the same question would get another answer."""
+"""Of the decoding in `local` and `likelihood`: raised when the same question would get another answer."""
 
 
 class Answered:

@@ -1,6 +1,6 @@
 """Tool calls as chat templates read them, and where the assistant's turns lie in a text with such calls.
 
-A template writes a call in words of its own, so these turns cannot be found by their words, as `rendering` finds
+A template writes a call in words of its own, so these turns cannot be found by their words, as `template` finds
 those of plain conversations. They are found by what stands around every turn: the header that invites the
 assistant to speak, which holds a special token, and the end-of-turn token. A message that spells one of these is
 left out before it comes here.

@@ -24,6 +24,18 @@ def held(quantization: Quantization | None, dtype: "torch.dtype") -> dict[str, A
     return {"quantization_config": nf4}
 
 
+def as_packed(model: Any) -> Any:
+    """The model, its weights kept as they were quantised.
+
+    bitsandbytes packs 4-bit weights anew when a CPU with bf16 instructions first reads them without gradients, and
+    rounds their scales: what is trained would no longer be what the reference was computed with.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
 def adapters_in_float32(model: Any) -> None:
     """TRL rounds the adapters of quantised models to bfloat16, in which small steps vanish; here they stay exact."""
     if is_quantized(model):

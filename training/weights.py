@@ -61,7 +61,7 @@ def load_for_training(start: Path, stage: StageBase, loaded: Loader = load) -> A
     frozen_in_bf16 = stage.precision == "bf16" and stage.lora is not None
     dtype = torch.bfloat16 if frozen_in_bf16 else torch.float32
     held = quantized.held(stage.lora.quantization, dtype) if stage.lora else {}
-    return loaded(start, dtype, attn_implementation=stage.execution.attention, **held)
+    return quantized.as_packed(loaded(start, dtype, attn_implementation=stage.execution.attention, **held))
 
 
 def lora_config(lora: Lora | None, task_type: str = "CAUSAL_LM") -> Any:

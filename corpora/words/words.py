@@ -21,7 +21,7 @@ _BATCH_ROWS = 500
 
 @dataclass(frozen=True)
 class Folded:
-    """A batch of rows: what is compared of them, and what `folding_kernels.fold` makes of the texts."""
+    """A batch of rows: what is compared of them, and what `kernels.fold` makes of the texts."""
 
     texts: Texts
     folded: tuple["Array", "Array", "Array", "Array"]

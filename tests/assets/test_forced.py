@@ -21,7 +21,7 @@ _ROOT = Path(__file__).parents[2]
 _TRAINING = """
 import os, signal, sys
 from pathlib import Path
-from lineage.job import Job
+from jobs.job import Job
 job = Job.read(Path(sys.argv[1]))
 with job.store.building(job.request) as work:
     (work / "model.safetensors").write_bytes(os.environ["WEIGHTS"].encode() * 1000)

@@ -21,9 +21,8 @@ from evaluation.report import Report
 from jobs.job import Job, JobInput
 from lineage.errors import EvaluationError
 from lineage.store import Store
-from models.answering import generate
+from models.answering import generate, log_likelihoods
 from models.endpoint import Endpoint, ServerDown, ask
-from models.likelihood import log_likelihoods
 from models.local import load_model
 from models.served import Served, connect
 from recipes.errors import DONE, FAILED, REFUSED

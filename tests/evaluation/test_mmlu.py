@@ -10,8 +10,7 @@ from evaluation.task import Place
 from evaluation.tasks import mmlu
 from evaluation.tasks.harness import HarnessTask, run_harness
 from lineage.errors import EvaluationError
-from models.answering import LoadedModel
-from models.likelihood import log_likelihoods
+from models.answering import LoadedModel, log_likelihoods
 from models.local import load_model
 from recipes.suite import MmluTask
 from tests.evaluation.made_suite import evaluation, write_data, write_rows
