@@ -4,12 +4,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from made_jobs import dpo_job, finish, grpo_job, kto_job, orpo_job, reward_job, run_here, sft_job, start
+from made_jobs import ROOT, dpo_job, finish, grpo_job, kto_job, orpo_job, reward_job, run_here, sft_job, start
 from pydantic import ValidationError
 
 from jobs import launching
@@ -68,20 +70,49 @@ _UNEVEN: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
 """Jobs whose last step of an epoch, forward pass or group of answers divides into no equal parts; their steps."""
 
 
+@pytest.fixture(scope="module")
+def shared(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Job], str]:
+    """Jobs of every kind, done one after the other by two processes that are started once; what these wrote."""
+    folder = tmp_path_factory.mktemp("two")
+    jobs = {kind: on_two(make(tiny_base, folder / kind, **changes)) for kind, (make, changes, _, _) in _UNEVEN.items()}
+    settings = folder / "accelerate.json"
+    settings.write_text(json.dumps(launching.configuration(TrainingExecution.model_validate(TWO))))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings)),
+            *(str(Path(__file__).with_name("several_jobs.py")), *(str(job.write()) for job in jobs.values())),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == DONE, done.stdout
+    return jobs, done.stdout
+
+
 @pytest.mark.parametrize("kind", sorted(_UNEVEN))
-def test_two_processes_take_the_steps_of_one(tiny_base: Path, tmp_path: Path, kind: str) -> None:
+def test_two_processes_take_the_steps_of_one(
+    tiny_base: Path, tmp_path: Path, shared: tuple[dict[str, Job], str], kind: str
+) -> None:
     make, changes, steps, told = _UNEVEN[kind]
-    job = make(tiny_base, tmp_path / "one", **changes)
+    job = make(tiny_base, tmp_path, **changes)
     assert run_here(job) == DONE
-    shared = on_two(make(tiny_base, tmp_path / "two", **changes))
-    status, output = finish(shared.write())
-    assert status == DONE, output
-    assert output.count("sealed") == 1
+    jobs, output = shared
+    assert output.count(f"{job.ref}: sealed") == 1
     assert output.count(f"{kind} {steps}/{steps} steps") == 1
     names = ("loss", "grad_norm", "learning_rate", *told)
-    one, two = ([entry[name] for entry in history(j) for name in names] for j in (job, shared))
+    one, two = ([entry[name] for entry in history(j) for name in names] for j in (job, jobs[kind]))
     assert len(one) == steps * len(names)
     assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
+
+
+def test_a_job_starts_its_two_processes_and_is_sealed_once(tiny_base: Path, tmp_path: Path) -> None:
+    status, output = finish(on_two(sft_job(tiny_base, tmp_path, rows=8)).write())
+    assert status == DONE, output
+    assert output.count("sealed") == 1
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, INTERRUPTED), (signal.SIGKILL, FAILED)])
