@@ -14,7 +14,7 @@ dev: setup ## Dagster UI with pages, and MLflow UI, on loopback, on the state th
 	@$(BIN)/python -m orchestration dev
 
 test: setup ## all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## lint, types, import direction, recipes
 	$(BIN)/ruff format --check .

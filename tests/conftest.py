@@ -25,6 +25,18 @@ import pytest
 
 from tests import tiny
 
+_LONGEST = ("orchestration/test_end_to_end.py", "training/test_kills.py", "training/test_grpo.py", "orchestration/")
+"""Where the longest tests are. They begin first, so that no worker is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = [*_LONGEST, ""]
+
+    def turn(item: pytest.Item) -> int:
+        return next(number for number, place in enumerate(places) if item.nodeid.startswith(f"tests/{place}"))
+
+    items.sort(key=turn)
+
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,16 +1,12 @@
 """The whole graph of a small recipe on a tiny random model: real processes, a real instance, a real registry.
 
-The tests are steps of one story and build on one state: a run that is killed while another waits for its slot,
-a first run, nothing to do, an edited recipe, a launch override, an edited source.
+The tests are steps of one story and build on one state: a first run, nothing to do, an edited recipe, a launch
+override, an edited source.
 """
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-import psutil
 import pytest
 
 from assets.checks import DECLARED
@@ -26,32 +22,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Projec
 @pytest.fixture(scope="module")
 def first(project: Project) -> Outcome:
     return project.run()
-
-
-def test_a_killed_run_takes_its_jobs_along_and_its_slot_goes_to_the_run_that_waits_for_it(project: Project) -> None:
-    killed = project.start()
-    _until(project.job_processes, 120)
-    jobs = [psutil.Process(pid) for pid in project.job_processes()]
-    for job in jobs:
-        job.suspend()
-    [run_id] = _claims(project)
-    waiting = project.start("--select", "base")
-    try:
-        _until(lambda: len(_claims(project)) == 2, 60)
-        time.sleep(3)
-        killed.kill()
-        killed.communicate()
-        for job in jobs:
-            job.resume()
-        _, alive = psutil.wait_procs(jobs, 20)
-        assert not alive
-        printed, _ = waiting.communicate(timeout=120)
-    finally:
-        waiting.kill()
-    assert waiting.returncode == 0
-    assert f"waits for a slot of pool gpu, held by run {run_id[:8]}, process {killed.pid}" in printed
-    assert f"Run {run_id[:8]} of tiny was dead and is ended" in printed
-    assert project.ref("base")
 
 
 def test_the_first_run_makes_everything_and_says_what_it_came_to(project: Project, first: Outcome) -> None:
@@ -143,26 +113,6 @@ def test_an_edited_source_makes_its_corpus_and_everything_after_it_again(project
     assert edited.jobs == ["dpo", "report", "sft"]
     assert edited.nodes("done") >= {"clean/chat", "mixture/mix", "sft", "dpo", "report/dpo", "decision", "registry"}
     assert edited.nodes("reused") >= {"clean/pairs", "clean/sums", "preferences/judged", "base", "report/base"}
-
-
-def test_a_mistake_is_one_message_without_a_traceback(project: Project) -> None:
-    done = project.command("--set", "dpo.betta=1")
-    assert done.returncode == 2
-    assert "stages.dpo.betta: unknown key; did you mean 'beta'?" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def _until(condition: Callable[[], Any], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.2)
-
-
-def _claims(project: Project) -> set[str]:
-    """Ids of the runs that hold or wait for a slot."""
-    with dg.DagsterInstance.from_config(str(project.home / "dagster")) as instance:
-        return instance.event_log_storage.get_concurrency_run_ids()
 
 
 def _mlflow_runs(project: Project) -> list[Any]:
