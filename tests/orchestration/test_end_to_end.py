@@ -25,7 +25,7 @@ def first(project: Project) -> Outcome:
 
 
 def test_the_first_run_makes_everything_and_says_what_it_came_to(project: Project, first: Outcome) -> None:
-    assert first.jobs == ["dpo", "report", "report", "sft"]
+    assert first.jobs == ["base", "dpo", "report", "report", "sft"]
     for said in ("Verdict", "Registry tiny version 1", "sums/accuracy", "report.html", "http://127.0.0.1:5000"):
         assert said in first.printed
     assert (project.ref("decision").path / "report.html").is_file()
