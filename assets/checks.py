@@ -1,14 +1,9 @@
 """Asset checks: what must hold of an artefact before anything may be built on it, and what a person should know.
 
-The makers of artefacts measure and put their verdicts into `metrics["checks"]`; here they are declared,
-so that Dagster knows them before a run, and reported. A declared check that a maker did not report has
-failed: silence is not a pass.
+The makers of artefacts measure and put their verdicts into `metrics["checks"]`; here they are declared, so that they
+are known before a run (`handles` reports them). A declared check that a maker did not report has failed: silence is
+not a pass.
 """
-
-from collections.abc import Mapping
-from typing import Any
-
-import dagster as dg
 
 _ADAPTER = {
     "frozen_unmoved": "what the adapter was trained on is still the start checkpoint, bit for bit",
@@ -111,38 +106,10 @@ DECLARED: dict[str, dict[str, str]] = {
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 
-_WARNING_ONLY = {"labels_agree", "length_bias", "near_duplicate_share", "share_bound"}
-_DOES_NOT_APPLY = {
+WARNING_ONLY = {"labels_agree", "length_bias", "near_duplicate_share", "share_bound"}
+DOES_NOT_APPLY = {
     "rows_apart": "rows were padded, not packed",
     "frozen_unmoved": "all weights were trained, or they were held in fewer bits",
     "adapter_whole": "all weights were trained: there is no adapter",
     "merged_equals_adapter": "all weights were trained: there is no adapter to merge",
 }
-
-
-def specs(kind: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The checks of one node; what fails a blocking one is not built upon."""
-    return [
-        dg.AssetCheckSpec(name, asset=key, description=text, blocking=name not in _WARNING_ONLY)
-        for name, text in DECLARED[kind].items()
-    ]
-
-
-def results(kind: str, metrics: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
-    """A result for each declared check of this kind of node."""
-    reported: Mapping[str, Any] = metrics.get("checks", {})
-    return [_result(name, reported.get(name)) for name in DECLARED.get(kind, {})]
-
-
-def _result(name: str, reported: Mapping[str, Any] | None) -> dg.AssetCheckResult:
-    if reported is None and name in _DOES_NOT_APPLY:
-        return dg.AssetCheckResult(check_name=name, passed=True, description=_DOES_NOT_APPLY[name])
-    if reported is None:
-        return dg.AssetCheckResult(check_name=name, passed=False, description="not reported by the node's maker")
-    return dg.AssetCheckResult(
-        check_name=name,
-        passed=bool(reported["passed"]),
-        description=reported["description"],
-        severity=dg.AssetCheckSeverity.WARN if name in _WARNING_ONLY else dg.AssetCheckSeverity.ERROR,
-        metadata={"value": reported["value"]},
-    )

@@ -1,164 +1,194 @@
-"""Raw sources, observed, and the clean corpora made of them."""
+"""What is made of raw text: evaluation items, the clean corpora that are held to them, and what repeats in these."""
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-import dagster as dg
-
-from assets.errors import plain_failures
-from assets.handles import ARTEFACT, Delivered, delivered
-from assets.launch import Rebuild
-from assets.making import links, make_here
-from assets.pipeline import GPU, Pipeline, code_version
-from assets.tracking import Tracker
+from assets.pipeline import Pipeline
 from corpora.cleaning import clean as cleaning
 from corpora.cleaning.steps import needs_tokenizer
-from corpora.contamination import screen
-from corpora.contamination.items import ITEMS, NODE
+from corpora.contamination import items, screen
+from corpora.duplicates import near, outcome
 from corpora.sources import observe
 from lineage.hashing import file_digest
-from lineage.store import Artifact, Request, Store
+from lineage.node import Given, Node
+from lineage.store import Artifact
 from recipes.cleaning import Phrases
 from recipes.errors import RecipeError
 from recipes.schema import identity
 from recipes.sources import Source
 
-_KINDS = {"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file", "s3": "s3", "gs": "googlecloud"}
+DISTINCT = "distinct"
 
 
-def raw_sources(pipeline: Pipeline) -> dg.AssetsDefinition:
-    """All sources of a recipe: one observation step that records the data version of each."""
-    declared = [
-        dg.AssetSpec(
-            pipeline.key("raw", name),
-            group_name=pipeline.name,
-            description=f"{source.uri}, group {source.group}, licence {source.licence}",
-            kinds={_KINDS[source.scheme]},
-            owners=pipeline.owners,
+class EvaluationItems(Node):
+    """Every item of the suite's data. How many of them a task draws, and what the gate asks, changes nothing here."""
+
+    kind = items.NODE
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline, self._tasks = pipeline, pipeline.recipe.evaluation.tasks
+        super().__init__(
+            pipeline.name, items.NODE, f"Every item of {', '.join(self._tasks)}, to be kept out of training."
         )
-        for name, source in pipeline.recipe.sources.items()
-    ]
 
-    def raw(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> Iterator[dg.ObserveResult]:
-        for key in sorted(context.selected_asset_keys):
-            source = pipeline.recipe.sources[key.path[-1]]
-            with plain_failures():
-                digest = observe(source, pipeline.folder, store.home / "cache")
-            yield dg.ObserveResult(
-                asset_key=key,
-                data_version=dg.DataVersion(digest),
-                metadata={"uri": source.uri, "group": source.group, "licence": source.licence, "digest": digest},
-            )
+    def identity(self, given: Given) -> dict[str, Any]:
+        return self.version()
 
-    with warnings.catch_warnings(category=dg.BetaWarning, action="ignore"):
-        observed: dg.AssetsDefinition = dg.multi_observable_source_asset(
-            specs=declared, name=f"{pipeline.name}__raw", can_subset=True
-        )(raw)
-    return observed
+    def version(self) -> dict[str, Any]:
+        return {"version": items.VERSION, "config": items.identity_of(self._tasks)}
+
+    def outside(self, given: Given) -> dict[str, str]:
+        return items.digests_of(self._tasks, self._pipeline.folder, given.cache)
+
+    def config(self, given: Given) -> dict[str, Any]:
+        return items.identity_of(self._tasks)
+
+    def make(self, given: Given, work: Path) -> dict[str, Any]:
+        return items.collect(self._tasks, self._pipeline.folder, given.cache, work)
+
+    def shown(self, given: Given, artifact: Artifact) -> dict[str, Any]:
+        return {"dagster/row_count": artifact.metrics["items"]}
 
 
-def clean_corpus(pipeline: Pipeline, name: str, source: Source) -> dg.AssetsDefinition:
+class CleanCorpus(Node):
     """One source, read into the common schema: bad rows, poor ones, repeats and copies of evaluation items out.
 
     It fetches what it needs. The base model is an input only if a step counts the model's tokens, or scores with it.
     """
-    upstream = [(NODE,), *([("base",)] if needs_tokenizer(source) else [])]
 
-    @pipeline.asset(
-        "clean",
-        name,
-        description=f"Rows of {name} in the common schema, without bad rows, repeats and copies of evaluation items.",
-        kinds={"parquet"},
-        code_version=code_version(
-            source,
-            cleaning.VERSION,
-            screen=screen.VERSION,
-            contamination=identity(pipeline.recipe.contamination),
-        ),
-        ins=pipeline.handles(upstream),
-        deps=[pipeline.key("raw", name)],
-        dagster_type=ARTEFACT,
-        checks="clean",
-        pool=GPU if source.difficulty is not None else None,
-    )
-    def clean(
-        context: dg.AssetExecutionContext,
-        config: Rebuild,
-        store: dg.ResourceParam[Store],
-        tracker: dg.ResourceParam[Tracker],
-        **made: Artifact,
-    ) -> Delivered:
-        cache = store.home / "cache"
-        items, base = made[NODE], made.get("base")
-        with plain_failures():
-            inputs = {
-                "raw": observe(source, pipeline.folder, cache),
-                NODE: items.digest,
-                **answers_digest(pipeline, source.answers),
-                **_phrases_digests(pipeline, source),
-                **({"tokenizer": file_digest(base.path / "tokenizer.json")} if base is not None else {}),
-                **({"base": base.digest} if base is not None and source.difficulty is not None else {}),
-            }
-            artifact = make_here(
-                context,
-                store,
-                tracker,
-                clean_request(
-                    pipeline, name, source, inputs, overridden=any(artifact.overridden for artifact in made.values())
-                ),
-                lambda work, _run: cleaning.clean(
-                    name,
-                    source,
-                    pipeline.folder,
-                    cache,
-                    work,
-                    items=items.path / ITEMS,
-                    contamination=pipeline.recipe.contamination,
-                    checkpoint=base.path if base is not None else None,
-                    execution=pipeline.recipe.corpora,
-                ),
-                config={
-                    **source.model_dump(mode="json"),
-                    "contamination": pipeline.recipe.contamination.model_dump(mode="json"),
-                    "execution": pipeline.recipe.corpora.model_dump(mode="json"),
-                },
-                inputs=inputs,
-                ref=f"clean/{name}",
-                force=config.force,
-                unfinished=cleaning.UNFINISHED,
-            )
-        rows = {"dagster/row_count": artifact.metrics["kept"]}
-        return delivered("clean", artifact, metadata=rows, links=links(tracker, artifact))
+    kind = checks = "clean"
+    unfinished = cleaning.UNFINISHED
 
-    return clean
+    def __init__(self, pipeline: Pipeline, source_name: str, source: Source) -> None:
+        self._pipeline, self._source_name, self._source = pipeline, source_name, source
+        self._contamination = pipeline.recipe.contamination
+        self.gpu, self.observes = source.difficulty is not None, (f"raw/{source_name}",)
+        super().__init__(
+            pipeline.name,
+            f"clean/{source_name}",
+            f"Rows of {source_name} in the common schema, without bad rows, repeats and copies of evaluation items.",
+            (items.NODE, *(("base",) if needs_tokenizer(source) else ())),
+        )
+
+    def version(self) -> dict[str, Any]:
+        return {
+            "config": identity(self._source),
+            "version": cleaning.VERSION,
+            "screen": screen.VERSION,
+            "contamination": identity(self._contamination),
+        }
+
+    def identity(self, given: Given) -> dict[str, Any]:
+        config = {"source": self._source_name, **identity(self._source), "contamination": identity(self._contamination)}
+        return {"version": cleaning.VERSION, "screen": screen.VERSION, "config": config}
+
+    def takes(self, given: Given) -> dict[str, Artifact]:
+        scored = "base" in given.artefacts and self._source.difficulty is not None
+        return {name: given[name] for name in (items.NODE, *(("base",) if scored else ()))}
+
+    def outside(self, given: Given) -> dict[str, str]:
+        base = given.artefacts.get("base")
+        return {
+            "raw": observe(self._source, self._pipeline.folder, given.cache),
+            **answers_digest(self._pipeline, self._source.answers),
+            **_phrases_digests(self._pipeline, self._source),
+            **({"tokenizer": file_digest(base.path / "tokenizer.json")} if base is not None else {}),
+        }
+
+    def config(self, given: Given) -> dict[str, Any]:
+        return {
+            **self._source.model_dump(mode="json"),
+            "contamination": self._contamination.model_dump(mode="json"),
+            "execution": self._pipeline.recipe.corpora.model_dump(mode="json"),
+        }
+
+    def make(self, given: Given, work: Path) -> dict[str, Any]:
+        base = given.artefacts.get("base")
+        return cleaning.clean(
+            self._source_name,
+            self._source,
+            self._pipeline.folder,
+            given.cache,
+            work,
+            items=given[items.NODE].path / items.ITEMS,
+            contamination=self._contamination,
+            checkpoint=base.path if base is not None else None,
+            execution=self._pipeline.recipe.corpora,
+        )
+
+    def shown(self, given: Given, artifact: Artifact) -> dict[str, Any]:
+        return {"dagster/row_count": artifact.metrics["kept"]}
 
 
-def clean_request(
-    pipeline: Pipeline, name: str, source: Source, inputs: dict[str, str], *, overridden: bool = False
-) -> Request:
-    config = {"source": name, **identity(source), "contamination": identity(pipeline.recipe.contamination)}
-    payload = {
-        "node": "clean",
-        "version": cleaning.VERSION,
-        "screen": screen.VERSION,
-        "config": config,
-        "inputs": inputs,
+class Distinct(Node):
+    """Which rows of the clean corpora that are used say the same, and which of them are left out of training."""
+
+    kind = checks = DISTINCT
+    unfinished = near.UNFINISHED
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._section, self._execution = pipeline.recipe.duplicates, pipeline.recipe.corpora
+        named = pipeline.recipe.used_sources()
+        super().__init__(
+            pipeline.name,
+            DISTINCT,
+            f"Rows of {', '.join(named)} that say what another says: {self._section.cap} of each kind stays.",
+            tuple(f"clean/{source}" for source in named),
+        )
+
+    def version(self) -> dict[str, Any]:
+        return {"version": near.VERSION, "config": identity(self._section)}
+
+    def identity(self, given: Given) -> dict[str, Any]:
+        return self.version()
+
+    def config(self, given: Given) -> dict[str, Any]:
+        return {**self._section.model_dump(mode="json"), "execution": self._execution.model_dump(mode="json")}
+
+    def make(self, given: Given, work: Path) -> dict[str, Any]:
+        return near.find(clean_folders(given), self._section, work, self._execution)
+
+    def shown(self, given: Given, artifact: Artifact) -> dict[str, Any]:
+        return {"dagster/row_count": artifact.metrics["kept"]}
+
+
+def clean_corpora(given: Given) -> dict[str, Artifact]:
+    """The clean corpora among what a node is made from, by source."""
+    return {name.removeprefix("clean/"): made for name, made in given.artefacts.items() if name.startswith("clean/")}
+
+
+def clean_folders(given: Given) -> dict[str, Path]:
+    return {source: artifact.path for source, artifact in clean_corpora(given).items()}
+
+
+def removed_rows(distinct: Artifact, sources: Iterable[str]) -> tuple[dict[str, str], dict[str, Path]]:
+    """By source the digest, as an input of what is made of it, and the file of the rows that are left out.
+
+    So a duplicate found in other sources makes nothing stale.
+    """
+    files = {source: outcome.removed_file(distinct.path, source) for source in sources}
+    recorded = distinct.record["files"]
+    digests = {
+        f"removed/{source}": recorded[file.relative_to(distinct.path).as_posix()]["sha256"]
+        for source, file in files.items()
     }
-    return Request(pipeline.name, f"clean/{name}", payload, overridden)
+    return digests, files
 
 
 def answers_digest(pipeline: Pipeline, answers: str | None) -> dict[str, str]:
     """Digest of a file of answers that a recipe names, as one more input."""
-    return {} if answers is None else {f"answers/{answers}": _digest(pipeline, "answers", answers)}
+    return {} if answers is None else {f"answers/{answers}": file_of_recipe(pipeline, "answers", answers)}
 
 
 def _phrases_digests(pipeline: Pipeline, source: Source) -> dict[str, str]:
     """Digests of the files of phrases that a source's steps name."""
     files = [step.file for step in source.steps if isinstance(step, Phrases) and step.file is not None]
-    return {f"phrases/{file}": _digest(pipeline, "steps.phrases.file", file) for file in files}
+    return {f"phrases/{file}": file_of_recipe(pipeline, "steps.phrases.file", file) for file in files}
 
 
-def _digest(pipeline: Pipeline, field: str, file: str) -> str:
+def file_of_recipe(pipeline: Pipeline, field: str, file: str) -> str:
+    """Digest of a file that a field of the recipe names. Raises RecipeError if there is none."""
     path = pipeline.folder / file
     if not path.is_file():
         raise RecipeError(f"{pipeline.path}: {field}: {path} is no file")

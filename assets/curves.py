@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-import dagster as dg
-
+from lineage.node import Markdown
 from lineage.store import Artifact
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -37,10 +36,10 @@ def curve(checkpoint: Artifact) -> dict[str, Any]:
     series = {name: [entry[name] for entry in history if name in entry] for name in _SERIES}
     metadata = {}
     if losses := series["loss"]:
-        metadata["loss_curve"] = dg.MetadataValue.md(f"`{sparkline(losses)}` {losses[0]:.3f} → {losses[-1]:.3f}")
-        metadata["curves"] = dg.MetadataValue.md(_table(series))
+        metadata["loss_curve"] = Markdown(f"`{sparkline(losses)}` {losses[0]:.3f} → {losses[-1]:.3f}")
+        metadata["curves"] = Markdown(_table(series))
     if samples := _read(checkpoint, "samples.json"):
-        metadata["samples"] = dg.MetadataValue.md(_answers(samples))
+        metadata["samples"] = Markdown(_answers(samples))
     return metadata
 
 

@@ -4,16 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
-
-from assets.errors import plain_failures
-from assets.handles import ARTEFACT, Delivered, delivered
-from assets.history import scores_over_time
-from assets.launch import Rebuild
-from assets.making import links, make_here
 from assets.pages import PAGE
-from assets.pipeline import Pipeline, code_version
-from assets.tracking import TrackedRun, Tracker
+from assets.pipeline import Pipeline
+from assets.reports import scores_over_time
 from corpora.contamination.evidence import EVIDENCE
 from corpora.contamination.items import ITEMS, NODE
 from evaluation.gating import contaminated, gate
@@ -21,74 +14,63 @@ from evaluation.pages.first_screen import summary_markdown
 from evaluation.pages.page import render_page
 from evaluation.report import Report
 from lineage.hashing import file_digest
-from lineage.store import Artifact, Request, Store
+from lineage.node import Given, Markdown, Node
+from lineage.store import Artifact
 from recipes.schema import identity
 
 DECISION = "decision.json"
 
 
-def decision(pipeline: Pipeline) -> dg.AssetsDefinition:
+class Decision(Node):
     """Compares the candidate with reference and base; a decision is made whatever it says."""
-    promotion = pipeline.recipe.promotion
-    names = [*pipeline.recipe.evaluation.reports, "reference"]
-    stages = list(pipeline.recipe.stages)
-    corpora = pipeline.recipe.used_sources()
-    searched = [(NODE,), *(("clean", source) for source in corpora)]
 
-    @pipeline.asset(
-        "decision",
-        description=f"May {promotion.candidate} become champion of {promotion.registered_model}?",
-        kinds={"json"},
-        code_version=code_version(promotion, gate.VERSION),
-        ins=pipeline.handles([*(("report", name) for name in names), *((name,) for name in stages), *searched]),
-        dagster_type=ARTEFACT,
-    )
-    def decided(
-        context: dg.AssetExecutionContext,
-        config: Rebuild,
-        store: dg.ResourceParam[Store],
-        tracker: dg.ResourceParam[Tracker],
-        **handles: Artifact,
-    ) -> Delivered:
-        reports = {name: handles[f"report__{name}"] for name in names}
-        checkpoints = {name: handles[name] for name in stages}
-        overridden = handles[promotion.candidate].overridden
-        evidence = {source: handles[f"clean__{source}"].path / EVIDENCE for source in corpora}
-        found = contaminated.searched(handles[NODE].path / ITEMS, evidence)
-        inputs = {
-            **{f"report/{name}": artifact.digest for name, artifact in reports.items()},
-            "contamination": found.digest,
-        }
-        payload = {
-            "node": "decision",
-            "version": gate.VERSION,
-            "config": {**identity(promotion), "overridden": overridden},
-            "inputs": inputs,
-        }
+    kind = "decision"
+    formats = frozenset({"json"})
+    informative = (PAGE,)
+    logged = (DECISION, PAGE)
 
-        def make(work: Path, run: TrackedRun) -> dict[str, Any]:
-            metrics = _decide(pipeline, reports, checkpoints, found, overridden, work)
-            for name in (DECISION, PAGE):
-                run.artifact(work / name)
-            return metrics
+    def __init__(self, pipeline: Pipeline) -> None:
+        recipe = pipeline.recipe
+        self._pipeline, self._promotion = pipeline, recipe.promotion
+        self._reports = [f"report/{name}" for name in (*recipe.evaluation.reports, "reference")]
+        self._stages, self._corpora = list(recipe.stages), [f"clean/{source}" for source in recipe.used_sources()]
+        super().__init__(
+            pipeline.name,
+            "decision",
+            f"May {self._promotion.candidate} become champion of {self._promotion.registered_model}?",
+            (*self._reports, *self._stages, NODE, *self._corpora),
+        )
 
-        with plain_failures():
-            artifact = make_here(
-                context,
-                store,
-                tracker,
-                Request(pipeline.name, "decision", payload, any(r.overridden for r in handles.values())),
-                make,
-                config=promotion.model_dump(mode="json"),
-                inputs=inputs,
-                ref="decision",
-                force=config.force,
-                informative=(PAGE,),
-            )
-        shown = {**_summary(artifact), **scores_over_time(pipeline, store, reports[promotion.candidate])}
-        return delivered("decision", artifact, metadata=shown, links=links(tracker, artifact))
+    def version(self) -> dict[str, Any]:
+        return {"version": gate.VERSION, "config": identity(self._promotion)}
 
-    return decided
+    def identity(self, given: Given) -> dict[str, Any]:
+        overridden = given[self._promotion.candidate].overridden
+        return {"version": gate.VERSION, "config": {**identity(self._promotion), "overridden": overridden}}
+
+    def takes(self, given: Given) -> dict[str, Artifact]:
+        return {name: given[name] for name in self._reports}
+
+    def outside(self, given: Given) -> dict[str, str]:
+        return {"contamination": self._searched(given).digest}
+
+    def config(self, given: Given) -> dict[str, Any]:
+        return self._promotion.model_dump(mode="json")
+
+    def make(self, given: Given, work: Path) -> dict[str, Any]:
+        reports = {name.removeprefix("report/"): given[name] for name in self._reports}
+        checkpoints = {name: given[name] for name in self._stages}
+        overridden = given[self._promotion.candidate].overridden
+        return _decide(self._pipeline, reports, checkpoints, self._searched(given), overridden, work)
+
+    def shown(self, given: Given, artifact: Artifact) -> dict[str, Any]:
+        report = given[f"report/{self._promotion.candidate}"]
+        summary = Markdown(summary_markdown(read_decision(artifact)))
+        return {"summary": summary, **scores_over_time(self._pipeline, given.store, report)}
+
+    def _searched(self, given: Given) -> contaminated.Searched:
+        evidence = {name.removeprefix("clean/"): given[name].path / EVIDENCE for name in self._corpora}
+        return contaminated.searched(given[NODE].path / ITEMS, evidence)
 
 
 def read_decision(artifact: Artifact) -> gate.Decision:
@@ -164,7 +146,3 @@ def _again(pipeline: Pipeline, reports: dict[str, Artifact], checkpoints: dict[s
 def _histories(checkpoints: dict[str, Artifact]) -> dict[str, list[dict[str, Any]]]:
     files = {name: artifact.path / "history.json" for name, artifact in checkpoints.items()}
     return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.is_file()}
-
-
-def _summary(artifact: Artifact) -> dict[str, Any]:
-    return {"summary": dg.MetadataValue.md(summary_markdown(read_decision(artifact)))}

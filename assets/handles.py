@@ -5,15 +5,17 @@ exactly the rest of its own run. Outside that run the refs decide, which no over
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.checks import results
+from assets.checks import DECLARED, DOES_NOT_APPLY, WARNING_ONLY
 from lineage.errors import StoreError
 from lineage.files import write_json
+from lineage.node import Markdown
 from lineage.store import Artifact, Store
 
 if TYPE_CHECKING:
@@ -73,7 +75,11 @@ def noted_artifact(store: Store, note: Path) -> Artifact:
 
 
 def delivered(
-    kind: str, artifact: Artifact, *, metadata: dict[str, Any] | None = None, links: dict[str, str] | None = None
+    kind: str | None,
+    artifact: Artifact,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> Delivered:
     """The materialization of an artefact: handle, data version, checks, and what people look at."""
     tags = {"fingerprint": artifact.fingerprint[:_LONGEST_TAG]}
@@ -91,16 +97,48 @@ def delivered(
             **({"again": artifact.again} if artifact.again else {}),
             "path": dg.MetadataValue.path(str(artifact.path)),
             "fingerprint": artifact.fingerprint,
-            **(metadata or {}),
-            **_shown(artifact.metrics),
+            **shown(metadata or {}),
+            **shown({name: value for name, value in artifact.metrics.items() if name != "checks"}),
         },
     )
 
 
-def _shown(metrics: dict[str, Any]) -> dict[str, Any]:
-    """An artefact's metrics as metadata: scalars as they are, the rest as JSON, checks left to the checks."""
+def shown(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as metadata: Markdown and scalars as they are, the rest as JSON."""
     return {
-        name: value if isinstance(value, int | float | str | bool) else dg.MetadataValue.json(value)
-        for name, value in metrics.items()
-        if name != "checks" and value is not None
+        name: dg.MetadataValue.md(value)
+        if isinstance(value, Markdown)
+        else value
+        if isinstance(value, int | float | str | bool)
+        else dg.MetadataValue.json(value)
+        for name, value in facts.items()
+        if value is not None
     }
+
+
+def specs(kind: str | None, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks of one node; what fails a blocking one is not built upon."""
+    return [
+        dg.AssetCheckSpec(name, asset=key, description=text, blocking=name not in WARNING_ONLY)
+        for name, text in DECLARED.get(kind or "", {}).items()
+    ]
+
+
+def results(kind: str | None, metrics: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
+    """A result for each declared check of this kind of node."""
+    reported: Mapping[str, Any] = metrics.get("checks", {})
+    return [_result(name, reported.get(name)) for name in DECLARED.get(kind or "", {})]
+
+
+def _result(name: str, reported: Mapping[str, Any] | None) -> dg.AssetCheckResult:
+    if reported is None and name in DOES_NOT_APPLY:
+        return dg.AssetCheckResult(check_name=name, passed=True, description=DOES_NOT_APPLY[name])
+    if reported is None:
+        return dg.AssetCheckResult(check_name=name, passed=False, description="not reported by the node's maker")
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=bool(reported["passed"]),
+        description=reported["description"],
+        severity=dg.AssetCheckSeverity.WARN if name in WARNING_ONLY else dg.AssetCheckSeverity.ERROR,
+        metadata={"value": reported["value"]},
+    )

@@ -1,150 +1,140 @@
 """Reports: a checkpoint scored by the recipe's suite. The same checkpoint is scored once, whatever its name."""
 
-from collections.abc import Callable
+import base64
 from dataclasses import replace
 from typing import Any
 
-import dagster as dg
-
-from assets.errors import plain_failures
-from assets.handles import ARTEFACT, Delivered, delivered
-from assets.launch import Rebuild
-from assets.making import Launcher, links, make_by_job
-from assets.pipeline import GPU, Pipeline, code_version
-from assets.tracking import Tracker
+from assets.pipeline import Pipeline
 from evaluation import suite
+from evaluation.pages.history import History, history
+from evaluation.pages.plots import over_time
 from evaluation.registry.promotion import champion
 from evaluation.report import Report
-from jobs.job import Job, JobInput
 from lineage.errors import EvaluationError
+from lineage.node import Given, Markdown, Node
 from lineage.store import Artifact, Store
-from recipes.suite import Evaluation
+from recipes.schema import identity
 
-_AUTOMATIC = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
-
-
-def report_on(pipeline: Pipeline, checkpoint: str) -> dg.AssetsDefinition:
-    """The report of one checkpoint of this recipe."""
-
-    @_report_asset(pipeline, checkpoint, f"Scores of {checkpoint}.", [(checkpoint,)])
-    def report(
-        context: dg.AssetExecutionContext,
-        config: Rebuild,
-        store: dg.ResourceParam[Store],
-        tracker: dg.ResourceParam[Tracker],
-        launcher: dg.ResourceParam[Launcher],
-        **handles: Artifact,
-    ) -> Delivered:
-        with plain_failures():
-            job = report_job(pipeline, checkpoint, handles[checkpoint], store)
-            artifact = make_by_job(context, store, tracker, launcher, job, force=config.force)
-            return delivered("report", artifact, metadata=_scores(artifact), links=links(tracker, artifact))
-
-    return report
+_LAST = 40
+"""Checkpoints shown: the picture is kept in Dagster's event log, some 80 KB for a dozen."""
 
 
-def reference_report(pipeline: Pipeline) -> dg.AssetsDefinition:
+class ReportOn(Node):
+    """The report of one checkpoint. Its identity holds no name, so that equal bytes share one report."""
+
+    kind = checks = "report"
+    formats = frozenset({"json"})
+    job = "evaluate"
+    gpu = automatic = True
+
+    def __init__(self, pipeline: Pipeline, name: str, description: str, upstream: tuple[str, ...]) -> None:
+        self._pipeline, self._evaluation = pipeline, pipeline.recipe.evaluation
+        super().__init__(pipeline.name, f"report/{name}", description, upstream, folder="report")
+
+    def version(self) -> dict[str, Any]:
+        tasks = self._evaluation.model_copy(update={"reports": []})
+        return {"config": identity(tasks), "version": suite.VERSION, **suite.kind_versions(tasks)}
+
+    def identity(self, given: Given) -> dict[str, Any]:
+        found = suite.suite_identity(self._evaluation, self._pipeline.folder, given.cache)
+        return {"version": suite.VERSION, "suite": found}
+
+    def takes(self, given: Given) -> dict[str, Artifact]:
+        (checkpoint,) = given.artefacts.values()
+        return {"checkpoint": checkpoint}
+
+    def config(self, given: Given) -> dict[str, Any]:
+        suite_and_how = self._evaluation.model_dump(mode="json")
+        return {"suite": suite_and_how, "folder": str(self._pipeline.folder), "cache": str(given.cache)}
+
+    def execution(self) -> dict[str, Any]:
+        return self._evaluation.execution.model_dump(mode="json")
+
+    def shown(self, given: Given, artifact: Artifact) -> dict[str, Any]:
+        """The scores as a table."""
+        rows = [
+            f"| {name} | {result['mean']:.3f} | {result['ci95'][0]:.3f} to {result['ci95'][1]:.3f} | {result['n']} |"
+            for name, result in sorted(Report.load(artifact.path).results.items())
+        ]
+        head = ["| metric | mean | 95 % interval | items |", "| --- | --- | --- | --- |"]
+        return {"scores": Markdown("\n".join([*head, *rows]))}
+
+
+class Reference(ReportOn):
     """What the candidate must beat: the champion's report, or the base model's while there is no champion.
 
     When the candidate is the champion already, the report that it once was compared with: a second launch
     then reuses its decision.
     """
-    candidate = pipeline.recipe.promotion.candidate
 
-    upstream = list(dict.fromkeys([("base",), (candidate,), ("report", "base")]))
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._promotion = pipeline.recipe.promotion
+        upstream = ("base", self._promotion.candidate, "report/base")
+        super().__init__(
+            pipeline, "reference", "Scores of the champion in the registry, else of the base model.", upstream
+        )
 
-    @_report_asset(pipeline, "reference", "Scores of the champion in the registry, else of the base model.", upstream)
-    def reference(
-        context: dg.AssetExecutionContext,
-        config: Rebuild,
-        store: dg.ResourceParam[Store],
-        tracker: dg.ResourceParam[Tracker],
-        launcher: dg.ResourceParam[Launcher],
-        **handles: Artifact,
-    ) -> Delivered:
-        with plain_failures():
-            found = _reference(pipeline, tracker.uri, store, handles["base"], handles[candidate])
-            if found.node == "report":
-                store.point("report/reference", found)
-                artifact = found
-            else:
-                job = report_job(pipeline, "reference", found, store)
-                artifact = make_by_job(context, store, tracker, launcher, job, force=config.force)
-            return delivered("report", artifact, metadata=_scores(artifact), links=links(tracker, artifact))
+    def settled(self, given: Given) -> Given:
+        return replace(given, artefacts={"checkpoint": self._found(given)})
 
-    return reference
+    def stands_in(self, given: Given) -> Artifact | None:
+        found = given["checkpoint"]
+        return found if found.node == "report" else None
 
-
-def _reference(pipeline: Pipeline, uri: str, store: Store, base: Artifact, candidate: Artifact) -> Artifact:
-    """The checkpoint to score as reference, or the report itself where its checkpoint need not be there any more."""
-    current = champion(uri, store.home, pipeline.recipe.promotion.registered_model)
-    if current is None:
-        return base
-    if current.checkpoint_digest != candidate.digest:
-        opened = store.open(store.home / current.checkpoint_path)
-        if opened.digest != current.checkpoint_digest:
-            raise EvaluationError(
-                f"{opened.path}: holds checkpoint {opened.digest[:12]}, but the champion, version {current.version}, "
-                f"was registered from there as {current.checkpoint_digest[:12]}; restore the folder from a backup"
-            )
-        return replace(opened, overridden=False)
-    if current.reference_report is None:
-        return base
-    recorded = store.open(store.home / current.reference_report)
-    return base if recorded.record["inputs"]["checkpoint"] == base.digest else recorded
+    def _found(self, given: Given) -> Artifact:
+        """The checkpoint to score, or the report itself where its checkpoint need not be there any more."""
+        store, base, candidate = given.store, given["base"], given[self._promotion.candidate]
+        current = champion(given.tracking, store.home, self._promotion.registered_model)
+        if current is None:
+            return base
+        if current.checkpoint_digest != candidate.digest:
+            opened = store.open(store.home / current.checkpoint_path)
+            if opened.digest != current.checkpoint_digest:
+                raise EvaluationError(
+                    f"{opened.path}: holds checkpoint {opened.digest[:12]}, but the champion, version "
+                    f"{current.version}, was registered from there as {current.checkpoint_digest[:12]}; restore the "
+                    "folder from a backup"
+                )
+            return replace(opened, overridden=False)
+        if current.reference_report is None:
+            return base
+        recorded = store.open(store.home / current.reference_report)
+        return base if recorded.record["inputs"]["checkpoint"] == base.digest else recorded
 
 
-def report_job(pipeline: Pipeline, name: str, checkpoint: Artifact, store: Store) -> Job:
-    """The evaluation of a checkpoint. Its identity holds no name, so that equal bytes share one report."""
-    evaluation: Evaluation = pipeline.recipe.evaluation
-    cache = store.home / "cache"
-    payload = {
-        "node": "report",
-        "version": suite.VERSION,
-        "suite": suite.suite_identity(evaluation, pipeline.folder, cache),
-        "inputs": {"checkpoint": checkpoint.digest},
-    }
-    return Job(
-        kind="evaluate",
-        recipe=pipeline.name,
-        node="report",
-        ref=f"report/{name}",
-        home=store.home,
-        payload=payload,
-        overridden=checkpoint.overridden,
-        config={
-            "suite": evaluation.model_dump(mode="json"),
-            "folder": str(pipeline.folder),
-            "cache": str(cache),
-        },
-        execution=evaluation.execution.model_dump(mode="json"),
-        inputs={"checkpoint": JobInput.of(checkpoint)},
-    )
+def scores_over_time(pipeline: Pipeline, store: Store, report: Artifact) -> dict[str, Any]:
+    """`scores_over_time` metadata: every checkpoint scored by the suite of this report, the champion marked.
+
+    The picture lies in the metadata itself, as a data URI: what it shows is what was known then.
+    """
+    promotion = pipeline.recipe.promotion
+    digest = Report.load(report.path).suite["digest"]
+    found = history(store.home, pipeline.name, promotion.registered_model, digest)
+    judged = [*(target.metric for target in promotion.targets), *(guard.metric for guard in promotion.guards)]
+    if not found.scored:
+        return {}
+    picture = over_time(found.scored[-_LAST:], judged)
+    encoded = base64.b64encode(_on_paper(picture).encode()).decode()
+    said = f"![scores over time](data:image/svg+xml;base64,{encoded})\n\n{_said(found, judged[0])}"
+    return {"scores_over_time": Markdown(said)}
 
 
-def _report_asset(
-    pipeline: Pipeline, name: str, description: str, upstream: list[tuple[str, ...]]
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    tasks = pipeline.recipe.evaluation.model_copy(update={"reports": []})
-    return pipeline.asset(
-        "report",
-        name,
-        description=description,
-        kinds={"json"},
-        code_version=code_version(tasks, suite.VERSION, **suite.kind_versions(tasks)),
-        checks="report",
-        ins=pipeline.handles(upstream),
-        dagster_type=ARTEFACT,
-        pool=GPU,
-        automation_condition=_AUTOMATIC,
-    )
+def _on_paper(picture: str) -> str:
+    """White behind it: inside an image the page's colours are not known."""
+    start = picture.index(">", picture.index("<svg")) + 1
+    return f'{picture[:start]}<rect width="100%" height="100%" fill="#fff"/>{picture[start:]}'
 
 
-def _scores(artifact: Artifact) -> dict[str, Any]:
-    """The scores as a table."""
-    rows = [
-        f"| {name} | {result['mean']:.3f} | {result['ci95'][0]:.3f} to {result['ci95'][1]:.3f} | {result['n']} |"
-        for name, result in sorted(Report.load(artifact.path).results.items())
-    ]
-    table = "\n".join(["| metric | mean | 95 % interval | items |", "| --- | --- | --- | --- |", *rows])
-    return {"scores": dg.MetadataValue.md(table)}
+def _said(found: History, target: str) -> str:
+    """The same in words, for the metric that is the target."""
+    lines = [f"| checkpoint | evaluated | {target} | |", "| --- | --- | --- | --- |"]
+    for one in reversed(found.scored[-_LAST:]):
+        notes = ["champion" if one.champion else "was champion" if one.was_champion else ""]
+        notes += ["launch overrides"] if one.overridden else []
+        result = one.results.get(target)
+        score = f"{result['mean']:.1%}" if result else "–"
+        checkpoint = f"{one.node} `{one.checkpoint_digest[:8]}`"
+        lines.append(f"| {checkpoint} | {one.at[:16].replace('T', ' ')} | {score} | {', '.join(filter(None, notes))} |")
+    if found.other_suites:
+        lines += ["", f"{found.other_suites} more reports were made by other suites and cannot be put beside these."]
+    return "\n".join(lines)

@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from assets.mistakes import USER_ERRORS
 from orchestration.forking import start_fork_server
 from orchestration.home import log_of, prepare_home, work_for
-from recipes.errors import RecipeError
+from recipes.errors import RecipeError, TemperError
 from recipes.load import find_recipe, load_recipe
 from recipes.power import refusals
 
@@ -20,7 +19,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         return int(arguments.command(arguments))
-    except USER_ERRORS as error:
+    except TemperError as error:
         print(error, file=sys.stderr)
         return 2
 

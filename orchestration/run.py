@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.events import JobFailureData, RunFailureReason
 
-from assets.launch import Launch, resolve_stage
+from assets.checkpoints import resolve_stage
 from assets.pipeline import Pipeline
 from assets.tracking import Tracker
 from lineage.store import home_folder
@@ -172,7 +172,7 @@ def _run_config(
             raise RecipeError(
                 f"{pipeline.path}: '{stage}' is no stage of this run; stages: {list(pipeline.recipe.stages)}"
             )
-        resolve_stage(pipeline, stage, Launch(overrides=dict(fields)))
+        resolve_stage(pipeline, stage, fields)
         ops[op]["overrides"] = dict(fields)
     return {
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

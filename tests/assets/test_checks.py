@@ -1,6 +1,7 @@
 """Declared checks and what is reported for them."""
 
-from assets.checks import DECLARED, results
+from assets.checks import DECLARED
+from assets.handles import results
 
 _GOOD = {"passed": True, "blocking": True, "value": 1, "description": ""}
 

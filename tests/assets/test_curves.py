@@ -19,7 +19,7 @@ def test_a_history_and_samples_are_shown_and_their_absence_is_not(tmp_path: Path
     (tmp_path / "history.json").write_text(json.dumps(history))
     samples = [{"step": step, "prompt": "2 + 2?", "answer": f"it is\n{step}"} for step in (4, 8)]
     (tmp_path / "samples.json").write_text(json.dumps(samples))
-    shown = {name: value.value for name, value in curve(checkpoint).items()}
+    shown = curve(checkpoint)
     assert shown["loss_curve"] == "`█▁` 2.000 → 1.000"
     assert shown["curves"].splitlines()[2:] == [
         "| loss | `█▁` | 2 | 1 |",

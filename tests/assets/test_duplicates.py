@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from assets.duplicates import removed_rows
+from assets.corpora import removed_rows
 from corpora.duplicates.near import find
 from lineage.store import Artifact, Request, Store
 from recipes.cleaning import Duplicates

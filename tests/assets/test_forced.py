@@ -9,8 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.errors import plain_failures
-from assets.making import Ended, make_by_job
+from assets.making import Ended, make_by_job, plain_failures
 from assets.tracking import Tracker
 from evaluation.registry.promotion import champion
 from jobs.job import Job

@@ -7,9 +7,10 @@ import dagster as dg
 import pytest
 
 from assets.checks import DECLARED
-from assets.corpora import clean_corpus
-from assets.pipeline import GPU, Pipeline
-from assets.preferences import preferences_of
+from assets.corpora import CleanCorpus
+from assets.making import GPU, asset_of
+from assets.mixtures import PreferenceRows
+from assets.pipeline import Pipeline
 from recipes.cleaning import Splits
 from recipes.errors import RecipeError
 from recipes.load import SHIPPED, load_recipe, read_yaml, validate
@@ -19,7 +20,7 @@ THUMBS = {"thumbs": {"unpaired": [{"source": "pairs"}], "max_length": 256, "seed
 
 
 def judged(made: Pipeline, name: str) -> dg.AssetsDefinition:
-    return preferences_of(made, name, made.recipe.preferences[name])
+    return asset_of(made, PreferenceRows(made, name, made.recipe.preferences[name]))
 
 
 def test_unpaired_answers_have_checks_of_their_own(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_source_that_is_scored_reads_the_base_model_and_takes_its_turn_on_the_
     found = {}
     for name, sources in (("plain", {}), ("scored", {"chat": chat})):
         made = pipeline(tmp_path / name, sources=sources)
-        asset = clean_corpus(made, "chat", made.recipe.sources["chat"])
+        asset = asset_of(made, CleanCorpus(made, "chat", made.recipe.sources["chat"]))
         found[name] = (made.key("base") in asset.keys_by_input_name.values(), asset.op.pool)
     assert found == {"plain": (False, None), "scored": (True, GPU)}
 

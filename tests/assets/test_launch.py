@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.checkpoints import stage_job
-from assets.launch import Launch, resolve_stage
+from assets.checkpoints import StageCheckpoint, resolve_stage
+from assets.making import Launch, job_of
+from lineage.node import Given
 from lineage.store import Artifact, Store
 from recipes.errors import RecipeError
 from tests.assets.made_pipeline import pipeline
@@ -14,10 +15,11 @@ from tests.assets.made_pipeline import pipeline
 def _job(folder: Path, launch: Launch, *, overridden_input: bool = False):
     made = pipeline(folder)
     upstream = {
-        role: Artifact("tiny", role, "f" * 64, digest * 64, folder / role, overridden=overridden_input)
-        for role, digest in (("start", "a"), ("mixture", "b"))
+        name: Artifact("tiny", name, "f" * 64, digest * 64, folder / name, overridden=overridden_input)
+        for name, digest in (("base", "a"), ("mixture/mix", "b"))
     }
-    return stage_job(made, "sft", resolve_stage(made, "sft", launch), upstream, Store(folder / "home"))
+    node = StageCheckpoint(made, "sft", made.recipe.stages["sft"]).asked(launch.asked)
+    return job_of(node, Given(Store(folder / "home"), upstream))
 
 
 def test_an_override_is_another_artefact_and_is_marked(tmp_path: Path) -> None:
@@ -61,5 +63,5 @@ def test_what_is_built_on_an_override_is_overridden(tmp_path: Path) -> None:
 )
 def test_a_bad_override_names_recipe_and_field(tmp_path: Path, overrides: dict[str, object], said: str) -> None:
     with pytest.raises(RecipeError, match=said) as raised:
-        resolve_stage(pipeline(tmp_path), "sft", Launch(overrides=overrides))
+        resolve_stage(pipeline(tmp_path), "sft", overrides)
     assert str(tmp_path / "tiny.yaml") in str(raised.value)

@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 
 from assets.handles import Handles
-from assets.reports import reference_report
+from assets.making import asset_of
+from assets.reports import Reference
 from assets.tracking import Tracker
 from evaluation.registry.registered import registry_client
 from lineage.store import Request, Store
@@ -23,9 +24,9 @@ def failure(home: Path) -> str:
     resources = {"io_manager": Handles(store), "store": store, "tracker": Tracker(home), "launcher": _NONE}
     with dg.DagsterInstance.ephemeral() as instance:
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        upstream = [dg.AssetSpec(key) for key in reference_report(made).keys_by_input_name.values()]
+        asset = asset_of(made, Reference(made))
         result = dg.materialize(
-            [reference_report(made), *upstream],
+            [asset, *(dg.AssetSpec(key) for key in asset.keys_by_input_name.values())],
             resources=resources,
             instance=instance,
             run_config=quiet,

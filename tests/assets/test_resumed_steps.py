@@ -50,6 +50,8 @@ def _counted(call: Any, value: Any) -> Any:
 class Untracked:
     """In the place of MLflow."""
 
+    uri = ""
+
     @contextmanager
     def run(self, *_: Any, **__: Any) -> Iterator["Untracked"]:
         yield self

@@ -7,9 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
-from assets.contamination import items_request
-from corpora.contamination.items import ITEMS, collect, digests_of, identity_of
+from assets.corpora import EvaluationItems
+from corpora.contamination.items import ITEMS, collect, identity_of
 from lineage.errors import CorpusError
+from lineage.node import Given
+from lineage.store import Store
 from recipes.sources import Columns
 from recipes.suite import PairwiseJudgeTask, Task
 from tests.assets.made_pipeline import pipeline
@@ -54,8 +56,7 @@ def test_the_request_of_a_recipe_follows_its_data_alone(tmp_path: Path) -> None:
 
     def fingerprint(name: str, task: dict[str, Any], **changes: Any) -> str:
         made = pipeline(tmp_path / name, evaluation={"tasks": {"sums": task}}, **changes)
-        inputs = digests_of(made.recipe.evaluation.tasks, tmp_path, tmp_path / "cache")
-        return items_request(made, inputs).fingerprint
+        return EvaluationItems(made).request(Given(Store(tmp_path))).fingerprint
 
     first = fingerprint("a", data)
     assert first == fingerprint("b", {**data, "limit": 4, "sample_seed": 1, "max_new_tokens": 9})

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from assets.history import scores_over_time
+from assets.reports import scores_over_time
 from evaluation.pages.history import history
 from evaluation.registry.ledger import Ledger
 from evaluation.registry.promotion import registry_client
@@ -55,7 +55,7 @@ def test_every_checkpoint_of_a_suite_is_there_and_the_champions_are_marked(tmp_p
 def test_the_picture_is_in_the_metadata_itself(tmp_path: Path) -> None:
     store = Store(tmp_path / "home")
     artifact = sealed_report(store, "tiny", "a", 4)
-    shown = scores_over_time(pipeline(tmp_path), store, artifact)["scores_over_time"].value
+    shown = scores_over_time(pipeline(tmp_path), store, artifact)["scores_over_time"]
     assert shown.startswith("![scores over time](data:image/svg+xml;base64,")
     assert "| sft `" in shown and "40.0%" in shown
 

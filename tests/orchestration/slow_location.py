@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.pipeline import GPU
+from assets.making import GPU
 from orchestration.wiring import EXECUTOR
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.pipeline import GPU
+from assets.making import GPU
 from lineage.store import home_folder
 from orchestration.launcher import LocalLauncher
 from recipes.execution import Execution

@@ -16,7 +16,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from assets.pipeline import GPU
+from assets.making import GPU
 from orchestration.home import prepare_home
 from orchestration.instance import open_instance
 from orchestration.launcher import end_tree

@@ -17,7 +17,7 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 
-from assets.pipeline import GPU
+from assets.making import GPU
 from lineage.holding import Holder
 from orchestration.home import prepare_home
 from orchestration.instance import open_instance
