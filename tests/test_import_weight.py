@@ -21,6 +21,22 @@ def test_the_recipe_schema_loads_no_dagster_either() -> None:
     assert _python(code).split() == []
 
 
+def test_the_graph_of_a_recipe_is_data_without_dagster() -> None:
+    code = """
+import sys
+from assets.nodes import nodes
+from assets.pipeline import Pipeline
+from recipes.load import SHIPPED
+for path in sorted(SHIPPED.glob("*.yaml")):
+    graph = nodes(Pipeline.load(path))
+    names = {node.name for node in graph}
+    assert len(names) == len(graph), path
+    assert all(name in names for node in graph for name in node.upstream), path
+print("dagster" in sys.modules)
+"""
+    assert _python(code) == "False\n"
+
+
 def test_the_code_location_loads_about_as_fast_as_what_it_is_made_of() -> None:
     timed = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
     ours, libraries = ("import orchestration.definitions", "import dagster, mlflow")
