@@ -1,5 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Each sets itself up; a second call installs nothing.
-PYTHON ?= python3.11
+# 3.11 where it is: pinned torch may come as a CPU build for it alone, and a newer Python would bring gigabytes.
+PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13,$(if $(shell command -v $(python)),$(python))) python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -31,7 +32,7 @@ setup: $(STAMP)
 
 # pip, not uv or poetry: pip's own configuration decides where torch comes from (a CPU build or a CUDA build).
 $(STAMP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Temper needs Python 3.11: '$(PYTHON)' is not on PATH; set PYTHON=…"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Temper needs Python 3.11, 3.12 or 3.13: '$(PYTHON)' is not on PATH; set PYTHON=…"; exit 1; }
 	@echo "Setting up $(VENV) (a few minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
