@@ -9,9 +9,9 @@ traceback.
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,11 @@ from jobs.run_log import RunLog, run_log
 from lineage.errors import CorpusError, Interrupted, Resumable, StoreError, TrainingError
 from recipes.errors import DONE, FAILED, INTERRUPTED, REFUSED
 from recipes.execution import TrainingExecution
+from training import stages
 from training.loop import checkpoints
 
 _INFORMATIVE = ("history.json", "samples.json")
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts
-
-_KINDS = ("base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo")
-"""Jobs of this room, each the module of its name."""
 
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
 
@@ -88,7 +86,9 @@ def _make(job: Job, stage: Stage, work: Path, stop: threading.Event) -> None:
     with _log(job) as log:
         log.params({name: value for name, value in job.config.items() if name not in _NOT_PARAMS})
         log.tags({f"execution.{name}": value for name, value in job.execution.items()})
+        began = time.monotonic()
         metrics = stage(job, work, log, stop)
+        metrics["wall_s"] = time.monotonic() - began
         log.metrics({name: value for name, value in metrics.items() if _is_number(value)}, metrics.get("steps", 0))
         if group.leads():
             _seal(job, metrics)
@@ -131,10 +131,9 @@ def _seal(job: Job, metrics: dict[str, Any]) -> None:
 
 
 def _stage(kind: str) -> Stage:
-    if kind not in _KINDS:
+    if kind not in stages.KINDS:
         raise TrainingError(f"kind {kind}: not a training job; run it with python -m evaluation")
-    run: Stage = import_module(f"training.stages.{kind}").run
-    return run
+    return stages.run_of(kind)
 
 
 def _settle(execution: TrainingExecution) -> None:

@@ -206,11 +206,6 @@ def first_batch(trainer: Any) -> dict[str, Any]:
     return batch
 
 
-def first_rows(trainer: Any, plan: Plan) -> list[int]:
-    """The rows of that batch: with several processes, each begins with its own."""
-    return [plan.order[place] for place in trainer.micro_batches[trainer.args.process_index]]
-
-
 def _metrics(trainer: Any, plan: Plan, history: list[dict[str, float]], first: int, meter: Meter) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available()
     last = history[-1]
