@@ -22,7 +22,7 @@ from recipes.stages import Grpo
 from training import drawing
 from training.losses import shared_prompts
 from training.quantized import is_quantized
-from training.rows import Plan
+from training.rows import StepPlan
 
 KL, GROUP_SUM, CUT, LENGTH = "kl", "advantages/group_sum", "completions/clipped_ratio", "completions/mean_length"
 """Names of what is logged of every step; `GROUP_SUM` is ours."""
@@ -41,7 +41,7 @@ GROUP_SUM_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Rollouts(Plan):
+class Rollouts(StepPlan):
     """The prompts of each step, `batch_rows` of them. How many tokens a step has is known when it was answered."""
 
     generations: int

@@ -17,7 +17,7 @@ from lineage.checks import check
 from lineage.errors import TrainingError
 from recipes.stages import Sft
 from training import rows
-from training.invariants import INVARIANTS
+from training.invariants import INVARIANTS, gradients
 from training.stages import frame
 
 Shown = Callable[[Lab], Any]
@@ -302,3 +302,10 @@ def test_no_step_is_taken_unless_every_check_passed(tiny_base: Path, tmp_path: P
         TrainingError, match="before the first step: rows that are not the mixture's: none may be; found 3"
     ):
         training.train(None, {"green": check(True, 0, "holds"), "red": red})
+
+
+def test_packed_gradients_are_held_to_the_tolerance_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "gradient", lambda *_: None)
+    monkeypatch.setattr(gradients, "difference", lambda *_: 0.02)
+    assert gradients.packed_equals_unpadded(None, {}, [], tolerance=0.05)["passed"]
+    assert not gradients.packed_equals_unpadded(None, {}, [], tolerance=0.01)["passed"]

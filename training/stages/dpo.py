@@ -7,6 +7,7 @@ that is trained and the one behind those numbers are one: ln 2 for the loss of t
 reach the loss untouched.
 """
 
+import math
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from lineage.checks import Check, check
 from recipes.stages import Dpo
 from training import rows
 from training.invariants import required
-from training.losses.pair_losses import at_start
 from training.stages import frame
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     from trl import DPOConfig
 
     from training.losses import head, reference
-    from training.losses.preferred import PreferenceTrainer
+    from training.losses.preference_trainers import PreferenceTrainer
     from training.weights import lora_config
 
     stage = Dpo.model_validate(job.config)
@@ -80,6 +80,25 @@ def _loss(stage: Dpo) -> dict[str, Any]:
     given = {"label_smoothing": stage.label_smoothing, "discopop_tau": stage.discopop_tau}
     said = {name: value for name, value in given.items() if value is not None}
     return {"beta": stage.beta, "loss_type": [stage.loss], **said}
+
+
+def at_start(stage: Dpo) -> float | None:
+    """The loss of `stage` where policy and reference are one, so that all log ratios are 0: each formula a number.
+
+    None for `sft`, which looks at no reference. `test_pair_losses` holds TRL's own code against it.
+    """
+    ln2, smoothing, squared = math.log(2), stage.label_smoothing or 0.0, (1 / (2 * stage.beta)) ** 2
+    if stage.loss == "exo_pair":
+        return -ln2 - (math.log(smoothing) + math.log1p(-smoothing)) / 2
+    values = {
+        **dict.fromkeys(("sigmoid", "sigmoid_norm", "robust", "aot", "aot_unpaired"), ln2),
+        **dict.fromkeys(("nca_pair", "bco_pair"), 2 * ln2),
+        **dict.fromkeys(("hinge", "apo_zero", "apo_down"), 1.0),
+        "discopop": (ln2 + 1) / 2,
+        "ipo": squared,
+        "sppo_hard": 2 * squared,
+    }
+    return values.get(stage.loss)
 
 
 def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> Check:

@@ -37,7 +37,7 @@ class Training:
     stop: threading.Event
     stage: StageBase
     data: str
-    plan: rows.Plan
+    plan: rows.StepPlan
     loaded: weights.Loader = weights.load
     own: tuple[str, ...] = ()
 

@@ -39,7 +39,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     from training import weights
     from training.losses import head
-    from training.losses.preferred import UnpairedTrainer
+    from training.losses.preference_trainers import UnpairedTrainer
 
     asked = Kto.model_validate(job.config)
     shared = asked.kl_rows // asked.execution.devices

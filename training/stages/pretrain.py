@@ -56,7 +56,9 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         return training.save(trainer, trained, checks, sequences["input_ids"][plan.order[0]].as_py(), **told)
 
 
-def trainer_of(stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table", plan: rows.Plan, work: Path) -> Any:
+def trainer_of(
+    stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table", plan: rows.StepPlan, work: Path
+) -> Any:
     """TRL's trainer on these sequences, whose micro-batches have the form that the model's attention needs."""
     from trl import SFTConfig
 
@@ -79,7 +81,7 @@ def trainer_of(stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table
     )
 
 
-def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.Plan, precision: str) -> Check:
+def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.StepPlan, precision: str) -> Check:
     """Compare every document of a micro-batch of many with itself alone. Raises TrainingError if they are not apart."""
     import pyarrow.compute as pc
 

@@ -37,7 +37,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     from jobs import group
     from training.losses import scoring
-    from training.losses.preferred import ScoreTrainer
+    from training.losses.preference_trainers import ScoreTrainer
     from training.weights import lora_config
 
     stage = Reward.model_validate(job.config)

@@ -77,7 +77,7 @@ def _dataset(table: "pa.Table") -> Any:
     return Dataset(pa.table(columns))
 
 
-def isolation_check(trainer: Any, table: "pa.Table", plan: rows.Plan, precision: str) -> Check:
+def isolation_check(trainer: Any, table: "pa.Table", plan: rows.StepPlan, precision: str) -> Check:
     """Compare every row of a packed micro-batch with itself alone. Raises TrainingError if they are not apart."""
     from training.invariants import isolation
 
