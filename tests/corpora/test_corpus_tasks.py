@@ -73,7 +73,7 @@ def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
 _STEP = """
 import os, sys, time
 from pathlib import Path
-from corpora.tasks import run_tasks
+from corpora.work.run import run_tasks
 from recipes.execution import CorporaExecution
 from tests.corpora.test_corpus_tasks import waiting
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 JOB = """
 import subprocess, sys, time
-from training.process import install
+from jobs.process import install
 stop = install()
 child = subprocess.Popen(["sleep", "600"])
 print(child.pid, flush=True)
