@@ -216,7 +216,7 @@ def _run(
     trainer, plan, job = make(size, how, fields, folder)
     meter = Meter(trainer, plan, job)
     clock = _Clock(meter, arguments.warm_up)
-    memory.watch(trainer, meter.count)
+    memory.announce_batches(trainer, meter.count)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(clock.callback())
     trainer.train()
@@ -296,7 +296,7 @@ def _dpo_trainer(size: Size, how: str, fields: dict[str, Any], folder: Path) -> 
     from training import rows
     from training.loop import loop
     from training.losses import head, reference
-    from training.losses.preferred import PreferenceTrainer
+    from training.losses.preference_trainers import PreferenceTrainer
     from training.stages import dpo
 
     stage = Dpo.model_validate({"kind": "dpo", "preferences": "pairs", "beta": 0.1, **fields})
@@ -376,9 +376,12 @@ def _tokenizer(size: Size) -> Any:
 
 
 def _flash() -> str | None:
-    from training.kernels import installed_flash
+    """The newest flash attention that can be used here, if any."""
+    from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
-    return installed_flash()
+    if is_flash_attn_3_available():
+        return "flash_attention_3"
+    return "flash_attention_2" if is_flash_attn_2_available() else None
 
 
 def _lengths(draw: random.Random, size: Size, count: int) -> list[int]:

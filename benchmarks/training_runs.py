@@ -203,7 +203,7 @@ def _preference_trainer(start: Path, preferences: Path, pairs: int, full: bool, 
     from training import rows, weights
     from training.loop import loop
     from training.losses import head, reference
-    from training.losses.preferred import PreferenceTrainer
+    from training.losses.preference_trainers import PreferenceTrainer
     from training.stages import dpo
 
     stage = Dpo.model_validate(

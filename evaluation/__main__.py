@@ -16,16 +16,9 @@ def main() -> int:
     from jobs.process import install
 
     stop = install()
-    from evaluation.runner import run
-    from jobs.job import Job
-    from recipes.errors import REFUSED
+    from evaluation import runner
 
-    try:
-        job = Job.read(path)
-    except (OSError, ValueError) as error:
-        print(f"{path}: not a job: {error}", file=sys.stderr)
-        return REFUSED
-    return run(job, stop)
+    return runner.main(path, stop)
 
 
 if __name__ == "__main__":

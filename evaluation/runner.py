@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from evaluation.assembly import Done, build_report, record_metrics, track
 from evaluation.judges import graded as graded_judge
@@ -23,50 +24,46 @@ from evaluation.report import write_report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
 from evaluation.tasks import benchmarks, code, functions, ifeval, mmlu, perplexity, phrases, refusal, verifier
+from jobs import runner
 from jobs.job import Job
-from jobs.process import unless_stopped
-from jobs.progress import Progress, reporting, say
-from jobs.run_log import run_log
-from lineage.errors import CorpusError, EvaluationError, Interrupted, StoreError, TrainingError, Unreachable
+from jobs.progress import Progress, say
+from jobs.run_log import RunLog
+from lineage.errors import EvaluationError, Interrupted
 from lineage.files import write_json
-from lineage.store import Artifact
 from models.answered import Answered
 from models.answering import LoadedModel
-from models.endpoint import Endpoint, ServerDown
+from models.endpoint import Endpoint
 from models.local import load_model
 from models.served import connect
 from models.serving import command, launched
-from recipes.errors import DONE, FAILED, INTERRUPTED, REFUSED
+from recipes.errors import DONE
 from recipes.execution import EvaluationExecution
 from recipes.suite import Evaluation, Task
 
 _TASKS = "tasks"
 
-_REFUSALS = (EvaluationError, CorpusError, TrainingError)
-"""What a person has to mend before the job can be done."""
+_KEPT = runner.Kept(_TASKS, lambda folder: any(folder.glob("*.json")))
+"""What another attempt need not do again: finished tasks."""
+
+
+def main(job_file: Path, stop: threading.Event) -> int:
+    """Do the job in `job_file`; returns its exit status."""
+    return runner.status_of(lambda: _do(runner.read(job_file), stop))
 
 
 def run(job: Job, stop: threading.Event) -> int:
-    """Do the job and return its exit code; what went wrong is said in one line."""
-    try:
-        with reporting():
-            evaluate(job, stop)
-    except Interrupted as interrupted:
-        say(f"{interrupted}; the same job goes on from there")
-        return INTERRUPTED
-    except (StoreError, ServerDown, Unreachable) as error:
-        say(f"error: {error}")
-        return FAILED
-    except _REFUSALS as error:
-        say(f"error: {error}")
-        return REFUSED
-    return DONE
+    """Do the job; returns its exit status."""
+    return runner.status_of(lambda: _do(job, stop))
 
 
-def evaluate(job: Job, stop: threading.Event) -> None:
-    """Score the job's checkpoint and seal the report. Raises Interrupted when `stop` is set."""
-    if job.found() is not None:
-        return
+def _do(job: Job, stop: threading.Event) -> int:
+    if job.kind != "evaluate":
+        raise EvaluationError(f"kind {job.kind}: not an evaluation; run it with python -m training")
+    return DONE if runner.is_there(job) else runner.make(job, evaluate, stop, _KEPT)
+
+
+def evaluate(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
+    """Score the job's checkpoint and write the report; returns the record's metrics. Raises Interrupted at a stop."""
     evaluation = Evaluation.model_validate(job.config["suite"])
     folder, cache = Path(job.config["folder"]), Path(job.config["cache"])
     if evaluation.backend in ("vllm", "sglang"):
@@ -74,36 +71,20 @@ def evaluate(job: Job, stop: threading.Event) -> None:
     suite = suite_identity(evaluation, folder, cache)
     if suite != job.payload["suite"]:
         raise EvaluationError("the suite or its data changed after this job was written; launch it again")
-    with _held(job, stop) as work:
-        if job.found() is not None:
-            return
-        with run_log(job.tracking) as log:
-            checkpoint = _checkpoint(job)
-            kept = work / _TASKS
-            prepared = {
-                name: _prepare(name, task, Place(folder, cache, _scratch(kept, name)))
-                for name, task in evaluation.tasks.items()
-            }
-            done = _run_tasks(job, evaluation, prepared, kept, stop)
-            report = build_report(checkpoint, evaluation, suite, prepared, done)
-            write_report(work, report)
-            metrics = record_metrics(report, done)
-            track(log, checkpoint, prepared, report, metrics, work)
-            job.seal(metrics, drop=(_TASKS,))
+    checkpoint = job.store.open(job.inputs["checkpoint"].path)
+    kept = work / _TASKS
+    prepared = {
+        name: _prepare(name, task, Place(folder, cache, _scratch(kept, name)))
+        for name, task in evaluation.tasks.items()
+    }
+    done = _run_tasks(job, evaluation, prepared, kept, stop)
+    report = build_report(checkpoint, evaluation, suite, prepared, done)
+    write_report(work, report)
+    metrics = record_metrics(report, done)
+    track(log, checkpoint, prepared, report, metrics, work)
     scores = " · ".join(f"{name} {result['mean']:.3f}" for name, result in report.results.items())
     say(f"{job.ref}: {scores}" if report.valid else f"{job.ref}: not valid: {'; '.join(report.invalid_reasons)}")
-
-
-@contextmanager
-def _held(job: Job, stop: threading.Event) -> Iterator[Path]:
-    """The work folder; a refusal leaves it only where an attempt finished a task that another need not do again."""
-    with job.store.building(job.request, say, unless_stopped(stop, job.ref)) as work:
-        try:
-            yield work
-        except _REFUSALS:
-            if not any((work / _TASKS).glob("*.json")):
-                shutil.rmtree(work)
-            raise
+    return metrics
 
 
 def _prepare(name: str, task: Task, place: Place) -> Prepared:
@@ -130,16 +111,6 @@ def _prepare(name: str, task: Task, place: Place) -> Prepared:
             return pairwise_judge.prepare(name, task, place)
         case "graded_judge":
             return graded_judge.prepare(name, task, place)
-
-
-def _checkpoint(job: Job) -> Artifact:
-    """The checkpoint to score. Raises EvaluationError or StoreError if its bytes are not those of the job."""
-    given = job.inputs["checkpoint"]
-    checkpoint = job.store.open(given.path)
-    if checkpoint.digest != given.digest:
-        raise EvaluationError(f"inputs.checkpoint: {given.path} is another artefact than the job names")
-    job.store.verify(checkpoint)
-    return checkpoint
 
 
 def _scratch(kept: Path, name: str) -> Path:

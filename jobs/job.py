@@ -5,7 +5,7 @@ or without Dagster. The result is the sealed artefact; nothing else is handed ba
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,7 +37,7 @@ class Job(BaseModel):
     """What to do (`kind`, `config`), from what (`inputs`), into which artefact (`payload`), how (`execution`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["base", "scratch", "pretrain", "sft", "reward", "dpo", "kto", "orpo", "grpo", "evaluate"]
+    kind: str
     recipe: str
     node: str
     ref: str

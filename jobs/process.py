@@ -7,6 +7,7 @@ ends what is left of its process group. Starting and escalating is the launcher'
 """
 
 import atexit
+import ctypes
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import psutil
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None, use_errno=True)  # loaded before a fork: in a child no lock may be waited for
 _FAREWELL_S = 1.0
 
 _ENVIRONMENT = {
@@ -70,14 +72,15 @@ def install() -> threading.Event:
     return stop
 
 
-def dies_with_parent() -> None:
-    """SIGTERM to this process when the thread that started it ends (Linux only)."""
-    if sys.platform == "linux":
-        import ctypes
+def dies_with_parent(signum: int = signal.SIGTERM, parent: int | None = None) -> None:
+    """`signum` to this process when the thread that started it ends (Linux only); also for a child before its exec.
 
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    parent: who that is. If it has ended before it could be asked for, this process ends at once.
+    """
+    if sys.platform == "linux" and _LIBC.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def unless_stopped(stop: threading.Event, who: str) -> Callable[[], None]:

@@ -1,11 +1,14 @@
 """Files that are whole or not there, whatever ends the process that writes them."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lineage.errors import OutOfSpace
 from lineage.hashing import canonical_json
 
 
@@ -41,3 +44,17 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def tells_of_no_room(error: Exception) -> bool:
+    """Whether a disk is full: Python, torch, safetensors and tokenizers each raise something of their own for it."""
+    return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def no_room(path: Path, error: Exception) -> OutOfSpace:
+    """What to say of a disk that filled up while `path` was written, once what was half-written is gone."""
+    free = shutil.disk_usage(path.parent).free
+    return OutOfSpace(
+        f"{path} could not be written: {str(error).splitlines()[0]}; {free / 1e9:.2f} GB are free now; "
+        "free some space and run the job again, it goes on where it stopped"
+    )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from lineage.errors import EvaluationError
+from recipes.errors import FAILED, TemperError
 from recipes.execution import Server
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ _LOOK_UP_S = 0.2
 _LONGEST_PAUSE_S = 60.0
 
 
-class ServerDown(Exception):
+class ServerDown(TemperError):
     """A server did not answer, however often it was asked; the same job may find it well later."""
+
+    status = FAILED
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ within the job's grace period. A step worker that is itself killed cannot do thi
 parent-death signal ends the job, and the job ends its group (`jobs.process`).
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,8 +14,9 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import IO
@@ -25,10 +25,10 @@ import dagster as dg
 import psutil
 
 from assets.making import Ended
+from jobs.process import dies_with_parent
 from orchestration.liveness import holding_job
 
 _ROOT = Path(__file__).resolve().parent.parent
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _ESCALATION = ((signal.SIGINT, 0.5), (signal.SIGTERM, 0.4), (signal.SIGKILL, 0.1))
 """Signals in order, each with its share of the grace period."""
 _POLL_SECONDS = 0.05
@@ -57,7 +57,7 @@ class LocalLauncher:
                 text=True,
                 errors="replace",
                 start_new_session=True,
-                preexec_fn=_dies_with_parent(),
+                preexec_fn=partial(dies_with_parent, signal.SIGKILL, os.getpid()),
             )
             relays = [
                 Thread(target=_relay, args=(getattr(process, name), getattr(sys, name), tail), daemon=True)
@@ -152,21 +152,6 @@ def _relay(stream: IO[str], to: IO[str], tail: deque[str]) -> None:
         to.write(line)
         to.flush()
         tail.append(line.rstrip("\n"))
-
-
-def _dies_with_parent() -> Callable[[], None] | None:
-    """For the child, before it becomes the job: SIGKILL when this thread ends (Linux only)."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def ask_kernel() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_kernel
 
 
 def _python_path() -> str:

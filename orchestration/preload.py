@@ -4,13 +4,11 @@ MLflow starts no threads with telemetry off, and no database is opened here, so 
 process ends with its run worker, and the steps with this process: no step outlives a killed run.
 """
 
-import ctypes
 import importlib
 import os
-import signal
-import sys
 from pathlib import Path
 
+from jobs.process import dies_with_parent
 from orchestration.forking import PRELOAD_RECIPE
 
 _LATE = (
@@ -27,8 +25,6 @@ _LATE = (
 )
 """What Dagster and MLflow import only when used: with the recipe, 1.9 of 2.3 CPU seconds of a step."""
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
 
 def preload() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -39,10 +35,8 @@ def preload() -> None:
         importlib.import_module("orchestration.definitions")
     elif Path(recipe).is_file():
         importlib.import_module("orchestration.run").recipe_job(recipe)
-    if sys.platform == "linux":
-        prctl = ctypes.CDLL(None).prctl
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        os.register_at_fork(after_in_child=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0))
+    dies_with_parent()
+    os.register_at_fork(after_in_child=dies_with_parent)
 
 
 preload()

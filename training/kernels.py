@@ -21,11 +21,6 @@ def must_be_there(execution: TrainingExecution) -> None:
         raise TrainingError("execution.compile: on a CPU it needs a C++ compiler; install g++, or leave compile out")
 
 
-def installed_flash() -> str | None:
-    """The newest flash attention that can be used here, if any."""
-    return next((name for name in ("flash_attention_3", "flash_attention_2") if _FLASH[name]()), None)
-
-
 def _flash_2() -> bool:
     from transformers.utils import is_flash_attn_2_available
 

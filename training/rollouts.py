@@ -22,7 +22,7 @@ from recipes.stages import Grpo
 from training import drawing
 from training.losses import shared_prompts
 from training.quantized import is_quantized
-from training.rows import Plan
+from training.rows import StepPlan
 
 KL, GROUP_SUM, CUT, LENGTH = "kl", "advantages/group_sum", "completions/clipped_ratio", "completions/mean_length"
 """Names of what is logged of every step; `GROUP_SUM` is ours."""
@@ -36,12 +36,12 @@ APART_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2}
 KL_TOLERANCE = {"fp32": 1e-6, "bf16": 1e-2}
 """Policy and reference see the same rows in other micro-batches: rounding is all that may tell them apart."""
 
-_SUM_TOLERANCE = 0.05
+GROUP_SUM_TOLERANCE = 0.05
 """Rounding of equal rewards of size 10 over the 0.0001 that TRL adds to their deviation; mixed groups differ by 1."""
 
 
 @dataclass(frozen=True)
-class Rollouts(Plan):
+class Rollouts(StepPlan):
     """The prompts of each step, `batch_rows` of them. How many tokens a step has is known when it was answered."""
 
     generations: int
@@ -87,7 +87,7 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
     def __init__(self, *, plan: Rollouts, precision: str, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._plan, self._kl_tolerance = plan, KL_TOLERANCE[precision]
-        self._apart_tolerance = APART_TOLERANCE["bf16" if is_quantized(self.model) else precision]
+        self.apart_tolerance = APART_TOLERANCE["bf16" if is_quantized(self.model) else precision]
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self._read_once = not sharded and shared_prompts.possible(self.model)
 
@@ -120,7 +120,7 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
         made: dict[str, Any] = super()._generate_and_score_completions(inputs)
         must_be_untouched(made, [row["prompt"] for row in inputs])
         if self.state.global_step == 0:
-            self._metrics["train"][APART].append(must_be_own(self, made, self._apart_tolerance))
+            self._metrics["train"][APART].append(must_be_own(self, made, self.apart_tolerance))
         largest = group_sum(self.accelerator.gather(made["advantages"]), self._plan.generations)
         self._metrics["train"][GROUP_SUM].append(largest)
         tokens = made["prompt_mask"].sum() + made["completion_mask"].sum()
@@ -173,7 +173,7 @@ _ANSWERED = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 def group_sum(advantages: Any, generations: int) -> float:
     """The largest sum of one prompt's advantages. Raises TrainingError unless all are 0."""
     largest = float(advantages.view(-1, generations).sum(dim=1).abs().max())
-    if not largest <= _SUM_TOLERANCE:
+    if not largest <= GROUP_SUM_TOLERANCE:
         raise TrainingError(
             f"the advantages of one prompt's answers sum to {largest:.4f}, not to 0: they are not of one group"
         )

@@ -26,7 +26,7 @@ NOT_SUPERVISED = -100
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """The order of rows within an epoch, and what each optimizer step takes from it."""
 
     order: list[int]
@@ -60,7 +60,7 @@ class Plan:
         return self.order[start : start + self.batch_rows]
 
 
-def plan(lengths: Sequence[int], stage: StageBase) -> Plan:
+def plan(lengths: Sequence[int], stage: StageBase) -> StepPlan:
     """Steps over rows of these lengths (tokens), `stage.batch_rows` rows each, the last of an epoch maybe fewer."""
     if not lengths:
         raise TrainingError("there are no rows to train on")
@@ -69,14 +69,14 @@ def plan(lengths: Sequence[int], stage: StageBase) -> Plan:
         rows = range(step, min(step + stage.batch_rows, len(lengths)))
         order += sorted(rows, key=lambda row: (-lengths[row], row))
     steps = math.ceil(stage.epochs * math.ceil(len(lengths) / stage.batch_rows))
-    return Plan(order, list(lengths), stage.batch_rows, min(steps, stage.max_steps or steps))
+    return StepPlan(order, list(lengths), stage.batch_rows, min(steps, stage.max_steps or steps))
 
 
 _CUT_TOGETHER = 64
 """Rows whose micro-batches are chosen together: the search takes the square of them for each micro-batch."""
 
 
-def micro_batches(plan: Plan, rows: int, processes: int = 1) -> list[list[int]]:
+def micro_batches(plan: StepPlan, rows: int, processes: int = 1) -> list[list[int]]:
     """Places in `plan.order`, micro-batch by micro-batch: as many as with `rows` rows in each, but less padded.
 
     None has more padded tokens than the first `rows` rows of its step would, so that memory is what `rows` says.
@@ -122,7 +122,7 @@ def _cut(lengths: Sequence[int], parts: int, budget: int) -> list[int]:
     return ways[0][:-1]
 
 
-def must_fit(plan: Plan, model_config: Any) -> None:
+def must_fit(plan: StepPlan, model_config: Any) -> None:
     """Raise TrainingError if a row is longer than the positions that the model knows."""
     positions = getattr(model_config, "max_position_embeddings", None)
     if positions is not None and plan.longest > positions:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corpora.tables.tables import ROWS, facts_of, rows_of
+from lineage.checks import Check, check
 from lineage.errors import TrainingError
 from recipes.scratch import TrainedTokenizer
 
@@ -74,20 +75,19 @@ def train(
     return tokenizer
 
 
-def round_trip(tokenizer: Any, corpora: Mapping[str, Path], rows: int) -> dict[str, Any]:
+def round_trip(tokenizer: Any, corpora: Mapping[str, Path], rows: int) -> Check:
     """Whether the texts of the first rows come back from their tokens as they were, as a check."""
     changed, tokens, size = 0, 0, 0
     for text in (text for texts in islice(texts_of(corpora), rows) for text in texts):
         ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         changed += tokenizer.decode(ids, clean_up_tokenization_spaces=False) != text
         tokens, size = tokens + len(ids), size + len(text.encode())
-    return {
-        "passed": changed == 0,
-        "blocking": True,
-        "value": changed,
-        "description": f"texts of the first {rows} rows that do not come back from their tokens "
+    return check(
+        changed == 0,
+        changed,
+        f"texts of the first {rows} rows that do not come back from their tokens "
         f"({size / max(1, tokens):.2f} bytes a token)",
-    }
+    )
 
 
 def _batches(rows: Iterator[list[str]], tick: Callable[[int], None]) -> Iterator[list[str]]:

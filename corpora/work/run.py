@@ -7,13 +7,13 @@ the bytes are the same wherever they run. What is in the files is left to the st
 """
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from corpora.work.progress import progress
 from corpora.work.task import Task, workers_of
+from jobs.process import dies_with_parent
 from lineage.errors import CorpusError
 from recipes.execution import CorporaExecution
 
@@ -77,13 +77,8 @@ def _run_in_processes(stage: str, tasks: list[Task], workers: int, advance: Call
 
 
 def _depend_on(parent: int) -> None:
-    """In a worker: end with the process that started it (Linux only); without it, it would wait for work for ever."""
+    """In a worker: end with the process that started it; without it, it would wait for work for ever."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches the parent, which ends its workers
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h
-        if os.getppid() != parent:
-            os._exit(1)
+    dies_with_parent(signal.SIGKILL, parent)

@@ -104,5 +104,5 @@ def test_a_file_that_is_no_job_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "evaluation", str(tmp_path / "job.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "not a job" in done.stderr
+    assert "not a job: kind: Field required" in done.stdout
     assert "Traceback" not in done.stderr

@@ -74,7 +74,7 @@ class Lab:
     def job(self) -> Job:
         return sft_job(self.base, self.home / "sft")
 
-    def _plan(self, micro_batch: int) -> tuple[Any, Sft, rows.Plan]:
+    def _plan(self, micro_batch: int) -> tuple[Any, Sft, rows.StepPlan]:
         """The mixture's rows, and how they are trained on in steps of eight."""
         table = rows.read(self.job.inputs["mixture"].path / "rows.parquet", ("input_ids", "supervised", "n_tokens"))
         execution = {**self.job.config["execution"], "micro_batch": micro_batch}

@@ -131,7 +131,7 @@ def test_a_full_disk_is_noticed_before_a_save_and_evidence_makes_room(tmp_path: 
 
 def test_a_disk_that_fills_up_in_a_save_leaves_no_half_of_it(tmp_path: Path) -> None:
     checkpoint = made(tmp_path, 2, finished=False)
-    with pytest.raises(OutOfSpace, match="goes on from its last checkpoint"), checkpoints.saving(checkpoint):
+    with pytest.raises(OutOfSpace, match="goes on where it stopped"), checkpoints.saving(checkpoint):
         raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
     assert not checkpoint.exists()
     with pytest.raises(ZeroDivisionError), checkpoints.saving(made(tmp_path, 4)):

@@ -28,7 +28,7 @@ def trainer(job: Job, work: Path, **changes: Any) -> Any:
     from training import weights
     from training.loop import loop
     from training.losses import head
-    from training.losses.preferred import PreferenceTrainer
+    from training.losses.preference_trainers import PreferenceTrainer
 
     stage = Dpo.model_validate({**job.config, **changes})
     start = job.inputs["start"].path

@@ -1,16 +1,24 @@
 """Every invariant holds on tiny random models, and sees its bug when that is put in: one table says which and how."""
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 from made_invariants import FAMILIES, Lab
+from made_jobs import sft_job
 
+from jobs.run_log import RunLog
+from lineage.checks import check
 from lineage.errors import TrainingError
-from training.invariants import INVARIANTS
+from recipes.stages import Sft
+from training import rows
+from training.invariants import INVARIANTS, gradients
+from training.stages import frame
 
 Shown = Callable[[Lab], Any]
 """Runs an invariant in a lab; what it returns is its verdict."""
@@ -283,3 +291,21 @@ def test_labels_of_packed_rows_are_their_masks_too(lab: Lab) -> None:
 def test_its_bug_is_caught(lab: Lab, invariant: str, bug: str) -> None:
     if lab.family in PROOFS[invariant].families:
         assert caught(PROOFS[invariant].bugs[bug], lab)
+
+
+def test_no_step_is_taken_unless_every_check_passed(tiny_base: Path, tmp_path: Path) -> None:
+    job = sft_job(tiny_base, tmp_path)
+    plan = rows.plan([5, 4], stage := Sft.model_validate(job.config))
+    training = frame.Training(job, tmp_path, RunLog(), threading.Event(), stage, "mixture", plan)
+    red = check(False, 3, "rows that are not the mixture's: none may be")
+    with pytest.raises(
+        TrainingError, match="before the first step: rows that are not the mixture's: none may be; found 3"
+    ):
+        training.train(None, {"green": check(True, 0, "holds"), "red": red})
+
+
+def test_packed_gradients_are_held_to_the_tolerance_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "gradient", lambda *_: None)
+    monkeypatch.setattr(gradients, "difference", lambda *_: 0.02)
+    assert gradients.packed_equals_unpadded(None, {}, [], tolerance=0.05)["passed"]
+    assert not gradients.packed_equals_unpadded(None, {}, [], tolerance=0.01)["passed"]

@@ -47,8 +47,8 @@ def test_kto_with_another_reference_is_refused(
     models: list[Any] = []
     load = weights.load_for_training
 
-    def differing(start: Path, stage: StageBase) -> Any:
-        models.append(load(start, stage))
+    def differing(start: Path, stage: StageBase, loaded: weights.Loader) -> Any:
+        models.append(load(start, stage, loaded))
         for weight in models[-1].parameters():
             weight.data *= len(models)
         return models[-1]

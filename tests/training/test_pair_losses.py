@@ -40,7 +40,7 @@ def checked(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     from training import weights
     from training.loop import loop
     from training.losses import head
-    from training.losses.preferred import PreferenceTrainer
+    from training.losses.preference_trainers import PreferenceTrainer
 
     work = tmp_path_factory.mktemp("losses")
     job = dpo_job(tiny_base, work, pairs=4)

@@ -30,8 +30,8 @@ INVARIANTS = {
 """Every invariant, and where it is. tests/training/test_invariants.py puts its bug in, and sees it caught."""
 
 
-def required(found: Check) -> Check:
-    """A check that must pass before a step is taken. Raises TrainingError if it did not."""
+def required(found: Check, otherwise: str | None = None) -> Check:
+    """A check that must pass before a step is taken. Raises TrainingError, which says `otherwise`, if it did not."""
     if not found["passed"]:
-        raise TrainingError(f"before the first step: {found['description']}; found {found['value']}")
+        raise TrainingError(otherwise or f"before the first step: {found['description']}; found {found['value']}")
     return found

@@ -39,7 +39,7 @@ def packed_equals_unpadded(
     )
     apart = difference(gradient(model, [packed]), gradient(model, one_by_one))
     return check(
-        apart <= TOLERANCE, apart, f"packed and unpadded gradients differ by {tolerance:g} of their norm at most"
+        apart <= tolerance, apart, f"packed and unpadded gradients differ by {tolerance:g} of their norm at most"
     )
 
 

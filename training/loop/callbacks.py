@@ -1,4 +1,4 @@
-"""The live watch over a training: tells people each step, refuses nonsense, saves with care, stops when told."""
+"""What happens between the steps of a training: people are told, nonsense is refused, saves are vouched for."""
 
 import math
 import threading
@@ -14,20 +14,20 @@ from lineage.errors import TrainingError
 from training.loop import checkpoints, randomness
 from training.loop.measures import Meter
 from training.loop.samples import Samples
-from training.rows import Plan
+from training.rows import StepPlan
 
 _NOT_TOLD = "num_tokens"  # TRL's count starts again at 0 after a resume
 _SHOWN = {"loss": "loss", "reward": "reward", "completions/mean_length": "length", "kl": "kl"}
 _ADAM_BYTES = 12  # a trainable weight in float32 and Adam's two moments
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class StepCallback(TrainerCallback):  # type: ignore[misc]
     """What the trainer calls at each step; see the module."""
 
     def __init__(
         self,
         label: str,
-        plan: Plan,
+        plan: StepPlan,
         log: RunLog,
         stop: threading.Event,
         folder: Path,

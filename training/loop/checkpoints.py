@@ -7,9 +7,7 @@ last; resuming takes the newest folder that still agrees with its manifest and s
 deleted only when `KEEP` newer ones agree with theirs, so that damage on disk never costs the last good one.
 """
 
-import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from typing import Any
 
 from jobs.progress import say
 from lineage.errors import OutOfSpace
-from lineage.files import fsync, write_json
+from lineage.files import fsync, no_room, tells_of_no_room, write_json
 from lineage.hashing import file_digest
 
 FOLDER = "checkpoints"
@@ -150,10 +148,7 @@ def need_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def saving(checkpoint: Path) -> Iterator[None]:
-    """While a checkpoint is written: a disk that fills up on the way leaves nothing half-written, and is one message.
-
-    Python, torch, safetensors and tokenizers each report it with an exception of their own.
-    """
+    """While a checkpoint is written: a disk that fills up leaves nothing half-written, and is one message."""
     try:
         yield
     except Exception as error:
@@ -161,18 +156,6 @@ def saving(checkpoint: Path) -> Iterator[None]:
             raise
         shutil.rmtree(checkpoint, ignore_errors=True)
         raise no_room(checkpoint, error) from error
-
-
-def no_room(path: Path, error: Exception) -> OutOfSpace:
-    """What to say of a disk that filled up while `path` was written, once what was half-written is gone."""
-    return OutOfSpace(
-        f"{path} could not be written: {str(error).splitlines()[0]}; {_free(path.parent) / 1e9:.2f} GB are free now; "
-        "free some space and run the job again, it goes on from its last checkpoint"
-    )
-
-
-def tells_of_no_room(error: Exception) -> bool:
-    return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 def newest_finished(folder: Path) -> Path | None:

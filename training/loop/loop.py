@@ -27,17 +27,17 @@ from recipes.stages import Kto, StageBase
 from recipes.trl_settings import ON_GPU
 from training import quantized
 from training.loop import checkpoints, memory
-from training.loop.callbacks import Watch, told
+from training.loop.callbacks import StepCallback, told
 from training.loop.measures import Meter, cost
 from training.loop.samples import FILE as SAMPLES
 from training.loop.samples import Samples, prompts
-from training.rows import Plan
+from training.rows import StepPlan
 
 HISTORY = "history.json"
 _RATES = ("tokens_per_s", "padded_tokens_per_s", "mfu_percent", "device_seconds")
 
 
-def arguments(stage: StageBase, plan: Plan, work: Path) -> dict[str, Any]:
+def arguments(stage: StageBase, plan: StepPlan, work: Path) -> dict[str, Any]:
     """Arguments common to TRL's configs, each default that bites set, and what the recipe passes on as `args`."""
     execution = stage.execution
     if stage.args.get("optim") in ON_GPU and not torch.cuda.is_available():
@@ -85,7 +85,7 @@ class Trained:
 
 def train(
     trainer: Any,
-    plan: Plan,
+    plan: StepPlan,
     job: Job,
     work: Path,
     log: RunLog,
@@ -108,11 +108,11 @@ def train(
         "threads": torch.get_num_threads(),
         "micro_batch": trainer.args.per_device_train_batch_size,
     }
-    watch = Watch(job.ref, plan, log, stop, folder, made_by, made_on, meter, samples)
+    callback = StepCallback(job.ref, plan, log, stop, folder, made_by, made_on, meter, samples)
     _explain_failed_saves(trainer, folder)
     quantized.adapters_in_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(watch)
+    trainer.add_callback(callback)
     first_step = checkpoints.step_of(resumed) if resumed else 0
     if resumed:
         say(f"{job.ref}: resumes after step {first_step} of {plan.steps}")
@@ -120,7 +120,7 @@ def train(
             say(f"{job.ref}: equal but for rounding to a run in one go, since it began with {', '.join(changed)}")
     else:
         memory.try_longest(trainer, plan)
-    memory.watch(trainer, meter.count)
+    memory.announce_batches(trainer, meter.count)
     if first_step < plan.steps:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     else:
@@ -161,7 +161,7 @@ def _take_up(trainer: Any, finished: Path | None) -> None:
 
 
 @contextmanager
-def memory_explained(stage: StageBase, plan: Plan, work: Path) -> Iterator[None]:
+def memory_explained(stage: StageBase, plan: StepPlan, work: Path) -> Iterator[None]:
     """Turn running out of memory into what to change, and where the training would then go on."""
     try:
         yield
@@ -206,12 +206,7 @@ def first_batch(trainer: Any) -> dict[str, Any]:
     return batch
 
 
-def first_rows(trainer: Any, plan: Plan) -> list[int]:
-    """The rows of that batch: with several processes, each begins with its own."""
-    return [plan.order[place] for place in trainer.micro_batches[trainer.args.process_index]]
-
-
-def _metrics(trainer: Any, plan: Plan, history: list[dict[str, float]], first: int, meter: Meter) -> dict[str, Any]:
+def _metrics(trainer: Any, plan: StepPlan, history: list[dict[str, float]], first: int, meter: Meter) -> dict[str, Any]:
     on_gpu = torch.cuda.is_available()
     last = history[-1]
     return {

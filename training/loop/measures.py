@@ -13,7 +13,7 @@ import torch  # noqa: TID253 - only job processes import this module
 
 from jobs.job import Job
 from recipes.execution import TrainingExecution
-from training.rows import Plan
+from training.rows import StepPlan
 
 _HOUR_S = 3600
 _DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
@@ -22,7 +22,7 @@ _DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 class Meter:
     """Measures one attempt of a training, from its first step on."""
 
-    def __init__(self, trainer: Any, plan: Plan, job: Job) -> None:
+    def __init__(self, trainer: Any, plan: StepPlan, job: Job) -> None:
         self.execution = TrainingExecution.model_validate(job.config["execution"])
         self._plan = plan
         self._peak = _peak_operations(job.config["precision"])
@@ -59,7 +59,7 @@ def cost(device_seconds: float, execution: TrainingExecution) -> dict[str, Any]:
     return {"cost": device_seconds / _HOUR_S * execution.price_per_device_hour, "currency": execution.currency}
 
 
-def _operations_per_token(trainer: Any, plan: Plan, job: Job) -> float:
+def _operations_per_token(trainer: Any, plan: StepPlan, job: Job) -> float:
     """Of forward and backward; attention reaches over the mean length of the conversation that a token is in."""
     from trl.trainer.utils import compute_flops_per_token
 

@@ -13,7 +13,7 @@ import torch  # noqa: TID253 - only job processes import this module
 from jobs.memory import ran_out
 from jobs.progress import say
 from training.loop import randomness
-from training.rows import Plan
+from training.rows import StepPlan
 
 _WORTH = 50
 """Times the batch's own size that must lie before its turn, else the trial costs more than finding out late."""
@@ -27,7 +27,7 @@ class BatchTooLarge(MemoryError):
         self.rows, self.length, self.step = rows, length, step
 
 
-def watch(trainer: Any, about_to_compute: Callable[[Any], None]) -> None:
+def announce_batches(trainer: Any, about_to_compute: Callable[[Any], None]) -> None:
     """Have every batch announced before it is computed, and named if memory runs out in it."""
     computed = trainer.training_step
 
@@ -52,7 +52,7 @@ def blamed(inputs: Any, step: int) -> Iterator[None]:
         raise BatchTooLarge(rows, length, step) from error
 
 
-def try_longest(trainer: Any, plan: Plan) -> None:
+def try_longest(trainer: Any, plan: StepPlan) -> None:
     """Forward and backward of the largest micro-batch before the first step, if it would come up late.
 
     With room for Adam's two moments beside it, which the first step makes. Raises BatchTooLarge.
@@ -86,10 +86,10 @@ def compute_and_drop(trainer: Any, places: list[int]) -> None:
         trainer._total_train_tokens = counted
 
 
-def slots(plan: Plan, places: list[int]) -> int:
+def slots(plan: StepPlan, places: list[int]) -> int:
     """Tokens of these rows when padded to the longest."""
     return len(places) * longest(plan, places)
 
 
-def longest(plan: Plan, places: list[int]) -> int:
+def longest(plan: StepPlan, places: list[int]) -> int:
     return max(plan.lengths[plan.order[place]] for place in places)

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineage.checks import Check, check
 from lineage.errors import TrainingError
+from training.invariants import required
 from training.weights import Loader
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def write_pad(work: Path, tokenizer: Any) -> None:
     file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def last_token_check(trainer: Any, batch: dict[str, Any], precision: str) -> dict[str, Any]:
+def last_token_check(trainer: Any, batch: dict[str, Any], precision: str) -> Check:
     """Compare the rewards of a padded batch with the head's score of each row's last token, row by row."""
     import torch
 
@@ -88,16 +90,14 @@ def last_token_check(trainer: Any, batch: dict[str, Any], precision: str) -> dic
             hidden = plain.base_model(input_ids=ids[mask.bool()][None], use_cache=False).last_hidden_state
             apart = max(apart, float((plain.score(hidden[0, -1]).float() - together[row]).abs()))
     model.train()
-    if apart > _CLOSE[precision] * max(1.0, float(together.abs().max())):
-        raise TrainingError(
-            "the reward model does not read the last token of each row; this transformers cannot be used"
-        )
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": apart,
-        "description": "the reward of a padded row is the score of its last token, read without padding",
-    }
+    found = check(
+        apart <= _CLOSE[precision] * max(1.0, float(together.abs().max())),
+        apart,
+        "the reward of a padded row is the score of its last token, read without padding",
+    )
+    return required(
+        found, "the reward model does not read the last token of each row; this transformers cannot be used"
+    )
 
 
 def accuracy(trainer: Any, pairs: "pa.Table", rows: int) -> float:

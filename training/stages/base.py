@@ -9,7 +9,6 @@ token that ends a turn and stops generation, finite weights.
 import json
 import shutil
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from corpora.sources.raw import RawFile
 from jobs.job import Job
 from jobs.progress import Progress
 from jobs.run_log import RunLog
+from lineage.checks import Check, check
 from lineage.errors import Interrupted, TrainingError
 from models.template import ChatTemplate
 from recipes.sources import Model
@@ -33,7 +33,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError or CorpusError, and Interrupted when `stop` was set.
     """
-    began = time.monotonic()
     model_section = Model.model_validate(job.config["model"])
     folder, cache = Path(job.config["folder"]), Path(job.config["cache"])
     progress = _Parts(job.ref, stop)
@@ -51,14 +50,14 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     model.save_pretrained(work)
     shutil.rmtree(release)
     progress.done("saved")
-    metrics = {
+    checks = sound(model, work)
+    progress.done("checked")
+    return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "dtype": model_section.dtype,
         "positions": model.config.max_position_embeddings,
-        "checks": sound(model, work),
+        "checks": checks,
     }
-    progress.done("checked")
-    return {**metrics, "wall_s": time.monotonic() - began}
 
 
 class _Parts:
@@ -137,7 +136,7 @@ def _stop_at_end_of_turn(model: Any, work: Path) -> None:
         model.generation_config.eos_token_id = [*known, end]
 
 
-def sound(model: Any, work: Path) -> dict[str, Any]:
+def sound(model: Any, work: Path) -> dict[str, Check]:
     """What every base checkpoint must hold, as checks. Raises CorpusError if it has no template or no end of turn."""
     import torch
 
@@ -146,16 +145,10 @@ def sound(model: Any, work: Path) -> dict[str, Any]:
     stops = set(stops) if isinstance(stops, list) else {stops}
     finite = all(bool(torch.isfinite(p).all()) for p in model.parameters())
     return {
-        "end_of_turn_stops": {
-            "passed": template.end_of_turn_id in stops,
-            "blocking": True,
-            "value": template.end_of_turn,
-            "description": "the token that ends an assistant turn is one at which generation stops",
-        },
-        "weights_finite": {
-            "passed": finite,
-            "blocking": True,
-            "value": str(finite).lower(),
-            "description": "no weight is NaN or infinite",
-        },
+        "end_of_turn_stops": check(
+            template.end_of_turn_id in stops,
+            template.end_of_turn,
+            "the token that ends an assistant turn is one at which generation stops",
+        ),
+        "weights_finite": check(finite, str(finite).lower(), "no weight is NaN or infinite"),
     }

@@ -7,17 +7,18 @@ that is trained and the one behind those numbers are one: ln 2 for the loss of t
 reach the loss untouched.
 """
 
+import math
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.job import Job
 from jobs.run_log import RunLog
-from lineage.errors import TrainingError
+from lineage.checks import Check, check
 from recipes.stages import Dpo
 from training import rows
-from training.losses.pair_losses import at_start
+from training.invariants import required
+from training.stages import frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,51 +35,44 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    began = time.monotonic()
     from transformers import AutoTokenizer
     from trl import DPOConfig
 
-    from training import weights
-    from training.loop import loop
     from training.losses import head, reference
-    from training.losses.preferred import PreferenceTrainer
+    from training.losses.preference_trainers import PreferenceTrainer
+    from training.weights import lora_config
 
     stage = Dpo.model_validate(job.config)
-    start = job.inputs["start"].path
-    given = job.inputs["preferences"]
-    pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
+    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", _COLUMNS)
     plan = rows.plan(_pair_lengths(pairs), stage)
-    batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
-    log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
-    with loop.memory_explained(stage, plan, work):
+    training = frame.Training(job, work, log, stop, stage, "preferences", plan)
+    with training.begun():
         trainer = PreferenceTrainer(
-            micro_batches=batches,
-            model=weights.load_for_training(start, stage),
-            args=DPOConfig(**loop.arguments(stage, plan, work), **_loss(stage), precompute_ref_log_probs=True),
+            micro_batches=training.micro_batches(),
+            model=training.model(),
+            args=DPOConfig(**training.arguments(), **_loss(stage), precompute_ref_log_probs=True),
             train_dataset=_dataset(pairs, plan.order),
-            processing_class=AutoTokenizer.from_pretrained(start),
-            peft_config=weights.lora_config(stage.lora),
+            processing_class=AutoTokenizer.from_pretrained(training.start),
+            peft_config=lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)
-        rows.must_fit(plan, trainer.model.config)
-        known = reference.of_pairs(trainer, batches, plan.needed, job, stage, stop)
+        known = reference.of_pairs(trainer, trainer.micro_batches, plan.needed, job, stage, stop)
         trainer.train_dataset = _dataset(pairs, plan.order, known)
-        batch = loop.first_batch(trainer)
+        batch, taken = training.first_batch(trainer)
         checks = {
-            "pairs_untouched": _ids_check(batch, pairs, loop.first_rows(trainer, plan)),
+            "pairs_untouched": _ids_check(batch, taken, pairs),
             "reference_is_start": step0_check(trainer, batch, at_start(stage)),
         }
-        trained = loop.train(trainer, plan, job, work, log, stop, loop.samples_of(stage, given.path, trainer, work))
-        probe = pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py()
-        checks |= weights.save(trainer.model, start, work, probe)
-    margins = [entry["rewards/margins"] for entry in trained.history]
-    return {
-        **trained.metrics,
-        "margins": {"first": margins[0], "last": margins[-1]},
-        "reward_accuracy_last": trained.history[-1]["rewards/accuracies"],
-        "wall_s": time.monotonic() - began,
-        "checks": checks,
-    }
+        trained = training.train(trainer, checks, samples=True)
+        first, last = trained.history[0], trained.history[-1]
+        return training.save(
+            trainer,
+            trained,
+            checks,
+            pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py(),
+            margins={"first": first["rewards/margins"], "last": last["rewards/margins"]},
+            reward_accuracy_last=last["rewards/accuracies"],
+        )
 
 
 def _loss(stage: Dpo) -> dict[str, Any]:
@@ -88,7 +82,26 @@ def _loss(stage: Dpo) -> dict[str, Any]:
     return {"beta": stage.beta, "loss_type": [stage.loss], **said}
 
 
-def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> dict[str, Any]:
+def at_start(stage: Dpo) -> float | None:
+    """The loss of `stage` where policy and reference are one, so that all log ratios are 0: each formula a number.
+
+    None for `sft`, which looks at no reference. `test_pair_losses` holds TRL's own code against it.
+    """
+    ln2, smoothing, squared = math.log(2), stage.label_smoothing or 0.0, (1 / (2 * stage.beta)) ** 2
+    if stage.loss == "exo_pair":
+        return -ln2 - (math.log(smoothing) + math.log1p(-smoothing)) / 2
+    values = {
+        **dict.fromkeys(("sigmoid", "sigmoid_norm", "robust", "aot", "aot_unpaired"), ln2),
+        **dict.fromkeys(("nca_pair", "bco_pair"), 2 * ln2),
+        **dict.fromkeys(("hinge", "apo_zero", "apo_down"), 1.0),
+        "discopop": (ln2 + 1) / 2,
+        "ipo": squared,
+        "sppo_hard": 2 * squared,
+    }
+    return values.get(stage.loss)
+
+
+def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> Check:
     """Loss and rewards of the untrained model on a batch. Raises TrainingError unless model and reference are one.
 
     expected: the loss when they are, or None if it says nothing of it; rewards and margin must be 0 in any case.
@@ -101,18 +114,17 @@ def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> 
     rewards = max(abs(told[f"rewards/{name}"][-1]) for name in ("chosen", "rejected", "margins"))
     told.clear()
     wanted = loss if expected is None else expected
-    if abs(loss - wanted) > _TOLERANCE * max(1, wanted) or rewards > _TOLERANCE:
-        raise TrainingError(
-            f"the loss before the first step is {loss:.6f} with rewards up to {rewards:.6f}, not {wanted:.6f} with 0: "
-            "the reference model is not the start checkpoint"
-        )
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": loss,
-        "description": f"before the first step the loss is {wanted:.6g} and rewards are 0, within {_TOLERANCE:g}: "
+    found = check(
+        abs(loss - wanted) <= _TOLERANCE * max(1, wanted) and rewards <= _TOLERANCE,
+        loss,
+        f"before the first step the loss is {wanted:.6g} and rewards are 0, within {_TOLERANCE:g}: "
         "the reference is the start",
-    }
+    )
+    return required(
+        found,
+        f"the loss before the first step is {loss:.6f} with rewards up to {rewards:.6f}, not {wanted:.6f} with 0: "
+        "the reference model is not the start checkpoint",
+    )
 
 
 def _pair_lengths(pairs: "pa.Table") -> list[int]:
@@ -136,23 +148,21 @@ def _dataset(pairs: "pa.Table", order: list[int], known: "pa.Table | None" = Non
     return Dataset(pairs).select(order)
 
 
-def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
+def _ids_check(batch: dict[str, Any], taken: list[int], pairs: "pa.Table") -> Check:
     """Compare the first batch, as the loss will see it, with the pairs' own ids, token by token."""
     count = len(batch["input_ids"]) // 2
     wrong = 0
     for place in range(count):
-        prompt, chosen, rejected = (pairs[name][order[place]].as_py() for name in _COLUMNS)
+        prompt, chosen, rejected = (pairs[name][taken[place]].as_py() for name in _COLUMNS)
         for at, answer in ((place, chosen), (place + count, rejected)):
             ids = prompt + answer
             pad = [0] * (batch["input_ids"].shape[1] - len(ids))
             wrong += batch["input_ids"][at].tolist()[: len(ids)] != ids
             wrong += batch["attention_mask"][at].tolist() != [1] * len(ids) + pad
             wrong += batch["completion_mask"][at].tolist() != [0] * len(prompt) + [1] * len(answer) + pad
-    if wrong:
-        raise TrainingError("the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": count,
-        "description": "ids and masks of the first batch (its pairs counted here) equal those of the preference pairs",
-    }
+    found = check(
+        not wrong,
+        count,
+        "ids and masks of the first batch (its pairs counted here) equal those of the preference pairs",
+    )
+    return required(found, "the tokens that the trainer uses are not those of the pairs; this trl cannot be used")

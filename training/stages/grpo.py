@@ -7,17 +7,18 @@ else: with LoRA the model without its adapter, else a second copy from the same 
 """
 
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.tables.tables import PROMPTS
 from jobs.job import Job
 from jobs.run_log import RunLog
+from lineage.checks import Check, check
 from lineage.errors import TrainingError
 from models.template import ChatTemplate
 from recipes.stages import Grpo
 from training import rewards, rows
+from training.stages import frame
 
 if TYPE_CHECKING:
     from training.rollouts import Rollouts
@@ -30,26 +31,25 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    began = time.monotonic()
     from datasets import Dataset
     from transformers import AutoTokenizer
     from trl import GRPOConfig
 
     from training import rollouts, weights
-    from training.loop import loop
     from training.losses import head
 
     stage = Grpo.model_validate(job.config)
-    start = job.inputs["start"].path
     given, judge = job.inputs["prompts"], job.inputs.get("rewards")
     prompts = rows.read(given.path / PROMPTS, ("prompt_ids", "verifier"))
-    plan = rollouts.plan([len(ids) for ids in prompts["prompt_ids"].to_pylist()], stage)
-    log.dataset(stage.prompts, given.digest, given.path, len(prompts), "training")
-    dataset = Dataset.from_dict({"prompt": prompts["prompt_ids"].to_pylist(), "row": list(range(len(prompts)))})
-    with loop.memory_explained(stage, plan, work):
+    ids = prompts["prompt_ids"].to_pylist()
+    plan = rollouts.plan([len(prompt) for prompt in ids], stage)
+    training = frame.Training(job, work, log, stop, stage, "prompts", plan)
+    start = training.start
+    with training.begun():
         model = weights.load_for_training(start, stage)
+        _must_fit(plan, stage, model.config)
         model.config._name_or_path = str(start)  # what TRL loads the reference model from
-        args = GRPOConfig(**arguments(stage, loop.arguments(stage, plan, work)))
+        args = GRPOConfig(**arguments(stage, training.arguments()))
         trainer = rollouts.RolloutTrainer(
             plan=plan,
             precision=stage.precision,
@@ -63,22 +63,16 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
                 args.device,
             ),
             args=args,
-            train_dataset=dataset.select(plan.order),
+            train_dataset=Dataset.from_dict({"prompt": ids, "row": list(range(len(ids)))}).select(plan.order),
             processing_class=AutoTokenizer.from_pretrained(start),
             peft_config=weights.lora_config(stage.lora),
         )
         head.score_only_supervised(trainer, answers_share_prompts=True)
-        _must_fit(plan, stage, trainer)
         if (end := ChatTemplate.load(start).end_of_turn_id) not in trainer.eos_token_ids:
             raise TrainingError(f"{start}: token {end} ends a turn and stops no generation; answers would never end")
-        trained = loop.train(trainer, plan, job, work, log, stop)
-        saved_checks = weights.save(trainer.model, start, work, prompts["prompt_ids"][plan.order[0]].as_py())
-    return {
-        **trained.metrics,
-        **_told(trained.history, plan, stage),
-        "wall_s": time.monotonic() - began,
-        "checks": {**_checks(trained.history, stage), **saved_checks},
-    }
+        trained = training.train(trainer, {})
+        checks = _checks(trained.history, plan, trainer.apart_tolerance, stage)
+        return training.save(trainer, trained, checks, ids[plan.order[0]], **_told(trained.history, plan, stage))
 
 
 def arguments(stage: Grpo, common: dict[str, Any]) -> dict[str, Any]:
@@ -105,8 +99,8 @@ def arguments(stage: Grpo, common: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _must_fit(plan: "Rollouts", stage: Grpo, trainer: Any) -> None:
-    positions = getattr(trainer.model.config, "max_position_embeddings", None)
+def _must_fit(plan: "Rollouts", stage: Grpo, config: Any) -> None:
+    positions = getattr(config, "max_position_embeddings", None)
     if positions is not None and plan.longest + stage.max_new_tokens > positions:
         raise TrainingError(
             f"a prompt of {plan.longest} tokens and {stage.max_new_tokens} new ones exceed the model's {positions} "
@@ -132,36 +126,30 @@ def _told(history: list[dict[str, float]], plan: "Rollouts", stage: Grpo) -> dic
 _TOLD = {"reward": "reward", "length": "completions/mean_length"}
 
 
-def _checks(history: list[dict[str, float]], stage: Grpo) -> dict[str, Any]:
-    """What the trainer watched; it raises when one of these does not hold."""
-    from training.rollouts import APART, APART_TOLERANCE, GROUP_SUM, KL, KL_TOLERANCE
+def _checks(history: list[dict[str, float]], plan: "Rollouts", apart_tolerance: float, stage: Grpo) -> dict[str, Check]:
+    """What the trainer watched in every step, where it raises as soon as one of these does not hold."""
+    from training.rollouts import APART, GROUP_SUM, GROUP_SUM_TOLERANCE, KL, KL_TOLERANCE
 
     largest = max(entry[GROUP_SUM] for entry in history)
     kl, tolerance = history[0].get(KL), KL_TOLERANCE[stage.precision]
     return {
-        "prompts_untouched": {
-            "passed": True,
-            "blocking": True,
-            "value": len(history),
-            "description": "in every step (counted here) the model answered the prompts' own token ids",
-        },
-        "advantages_sum_to_zero": {
-            "passed": True,
-            "blocking": True,
-            "value": largest,
-            "description": "the largest sum of the advantages of one prompt's answers",
-        },
-        "scored_as_drawn": {
-            "passed": True,
-            "blocking": True,
-            "value": history[0][APART],
-            "description": "nats a token between the log-probabilities of the first step's loss and the model's own on "
-            f"each answer alone: within {APART_TOLERANCE[stage.precision]:g}",
-        },
-        "kl_step0_zero": {
-            "passed": kl is None or kl <= tolerance,
-            "blocking": True,
-            "value": "no reference: beta is 0" if kl is None else kl,
-            "description": f"the divergence from the reference before the first step is 0 within {tolerance:g}",
-        },
+        "prompts_untouched": check(
+            len(history) == plan.steps,
+            len(history),
+            "in every step (counted here) the model answered the prompts' own token ids",
+        ),
+        "advantages_sum_to_zero": check(
+            largest <= GROUP_SUM_TOLERANCE, largest, "the largest sum of the advantages of one prompt's answers"
+        ),
+        "scored_as_drawn": check(
+            history[0][APART] <= apart_tolerance,
+            history[0][APART],
+            "nats a token between the log-probabilities of the first step's loss and the model's own on "
+            f"each answer alone: within {apart_tolerance:g}",
+        ),
+        "kl_step0_zero": check(
+            kl is None or kl <= tolerance,
+            "no reference: beta is 0" if kl is None else kl,
+            f"the divergence from the reference before the first step is 0 within {tolerance:g}",
+        ),
     }

@@ -7,16 +7,18 @@ reach the loss untouched.
 """
 
 import threading
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.job import Job
 from jobs.run_log import RunLog
+from lineage.checks import Check, check
 from lineage.errors import TrainingError
 from recipes.stages import Kto
 from training import rows
+from training.invariants import required
+from training.stages import frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 VERSION = 3
 
 _COLUMNS = ("prompt_ids", "completion_ids", "label")
-_TABLE = "unpaired.parquet"
 _TOLERANCE = 1e-4
 
 
@@ -33,64 +34,53 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    began = time.monotonic()
     from transformers import AutoTokenizer
     from trl import KTOConfig
 
     from training import weights
-    from training.loop import loop
     from training.losses import head
-    from training.losses.preferred import UnpairedTrainer
+    from training.losses.preference_trainers import UnpairedTrainer
 
     asked = Kto.model_validate(job.config)
     shared = asked.kl_rows // asked.execution.devices
     stage = asked.model_copy(update={"execution": asked.execution.model_copy(update={"micro_batch": shared})})
-    start = job.inputs["start"].path
-    given = job.inputs["preferences"]
-    answers = rows.read(given.path / _TABLE, _COLUMNS)
+    table = job.inputs["preferences"].path / "unpaired.parquet"
+    answers = rows.read(table, _COLUMNS)
     good = sum(answers["label"].to_pylist())
     if not 0 < good < len(answers):
-        raise TrainingError(f"{given.path / _TABLE}: {good} of {len(answers)} answers are good; kto needs both kinds")
+        raise TrainingError(f"{table}: {good} of {len(answers)} answers are good; kto needs both kinds")
     plan = rows.plan(_lengths(answers), stage)
     batches = _micro_batches(len(answers), stage)
-    log.dataset(stage.preferences, given.digest, given.path, len(answers), "training")
     ordered = _with_kl_answers(answers.take(plan.order), stage.kl_rows)
-    with loop.memory_explained(stage, plan, work):
+    training = frame.Training(job, work, log, stop, stage, "preferences", plan)
+    with training.begun():
         trainer = UnpairedTrainer(
             micro_batches=batches,
-            model=weights.load_for_training(start, stage),
-            ref_model=None if stage.lora else weights.load_for_training(start, stage),
+            model=training.model(),
+            ref_model=None if stage.lora else training.model(),
             args=KTOConfig(
-                **loop.arguments(stage, plan, work),
+                **training.arguments(),
                 beta=stage.beta,
                 loss_type=stage.loss,
                 desirable_weight=stage.desirable_weight,
                 undesirable_weight=stage.undesirable_weight,
             ),
             train_dataset=_dataset(ordered),
-            processing_class=AutoTokenizer.from_pretrained(start),
+            processing_class=AutoTokenizer.from_pretrained(training.start),
             peft_config=weights.lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)
-        rows.must_fit(plan, trainer.model.config)
-        batch = loop.first_batch(trainer)
+        batch, _ = training.first_batch(trainer)
         checks = {
             "answers_untouched": _ids_check(batch, ordered.take(batches[trainer.args.process_index])),
             "reference_is_start": step0_check(trainer, batch, stage),
         }
-        trained = loop.train(trainer, plan, job, work, log, stop)
+        trained = training.train(trainer, checks)
         probe = ordered["prompt_ids"][0].as_py() + ordered["completion_ids"][0].as_py()
-        checks |= weights.save(trainer.model, start, work, probe)
-    return {
-        **trained.metrics,
-        "good_answers": good,
-        "kl_last": trained.history[-1]["kl"],
-        "wall_s": time.monotonic() - began,
-        "checks": checks,
-    }
+        return training.save(trainer, trained, checks, probe, good_answers=good, kl_last=trained.history[-1]["kl"])
 
 
-def step0_check(trainer: Any, batch: dict[str, Any], stage: Kto) -> dict[str, Any]:
+def step0_check(trainer: Any, batch: dict[str, Any], stage: Kto) -> Check:
     """Loss of the untrained model on a batch. Raises TrainingError unless it is half of each row's weight: 1 − σ(0)."""
     import torch
 
@@ -99,18 +89,16 @@ def step0_check(trainer: Any, batch: dict[str, Any], stage: Kto) -> dict[str, An
     with torch.no_grad(), trainer.accelerator.autocast():
         loss = float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)))
     trainer._metrics["train" if trainer.model.training else "eval"].clear()
-    if abs(loss - expected) > _TOLERANCE * max(1, expected):
-        raise TrainingError(
-            f"KTO's loss before the first step is {loss:.6f}, not {expected:.6f}: "
-            "the reference model is not the start checkpoint"
-        )
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": loss,
-        "description": f"before the first step the loss is half of the rows' weight within {_TOLERANCE:g}: "
-        "the reference is the start",
-    }
+    found = check(
+        abs(loss - expected) <= _TOLERANCE * max(1, expected),
+        loss,
+        f"before the first step the loss is half of the rows' weight within {_TOLERANCE:g}: the reference is the start",
+    )
+    return required(
+        found,
+        f"KTO's loss before the first step is {loss:.6f}, not {expected:.6f}: "
+        "the reference model is not the start checkpoint",
+    )
 
 
 def _lengths(answers: "pa.Table") -> list[int]:
@@ -160,7 +148,7 @@ def _dataset(answers: "pa.Table") -> Any:
     return Dataset(answers)
 
 
-def _ids_check(batch: dict[str, Any], answers: "pa.Table") -> dict[str, Any]:
+def _ids_check(batch: dict[str, Any], answers: "pa.Table") -> Check:
     """Compare the first batch, as the loss will see it, with the rows' own ids, token by token."""
     wrong = 0
     for place in range(len(batch["label"])):
@@ -173,11 +161,9 @@ def _ids_check(batch: dict[str, Any], answers: "pa.Table") -> dict[str, Any]:
             wrong += batch[f"{prefix}attention_mask"][place].tolist() != [1] * len(ids) + pad
             counted = [0] * len(row["prompt_ids"]) + [1] * len(answer) + pad
             wrong += batch[f"{prefix}completion_mask"][place].tolist() != counted
-    if wrong:
-        raise TrainingError("the tokens that the trainer uses are not those of the answers; this trl cannot be used")
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": len(batch["label"]),
-        "description": "ids, masks and labels of the first batch (its rows counted here) equal those of the answers",
-    }
+    found = check(
+        not wrong,
+        len(batch["label"]),
+        "ids, masks and labels of the first batch (its rows counted here) equal those of the answers",
+    )
+    return required(found, "the tokens that the trainer uses are not those of the answers; this trl cannot be used")

@@ -6,15 +6,16 @@ compared with the paper's formula on the model's plain logits.
 """
 
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.job import Job
 from jobs.run_log import RunLog
-from lineage.errors import TrainingError
+from lineage.checks import Check, check
 from recipes.stages import Orpo
 from training import rows
+from training.invariants import required
+from training.stages import frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,50 +32,44 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    began = time.monotonic()
     from transformers import AutoTokenizer
     from trl.experimental.orpo import ORPOConfig
 
-    from training import weights
-    from training.loop import loop
     from training.losses import head, odds_ratio
+    from training.weights import lora_config
 
     stage = Orpo.model_validate(job.config)
-    start = job.inputs["start"].path
-    given = job.inputs["preferences"]
-    pairs = rows.read(given.path / "pairs.parquet", _COLUMNS)
+    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", _COLUMNS)
     plan = rows.plan([2 * len(p) + len(c) + len(r) for p, c, r in zip(*_lists(pairs), strict=True)], stage)
-    batches = rows.micro_batches(plan, stage.execution.micro_batch, stage.execution.devices)
-    log.dataset(stage.preferences, given.digest, given.path, len(pairs), "training")
-    with loop.memory_explained(stage, plan, work):
+    training = frame.Training(job, work, log, stop, stage, "preferences", plan)
+    with training.begun():
         trainer = odds_ratio.OddsTrainer(
-            micro_batches=batches,
-            model=odds_ratio.with_head(weights.load_for_training(start, stage)),
-            args=ORPOConfig(**loop.arguments(stage, plan, work), beta=stage.beta, remove_unused_columns=False),
+            micro_batches=training.micro_batches(),
+            model=odds_ratio.with_head(training.model()),
+            args=ORPOConfig(**training.arguments(), beta=stage.beta, remove_unused_columns=False),
             train_dataset=_dataset(pairs).select(plan.order),
-            processing_class=AutoTokenizer.from_pretrained(start),
-            peft_config=weights.lora_config(stage.lora),
+            processing_class=AutoTokenizer.from_pretrained(training.start),
+            peft_config=lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)
-        rows.must_fit(plan, trainer.model.config)
-        batch = loop.first_batch(trainer)
+        batch, taken = training.first_batch(trainer)
         checks = {
-            "pairs_untouched": _ids_check(batch, pairs, loop.first_rows(trainer, plan)),
+            "pairs_untouched": _ids_check(batch, taken, pairs),
             "loss_is_the_papers": loss_check(trainer, batch, stage),
         }
-        trained = loop.train(trainer, plan, job, work, log, stop)
-        probe = pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py()
-        checks |= weights.save(trainer.model, start, work, probe)
-    return {
-        **trained.metrics,
-        "log_odds": {"first": trained.history[0]["log_odds_chosen"], "last": trained.history[-1]["log_odds_chosen"]},
-        "reward_accuracy_last": trained.history[-1]["rewards/accuracies"],
-        "wall_s": time.monotonic() - began,
-        "checks": checks,
-    }
+        trained = training.train(trainer, checks)
+        first, last = trained.history[0], trained.history[-1]
+        return training.save(
+            trainer,
+            trained,
+            checks,
+            pairs["prompt_ids"][plan.order[0]].as_py() + pairs["chosen_ids"][plan.order[0]].as_py(),
+            log_odds={"first": first["log_odds_chosen"], "last": last["log_odds_chosen"]},
+            reward_accuracy_last=last["rewards/accuracies"],
+        )
 
 
-def loss_check(trainer: Any, batch: dict[str, Any], stage: Orpo) -> dict[str, Any]:
+def loss_check(trainer: Any, batch: dict[str, Any], stage: Orpo) -> Check:
     """Compare the trainer's loss on a batch with eq. 6 and 7 of the paper, from the model's own logits, row by row.
 
     With P the geometric mean of an answer's probabilities: −log P(chosen), and −β log σ of the logarithm of
@@ -91,16 +86,12 @@ def loss_check(trainer: Any, batch: dict[str, Any], stage: Orpo) -> dict[str, An
     log_odds = [p - torch.log1p(-p.exp()) for p in mean]
     ratio = torch.nn.functional.logsigmoid(log_odds[0] - log_odds[1]).mean()
     expected = float(-mean[0].mean() - stage.beta * ratio)
-    if abs(loss - expected) > _CLOSE[stage.precision] * expected:
-        raise TrainingError(
-            f"ORPO's loss before the first step is {loss:.6f}, the paper's formula gives {expected:.6f}"
-        )
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": loss,
-        "description": "the loss before the first step is the paper's formula on the logits of the answers' tokens",
-    }
+    found = check(
+        abs(loss - expected) <= _CLOSE[stage.precision] * expected,
+        loss,
+        "the loss before the first step is the paper's formula on the logits of the answers' tokens",
+    )
+    return required(found, f"ORPO's loss before the first step is {loss:.6f}, the paper's formula gives {expected:.6f}")
 
 
 def _log_probs(model: Any, inputs: dict[str, Any], side: str) -> list[Any]:
@@ -137,23 +128,19 @@ def _dataset(pairs: "pa.Table") -> Any:
     return Dataset.from_list(table)
 
 
-def _ids_check(batch: dict[str, Any], pairs: "pa.Table", order: list[int]) -> dict[str, Any]:
+def _ids_check(batch: dict[str, Any], taken: list[int], pairs: "pa.Table") -> Check:
     """Compare the first batch, as the loss will see it, with the pairs' own ids, token by token."""
     wrong = 0
     count = len(batch["chosen_input_ids"])
     for place in range(count):
-        prompt, *answers = (pairs[name][order[place]].as_py() for name in _COLUMNS)
+        prompt, *answers = (pairs[name][taken[place]].as_py() for name in _COLUMNS)
         for side, answer in zip(("chosen", "rejected"), answers, strict=True):
             ids, mask, labels = (batch[f"{side}_{name}"][place].tolist() for name in _OF_SIDE)
             pad = len(ids) - len(prompt + answer)
             wrong += ids[: len(prompt + answer)] != prompt + answer
             wrong += mask != [1] * len(prompt + answer) + [0] * pad
             wrong += labels != [rows.NOT_SUPERVISED] * len(prompt) + answer + [rows.NOT_SUPERVISED] * pad
-    if wrong:
-        raise TrainingError("the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": count,
-        "description": "ids, masks and labels of the first batch (its pairs counted here) are those of the pairs",
-    }
+    found = check(
+        not wrong, count, "ids, masks and labels of the first batch (its pairs counted here) are those of the pairs"
+    )
+    return required(found, "the tokens that the trainer uses are not those of the pairs; this trl cannot be used")

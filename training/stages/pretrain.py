@@ -6,17 +6,17 @@ the mixture, and every document of a micro-batch with the same document alone, b
 """
 
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpora.tables.tables import VALIDATION
 from jobs.job import Job
 from jobs.run_log import RunLog
-from lineage.checks import Check
-from lineage.errors import TrainingError
+from lineage.checks import Check, check
 from recipes.stages import Pretrain
 from training import rows
+from training.invariants import required
+from training.stages import frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,43 +31,34 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    began = time.monotonic()
     from transformers import AutoTokenizer
 
-    from training import weights
-    from training.loop import loop
     from training.losses import head, packed
 
     stage = Pretrain.model_validate(job.config)
-    start = job.inputs["start"].path
-    given = job.inputs["mixture"]
-    sequences = rows.read(given.path / "rows.parquet", _COLUMNS)
+    mixture = job.inputs["mixture"].path
+    sequences = rows.read(mixture / "rows.parquet", _COLUMNS)
     plan = rows.plan(sequences["n_tokens"].to_pylist(), stage)
-    log.dataset(stage.mixture, given.digest, given.path, len(sequences), "training")
-    tokenizer = AutoTokenizer.from_pretrained(start)
-    with loop.memory_explained(stage, plan, work):
-        trainer = trainer_of(stage, weights.load_for_training(start, stage), tokenizer, sequences, plan, work)
+    training = frame.Training(job, work, log, stop, stage, "mixture", plan)
+    tokenizer = AutoTokenizer.from_pretrained(training.start)
+    with training.begun():
+        trainer = trainer_of(stage, training.model(), tokenizer, sequences, plan, work)
         head.score_only_supervised(trainer)
-        rows.must_fit(plan, trainer.model.config)
-        batch = loop.first_batch(trainer)
         checks = {
-            "labels_equal_tokens": _labels_check(batch, sequences, loop.first_rows(trainer, plan)),
+            "labels_equal_tokens": _labels_check(*training.first_batch(trainer), sequences),
             "documents_apart": isolation_check(trainer, sequences, plan, stage.precision),
         }
-        held = _held_out(given.path)
+        held = _held_out(mixture)
         before = held and packed.perplexity(trainer, held, stage.execution.micro_batch)
-        trained = loop.train(trainer, plan, job, work, log, stop)
+        trained = training.train(trainer, checks)
         after = held and packed.perplexity(trainer, held, stage.execution.micro_batch)
-        checks |= weights.save(trainer.model, start, work, sequences["input_ids"][plan.order[0]].as_py())
-    return {
-        **trained.metrics,
-        **({"validation_perplexity": {"before": before, "after": after}} if held else {}),
-        "wall_s": time.monotonic() - began,
-        "checks": checks,
-    }
+        told = {"validation_perplexity": {"before": before, "after": after}} if held else {}
+        return training.save(trainer, trained, checks, sequences["input_ids"][plan.order[0]].as_py(), **told)
 
 
-def trainer_of(stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table", plan: rows.Plan, work: Path) -> Any:
+def trainer_of(
+    stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table", plan: rows.StepPlan, work: Path
+) -> Any:
     """TRL's trainer on these sequences, whose micro-batches have the form that the model's attention needs."""
     from trl import SFTConfig
 
@@ -90,7 +81,7 @@ def trainer_of(stage: Pretrain, model: Any, tokenizer: Any, sequences: "pa.Table
     )
 
 
-def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.Plan, precision: str) -> Check:
+def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.StepPlan, precision: str) -> Check:
     """Compare every document of a micro-batch of many with itself alone. Raises TrainingError if they are not apart."""
     import pyarrow.compute as pc
 
@@ -103,12 +94,11 @@ def isolation_check(trainer: Any, sequences: "pa.Table", plan: rows.Plan, precis
     batch = trainer.data_collator([trainer.train_dataset[place] for place in places])
     documents = isolation.placed(batch, [packed.documents(sequences, plan.order[place]) for place in places])
     found = isolation.documents_apart(trainer, batch, documents, precision)
-    if not found["passed"]:
-        raise TrainingError(
-            f"documents of one sequence see each other: they are {found['value']:.2g} of their size from what they are "
-            f"alone; set execution.attention to another than {trainer.model.config._attn_implementation}"
-        )
-    return found
+    return required(
+        found,
+        f"documents of one sequence see each other: they are {found['value']:.2g} of their size from what they are "
+        f"alone; set execution.attention to another than {trainer.model.config._attn_implementation}",
+    )
 
 
 def _held_out(mixture: Path) -> "pa.Table | None":
@@ -118,7 +108,7 @@ def _held_out(mixture: Path) -> "pa.Table | None":
     return found if found is not None and len(found) else None
 
 
-def _labels_check(batch: dict[str, Any], sequences: "pa.Table", order: list[int]) -> dict[str, Any]:
+def _labels_check(batch: dict[str, Any], taken: list[int], sequences: "pa.Table") -> Check:
     """Compare the first batch, as the loss will see it, with the mixture's own sequences, token by token."""
     from training.invariants import isolation
     from training.losses import packed
@@ -126,20 +116,16 @@ def _labels_check(batch: dict[str, Any], sequences: "pa.Table", order: list[int]
     seen = {name: batch[name].flatten().tolist() for name in ("input_ids", "labels", "position_ids")}
     labels = [rows.NOT_SUPERVISED] * len(seen["labels"])
     wrong = 0
-    for start, ids in isolation.placed(batch, [packed.documents(sequences, row) for row in order]):
+    for start, ids in isolation.placed(batch, [packed.documents(sequences, row) for row in taken]):
         end = start + len(ids)
         wrong += seen["input_ids"][start:end] != ids
         wrong += seen["position_ids"][start:end] != list(range(len(ids)))
         labels[start + 1 : end] = ids[1:]
     wrong += seen["labels"] != labels
-    if wrong or "attention_mask" in batch:
-        raise TrainingError(
-            "the batches that the trainer uses are not the mixture's sequences; this trl cannot be used"
-        )
-    return {
-        "passed": True,
-        "blocking": True,
-        "value": len(order),
-        "description": "labels and positions of the first batch (its sequences counted here) are the mixture's tokens "
+    found = check(
+        not wrong and "attention_mask" not in batch,
+        len(taken),
+        "labels and positions of the first batch (its sequences counted here) are the mixture's tokens "
         "and their places in their documents; the loss leaves out the first of each document",
-    }
+    )
+    return required(found, "the batches that the trainer uses are not the mixture's sequences; this trl cannot be used")

@@ -5,7 +5,6 @@ stops where an assistant turn ends. It knows nothing yet; `pretrain` teaches it.
 """
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     Inputs are the clean corpora `clean/<source>`. Raises TrainingError or CorpusError, and Interrupted when `stop`
     was set.
     """
-    began = time.monotonic()
     section = FromScratch.model_validate(job.config["model"])
     corpora = {name.removeprefix("clean/"): given.path for name, given in job.inputs.items()}
     rows = sum(_rows(folder) for folder in corpora.values())
@@ -55,7 +53,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             **base.sound(model, work),
             "tokenizer_round_trip": vocabulary.round_trip(tokenizer, corpora, _ROUND_TRIP_ROWS),
         },
-        "wall_s": time.monotonic() - began,
     }
 
 

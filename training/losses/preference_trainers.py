@@ -2,7 +2,7 @@
 
 TRL 1.16 tokenises the text of every answer itself, with its own template and its own idea of where an answer
 begins, and keeps DPO's reference log-probabilities in a cache file that a second job does not find; it offers no
-way round either. Here its preparations hand the rows on as they are: `reference` gives them their values.
+way round either. Here its preparations hand the rows on as they are: `losses.reference` gives them their values.
 """
 
 from typing import Any, ClassVar
