@@ -16,17 +16,7 @@ from recipes.schema import identity
 from recipes.scratch import FromScratch
 from recipes.sources import Model
 from recipes.stages import Stage
-from training.stages import base, dpo, grpo, kto, orpo, pretrain, reward, scratch, sft
-
-_VERSIONS = {
-    "pretrain": pretrain.VERSION,
-    "sft": sft.VERSION,
-    "reward": reward.VERSION,
-    "dpo": dpo.VERSION,
-    "kto": kto.VERSION,
-    "orpo": orpo.VERSION,
-    "grpo": grpo.VERSION,
-}
+from training.stages import version_of
 
 
 class Checkpoint(Node):
@@ -74,7 +64,7 @@ class Untrained(Base):
             f"tokenizer of {model.tokenizer.vocabulary:,} tokens from {', '.join(model.tokenizer.sources)}."
         )
         read = tuple(f"clean/{source}" for source in model.tokenizer.sources)
-        super().__init__(pipeline, model, scratch.VERSION, described, read)
+        super().__init__(pipeline, model, version_of("scratch"), described, read)
 
     def outside(self, given: Given) -> dict[str, str]:
         return self._template("model.tokenizer.chat_template", self._tokenizer.chat_template)
@@ -87,7 +77,7 @@ class Released(Base):
 
     def __init__(self, pipeline: Pipeline, model: Model) -> None:
         self._released = model
-        super().__init__(pipeline, model, base.VERSION, f"{model.uri} in {model.dtype}, licence {model.licence}.")
+        super().__init__(pipeline, model, version_of("base"), f"{model.uri} in {model.dtype}, licence {model.licence}.")
 
     def outside(self, given: Given) -> dict[str, str]:
         model = self._released
@@ -116,7 +106,7 @@ class StageCheckpoint(Checkpoint):
         return StageCheckpoint(self._pipeline, self.name, resolve_stage(self._pipeline, self.name, overrides))
 
     def version(self) -> dict[str, Any]:
-        return {"version": _VERSIONS[self._stage.kind], "config": identity(self._stage)}
+        return {"version": version_of(self._stage.kind), "config": identity(self._stage)}
 
     def identity(self, given: Given) -> dict[str, Any]:
         return self.version()
