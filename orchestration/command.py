@@ -186,10 +186,11 @@ def evaluate(
 
     named = checkpoints or load_recipe(find_recipe(recipe)).evaluation.reports
     select = [f"report/{name}" for name in named]
-    return _run(recipe, context.obj, as_json, force=force, select=select, overrides={})
+    return _run(recipe, context.obj, as_json, True, force=force, select=select, overrides={})
 
 
-def _run(recipe: str, quiet: bool, as_json: bool, **how: Any) -> int:
+def _run(recipe: str, quiet: bool, as_json: bool, say_where: bool = False, **how: Any) -> int:
+    """Run, and show what came of it. say_where: with the folders of the reports, which `compare` takes."""
     import uuid
 
     from orchestration.forking import start_fork_server
@@ -222,7 +223,7 @@ def _run(recipe: str, quiet: bool, as_json: bool, **how: Any) -> int:
         if as_json:
             _print_json({"success": finished.success, "failures": finished.failures, **summary.facts()})
         elif finished.success:
-            summary.show()
+            summary.show(say_where)
     return DONE if finished.success else FAILED
 
 

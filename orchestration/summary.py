@@ -28,11 +28,15 @@ class Summary:
         self._instance, self._store, self._pipeline, self._run_id = instance, store, pipeline, run_id
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
-    def show(self) -> None:
+    def show(self, say_where: bool = False) -> None:
+        """say_where: also the folders of the reports."""
         self._console.print()
         self._console.print(self._stages())
         if reports := self._reports():
             self._console.print(_scores({name: report for name, (_, report) in reports.items()}))
+        if say_where:
+            for name, (artifact, _) in reports.items():
+                self._console.print(f"Report   {name}: {artifact.path}", soft_wrap=True)
         self._decision()
         self._registry()
         self._console.print(f"Pages    {dagster_url()}{PAGES}", soft_wrap=True)
