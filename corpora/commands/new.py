@@ -30,34 +30,19 @@ _HELD_OUT, _SHARE, _FEWEST_WORDS = 200, 10, 20
 """At most so many texts and one row of ten; fewer words may stand in another row by chance."""
 
 _SIZES: dict[str, dict[str, Any]] = {
-    "cpu": {
-        "dtype": "float32",
-        "precision": "fp32",
-        "length": 512,
-        "tokens": 20000,
-        "rows": 16,
-        "pass": 4,
-        "rate": 5e-4,
-    },
-    "gpu": {
-        "dtype": "bfloat16",
-        "precision": "bf16",
-        "length": 2048,
-        "tokens": 5000000,
-        "rows": 64,
-        "pass": 8,
-        "rate": 2e-4,
-    },
+    "cpu": {"dtype": "float32", "precision": "fp32", "length": 512, "tokens": 20000, "rows": 16, "pass": 4},
+    "gpu": {"dtype": "bfloat16", "precision": "bf16", "length": 2048, "tokens": 5000000, "rows": 64, "pass": 8},
 }
 """A small model on two cores learns from 20,000 tokens in some minutes."""
 
+_RATES = {"cpu": 5e-4, "gpu": 2e-4}
+"""Peak learning rates of adapters: few steps on a processor, many on a GPU."""
+
 _GROUPS = {
-    "conversation": "talk",
-    "document": "texts",
-    "preference": "pairs",
-    "ranking": "pairs",
-    "unpaired": "labelled",
+    **{"document": "texts", "conversation": "talk", "unpaired": "labelled"},
+    **{"preference": "pairs", "ranking": "pairs"},
 }
+"""The group of a source by what its rows are."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +54,10 @@ class _Looked:
     kind: str
     said: str
     items: list[Item]
+
+    @property
+    def group(self) -> str:
+        return _GROUPS[self.kind]
 
 
 def recipe_file(name: str) -> Path:
@@ -173,114 +162,39 @@ def _model(model: str, folder: Path, device: str) -> dict[str, str]:
 
 def _text(path: Path, sources: list[_Looked], model: dict[str, str], device: str, licence: str) -> str:
     """The recipe with its comments."""
-    size, groups = _SIZES[device], {_GROUPS[source.kind] for source in sources}
-    stages = _stages(sources, groups, size)
-    schema = os.path.relpath(SHIPPED / "recipe.schema.json", path.parent.resolve())
-    mmlu = {**read_yaml(SHIPPED / "demo.yaml")["evaluation"]["tasks"]["mmlu"], "limit": 200}
-    data = {source.name: {"uri": source.uri, "group": _GROUPS[source.kind], "licence": licence} for source in sources}
-    mixtures: dict[str, Any] = {}
-    if "texts" in groups:
-        mixtures["reading"] = {
-            **{"kind": "documents", "unit": "tokens", "groups": ["texts"], "size": size["tokens"]},
-            **{"sequence_length": size["length"], "seed": 17, "exhaustion": "stop"},
-        }
-    if "talk" in groups:
-        mixtures["chat"] = {
-            **{"unit": "supervised_tokens", "groups": ["talk"], "size": size["tokens"]},
-            **{"max_length": size["length"], "seed": 17, "exhaustion": "stop"},
-        }
-    preferences = {
-        group: {
-            holds: [
-                {"source": source.name} | ({"rule": "ranked"} if source.kind == "ranking" else {})
-                for source in sources
-                if _GROUPS[source.kind] == group
-            ],
-            "max_length": size["length"],
-            "seed": 17,
-        }
-        for group, holds in (("pairs", "pairs"), ("labelled", "unpaired"))
-        if group in groups
+    import jinja2
+
+    environment = jinja2.Environment(  # noqa: S701 - no HTML; every text is quoted
+        loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["q"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment.get_template("recipe.yaml.jinja").render(
+        schema=os.path.relpath(SHIPPED / "recipe.schema.json", path.parent.resolve()),
+        model=model,
+        sources=sources,
+        groups={source.group for source in sources},
+        size=_SIZES[device],
+        stages=_stages({source.group for source in sources}, _RATES[device]),
+        licence=licence,
+        held_out=_held_out_file(path).name,
+        mmlu=read_yaml(SHIPPED / "demo.yaml")["evaluation"]["tasks"]["mmlu"]["data"],
+        registered=f"temper-{path.stem}",
+    )
+
+
+def _stages(groups: set[str], rate: float) -> list[tuple[str, str, str, float]]:
+    """Kind, start, data and learning rate of each stage: documents are pretrained on, conversations learnt, then what
+    is preferred; without examples preferred answers are learnt together with the preference (ORPO)."""
+    kinds = {
+        "texts": ("pretrain", "mixture: reading", rate),
+        "talk": ("sft", "mixture: chat", rate),
+        "pairs": ("dpo", "preferences: pairs", rate / 10),
+        "labelled": ("kto", "preferences: labelled", rate / 10),
     }
-    evaluation = {
-        **{"reports": ["base", *stages], "dtype": size["dtype"], "batch_size": 32},
-        "tasks": {"own": {"kind": "perplexity", "data": {"uri": _held_out_file(path).name}}, "mmlu": mmlu},
-    }
-    promotion = {
-        **{"registered_model": f"temper-{path.stem}", "candidate": list(stages)[-1]},
-        **{"target": {"metric": "own/byte_probability"}, "guards": [{"metric": "mmlu/accuracy", "margin": 0.08}]},
-    }
-    parts: list[tuple[str, dict[str, Any]]] = [
-        (f"yaml-language-server: $schema={schema}", {}),
-        ("A first recipe for these files; all of it is yours to change. docs/recipes.md says what else there is.", {}),
-        ("", {"description": f"Learns from {', '.join(source.uri for source in sources)}."}),
-        (
-            "What every stage starts from. A bare model without turns of its own also needs a chat_template;\n"
-            "pin one of the hub by its commit, hf://org/name@<commit>.",
-            {"model": model},
-        ),
-        (
-            "Paths begin at this file. `temper inspect` says what a file is; the licence stands in the data report.",
-            {"sources": data},
-        ),
-        (
-            "size: the most that is taken, in units; exhaustion stop: each row once, also if that is less.",
-            {"mixtures": mixtures},
-        ),
-        ("Which of two answers is better, or whether one is good.", {"preferences": preferences}),
-        (
-            "One after another, each an adapter of its own. execution.micro_batch: rows at a time, as memory allows.",
-            {"stages": stages},
-        ),
-        (
-            "own: how well held-out rows are foreseen, as plain text; no copy of them is trained on. It does not say\n"
-            "how good answers are: add a task for that, verifier, phrases or a judge (docs/evaluation.md).\n"
-            "mmlu: whether what the model knew is still there.",
-            {"evaluation": evaluation},
-        ),
-        (
-            "When a checkpoint becomes champion: surely better on the target, not worse by a guard's margin.",
-            {"promotion": promotion},
-        ),
-    ]
-    return "\n".join(_part(comment, section) for comment, section in parts if all(section.values()))
-
-
-class _Plain(yaml.SafeDumper):
-    """Writes what stands twice twice."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-
-def _part(comment: str, section: dict[str, Any]) -> str:
-    said = "".join(f"# {line}\n" for line in comment.splitlines())
-    flow = False if "model" in section or "description" in section else None  # None: the innermost on one line
-    style: Any = {"sort_keys": False, "allow_unicode": True, "width": 110, "default_flow_style": flow}
-    return said + (yaml.dump(section, Dumper=_Plain, **style) if section else "")
-
-
-def _stages(sources: list[_Looked], groups: set[str], size: dict[str, Any]) -> dict[str, Any]:
-    """Documents are pretrained on, conversations learnt, then what is preferred; without examples the preferred
-    answers are learnt together with the preference (ORPO)."""
-    common = {
-        **{"batch_rows": size["rows"], "warmup_share": 0.1, "precision": size["precision"]},
-        **{"lora": {"rank": 32, "alpha": 64}, "seed": 17, "execution": {"micro_batch": size["pass"]}},
-    }
-    examples = {"talk", "texts"} & groups
-    wanted: list[tuple[str, dict[str, Any]]] = []
-    if "texts" in groups:
-        wanted.append(("pretrain", {"mixture": "reading", "learning_rate": size["rate"]}))
-    if "talk" in groups:
-        wanted.append(("sft", {"mixture": "chat", "learning_rate": size["rate"]}))
-    if "pairs" in groups:
-        kind, rate = ("dpo", size["rate"] / 10) if examples else ("orpo", size["rate"] / 2)
-        wanted.append((kind, {"preferences": "pairs", "beta": 0.1, "learning_rate": rate}))
-    if "labelled" in groups:
-        own = {"preferences": "labelled", "beta": 0.1, "kl_rows": size["pass"], "learning_rate": size["rate"] / 10}
-        wanted.append(("kto", own))
-    starts = ["base", *(kind for kind, _ in wanted)]
-    return {
-        kind: {"kind": kind, "start": start, **own, **common}
-        for start, (kind, own) in zip(starts, wanted, strict=False)
-    }
+    if not groups & {"texts", "talk"}:
+        kinds["pairs"] = ("orpo", "preferences: pairs", rate / 2)
+    chosen = [stage for group, stage in kinds.items() if group in groups]
+    starts = ["base", *(kind for kind, _, _ in chosen)]
+    return [(kind, start, data, rate) for start, (kind, data, rate) in zip(starts, chosen, strict=False)]

@@ -123,6 +123,10 @@ def test_ctrl_c_is_one_line_and_its_own_status(tmp_path: Path) -> None:
         assert process.stderr is not None and process.stderr.read() == "Interrupted.\n"
 
 
+def _answers(texts: list[str]) -> list[dict[str, Any]]:
+    return [{"prompt": f"And {text[:20]}?", "response": text} for text in texts]
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A folder with conversations, preference pairs, documents and a place for a model."""
@@ -130,6 +134,8 @@ def files(tmp_path: Path) -> Path:
     write_jsonl(tmp_path / "talk.jsonl", [talk(f"Tell me of {text[:20]}.", text) for text in said[:100]])
     pairs = [{"prompt": f"And {text[:20]}?", "chosen": text, "rejected": "No."} for text in said[100:140]]
     write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    write_jsonl(tmp_path / "thumbs.jsonl", [{**one, "label": True} for one in _answers(said[:30])])
+    write_jsonl(tmp_path / "rated.jsonl", [{**one, "rating": 4} for one in _answers(said[:30])])
     (tmp_path / "docs.txt").write_text("\n".join(said[140:]), encoding="utf-8")
     (tmp_path / "model").mkdir()
     return tmp_path
@@ -142,6 +148,7 @@ def files(tmp_path: Path) -> Path:
         (["talk.jsonl", "pairs.jsonl"], ["sft", "dpo"]),
         (["docs.txt", "talk.jsonl"], ["pretrain", "sft"]),
         (["pairs.jsonl"], ["orpo"]),
+        (["thumbs.jsonl", "talk.jsonl", "rated.jsonl"], ["sft", "dpo", "kto"]),
     ],
 )
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
