@@ -22,7 +22,7 @@ check: setup ## lint, types, import direction, recipes
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m recipes check
+	$(BIN)/python -m orchestration check
 
 format: setup
 	$(BIN)/ruff format .

@@ -129,8 +129,8 @@ def _again(pipeline: Pipeline, reports: dict[str, Artifact], checkpoints: dict[s
     commands = [
         f"git checkout {commit}" + ("  # and the changes that were not committed" if changed else "") if commit else "",
         "pip install --constraint constraints.txt --editable .",
-        f"python -m orchestration run {pipeline.path}",
-        f"python -m evaluation compare {pair} --recipe {pipeline.path} --out page.html",
+        f"temper run {pipeline.path}",
+        f"temper compare {pair} --recipe {pipeline.path} --out page.html",
     ]
     made = {
         "recipe file": f"sha256 {file_digest(pipeline.path)}",

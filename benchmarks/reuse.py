@@ -1,7 +1,7 @@
 """What reuse saves: a small recipe end to end, then the same again.
 
 `python -m benchmarks.reuse` prints on its last line a JSON object: `first_s` and `second_s`, wall seconds of
-`python -m orchestration run` on a tiny random model; `second_jobs_started`, training and evaluation processes
+`temper run` on a tiny random model; `second_jobs_started`, training and evaluation processes
 that the second run started.
 """
 

@@ -102,7 +102,7 @@ class _Bench:
         return found
 
     def graph(self, *arguments: str) -> None:
-        """`python -m orchestration run` on the demo with a stage of our settings."""
+        """`temper run` on the demo with a stage of our settings."""
         self._run(["-m", "orchestration", "run", str(self._recipe()), *arguments], TEMPER_HOME=str(self.home))
 
     def sft(self, start: Artifact, mixture: Artifact, longest: int, rows: int, orders: int) -> dict[str, Any]:

@@ -1,24 +1,19 @@
-"""`python -m evaluation job.json` scores a checkpoint; `python -m evaluation compare A B` compares two reports."""
+"""`python -m evaluation job.json`: score one checkpoint and exit as `jobs.job` says."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from jobs.process import install
+
 
 def main() -> int:
-    if sys.argv[1:2] == ["compare"]:
-        from evaluation.compare import main as compare
-
-        return compare(sys.argv[2:])
-    parser = argparse.ArgumentParser(prog="python -m evaluation", description=__doc__)
-    parser.add_argument("job", type=Path, help="the job as JSON, or the word compare (see compare --help)")
-    path = parser.parse_args().job
-    from jobs.process import install
-
+    if len(sys.argv) != 2:
+        print("usage: python -m evaluation job.json", file=sys.stderr)
+        return 2
     stop = install()
     from evaluation import runner
 
-    return runner.main(path, stop)
+    return runner.main(Path(sys.argv[1]), stop)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from lineage.files import fsync, write_json
 from lineage.hashing import file_digest, fingerprint, tree_digest
 from lineage.holding import holding, tell_on_stderr
 from lineage.provenance import provenance
+from recipes.errors import TemperError
 
 RECORD = ".record.json"
 RECORD_SCHEMA = 1
@@ -360,14 +361,14 @@ def _empty(folder: Path, but: str | None) -> None:
 
 
 def home_folder() -> Path:
-    """The state folder: `TEMPER_HOME`, else `.temper` in the working folder. Raises StoreError for one nobody can use.
+    """The state folder: `TEMPER_HOME`, else `.temper` in the working folder. Raises TemperError for one nobody can use.
 
     Dagster and MLflow put it into database addresses, in which `?` begins their options and `%` an escape.
     """
     home = Path(os.environ.get("TEMPER_HOME") or ".temper").resolve()
     for sign in "?%":
         if sign in str(home):
-            raise StoreError(
+            raise TemperError(
                 f"{home}: a path with '{sign}' cannot be written into a database's address; "
                 "set TEMPER_HOME to a folder without it"
             )

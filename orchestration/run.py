@@ -59,10 +59,12 @@ def run(
     force: bool = False,
     select: Sequence[str] = (),
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    quiet: bool = False,
 ) -> Finished:
     """Materialize the graph of the recipe in `path`, or the selected nodes of it.
 
-    overrides: launch overrides by stage. Raises RecipeError, and TrainingError without MLflow, before anything runs.
+    overrides: launch overrides by stage. quiet: no progress. Raises RecipeError, and TrainingError without MLflow,
+    before anything runs.
     """
     pipeline = Pipeline.load(path)
     home = prepare_home()
@@ -74,7 +76,7 @@ def run(
         log, stop = log_of(home, run_id), _Stop()
         hold_run(home, run_id, pipeline.name)
         with (
-            quiet_terminal(log) as console,
+            quiet_terminal(log, quiet) as console,
             Display(instance, run_id, pipeline.name, console, on_failure=stop) as display,
             Watch(instance, home, display.say, run_id, display.say_of),
         ):

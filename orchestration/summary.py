@@ -28,35 +28,72 @@ class Summary:
         self._instance, self._store, self._pipeline, self._run_id = instance, store, pipeline, run_id
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
-    def show(self) -> None:
+    def show(self, say_where: bool = False) -> None:
+        """say_where: also the folders of the reports."""
         self._console.print()
         self._console.print(self._stages())
-        reports = {name: self._artifact("report", name) for name in self._pipeline.recipe.evaluation.reports}
-        known = {name: Report.load(artifact.path) for name, artifact in reports.items() if artifact is not None}
-        if known:
-            self._console.print(_scores(known))
+        if reports := self._reports():
+            self._console.print(_scores({name: report for name, (_, report) in reports.items()}))
+        if say_where:
+            for name, (artifact, _) in reports.items():
+                self._console.print(f"Report   {name}: {artifact.path}", soft_wrap=True)
         self._decision()
         self._registry()
         self._console.print(f"Pages    {dagster_url()}{PAGES}", soft_wrap=True)
         self._console.print(
-            f"Dagster  {dagster_url()}   MLflow  {mlflow_url()}   (all served by: make dev)", soft_wrap=True
+            f"Dagster  {dagster_url()}   MLflow  {mlflow_url()}   (all served by: temper dev)", soft_wrap=True
         )
         self._console.print(f"State    {self._store.home}")
+
+    def facts(self) -> dict[str, Any]:
+        """The same for a program."""
+        reports, decided = self._reports(), self._artifact("decision")
+        decision = read_decision(decided) if decided is not None else None
+        return {
+            "recipe": self._pipeline.name,
+            "run": self._run_id,
+            "nodes": self._steps(),
+            "scores": {name: report.results for name, (_, report) in reports.items()},
+            "reports": {name: artifact.path for name, (artifact, _) in reports.items()},
+            "decision": decision and decision.model_dump(mode="json"),
+            "page": decided and decided.path / PAGE,
+            "registry": self._registered(),
+            "home": self._store.home,
+        }
+
+    def _reports(self) -> dict[str, tuple[Artifact, Report]]:
+        found = {name: self._artifact("report", name) for name in self._pipeline.recipe.evaluation.reports}
+        return {name: (made, Report.load(made.path)) for name, made in found.items() if made is not None}
+
+    def _steps(self) -> list[dict[str, Any]]:
+        """What each step of the run came to, in the order of their start; seconds: None of one without an end."""
+        made = {m.asset_key: m for m in self._materializations()}
+        steps = []
+        for stats in sorted(self._instance.get_run_step_stats(self._run_id), key=lambda s: s.start_time or 0):
+            node = stats.step_key.split("__")
+            materialization = made.get(dg.AssetKey(node))
+            metadata = materialization.metadata if materialization is not None else {}
+            steps.append(
+                {
+                    "node": "/".join(node[1:]),
+                    "seconds": stats.end_time - stats.start_time if stats.start_time and stats.end_time else None,
+                    "tokens_per_s": metadata["tokens_per_s"].value if "tokens_per_s" in metadata else None,
+                    "outcome": _outcome(stats.status, metadata),
+                }
+            )
+        return steps
 
     def _stages(self) -> Table:
         table = Table(title=f"{self._pipeline.name}: stages", title_justify="left")
         for column in ("stage", "wall time", "tokens/s", ""):
             table.add_column(column, justify="left" if column in ("stage", "") else "right")
-        made = {m.asset_key: m for m in self._materializations()}
-        for stats in sorted(self._instance.get_run_step_stats(self._run_id), key=lambda s: s.start_time or 0):
-            node = stats.step_key.split("__")
-            materialization = made.get(dg.AssetKey(node))
-            metadata = materialization.metadata if materialization is not None else {}
+        for step in self._steps():
+            seconds, speed = step["seconds"], step["tokens_per_s"]
             table.add_row(
-                "/".join(node[1:]),
-                f"{stats.end_time - stats.start_time:.1f} s" if stats.start_time and stats.end_time else "",
-                f"{metadata['tokens_per_s'].value:.0f}" if "tokens_per_s" in metadata else "",
-                _outcome(stats.status, metadata),
+                step["node"],
+                "" if seconds is None else f"{seconds:.1f} s",
+                "" if speed is None else f"{speed:.0f}",
+                step["outcome"],
             )
         return table
 
@@ -78,11 +115,15 @@ class Summary:
         self._console.print(f"Report   {artifact.path / PAGE}", soft_wrap=True)
         self._console.print(f"         {dagster_url()}{page}", soft_wrap=True)
 
-    def _registry(self) -> None:
+    def _registered(self) -> dict[str, Any] | None:
         event = self._instance.get_latest_materialization_event(self._pipeline.key("registry"))
         if event is None or event.asset_materialization is None:
+            return None
+        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+    def _registry(self) -> None:
+        if (facts := self._registered()) is None:
             return
-        facts = _values(event.asset_materialization.metadata)
         aliases = facts["aliases"] or "no alias"
         self._console.print(f"Registry {facts['registered_model']} version {facts['version']}: {aliases}")
 
@@ -127,7 +168,3 @@ def _outcome(status: Any, metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     if "reused" not in metadata:
         return ""
     return "reused" if metadata["reused"].value else "made"
-
-
-def _values(metadata: Mapping[str, dg.MetadataValue[Any]]) -> dict[str, Any]:
-    return {name: value.value for name, value in metadata.items()}

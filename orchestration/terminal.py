@@ -10,8 +10,8 @@ from rich.console import Console
 
 
 @contextmanager
-def quiet_terminal(log: Path) -> Iterator[Console]:
-    """A console on the terminal while everything else that this process tree writes goes to `log`."""
+def quiet_terminal(log: Path, silent: bool = False) -> Iterator[Console]:
+    """A console on the terminal, `silent` or not, while all else that this process tree writes goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -21,7 +21,7 @@ def quiet_terminal(log: Path) -> Iterator[Console]:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         with os.fdopen(os.dup(terminal), "w", encoding="utf-8") as shown:
-            yield Console(file=shown, highlight=False)
+            yield Console(file=shown, highlight=False, quiet=silent)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from recipes.errors import RecipeError
 from recipes.frozen import SuiteFile, suite_path, with_tasks_of
 from recipes.schema import Recipe
+from recipes.section import Section
 
 SHIPPED = Path(__file__).parent
 
@@ -90,7 +91,7 @@ def _with_suite(evaluation: dict[str, Any], recipe: Path) -> dict[str, Any]:
         path = suite_path(named, recipe.parent)
         return with_tasks_of(SuiteFile.model_validate(read_yaml(path)), path, evaluation, recipe.parent)
     except ValidationError as error:
-        raise RecipeError("\n".join(_explain(str(path), problem) for problem in error.errors())) from None
+        raise RecipeError("\n".join(_explain(str(path), problem, SuiteFile) for problem in error.errors())) from None
     except ValueError as error:
         where = "evaluation." if str(error).startswith("tasks") else "evaluation.suite: "
         raise RecipeError(f"{recipe}: {where}{error}") from None
@@ -115,40 +116,50 @@ def load_recipes(folder: Path = SHIPPED) -> dict[str, tuple[Path, Recipe]]:
     return found
 
 
-def _explain(where: str, problem: Any) -> str:
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe's file: an editor completes and checks by it.
+
+    A file has no `name`, and names its suite, whose tasks are then enough.
+    """
+    schema = Recipe.model_json_schema()
+    del schema["properties"]["name"]
+    schema["required"].remove("name")
+    evaluation = schema["$defs"]["Evaluation"]
+    evaluation["properties"]["suite"] = {
+        "description": "name of a shipped suite, or path of your own",
+        "type": "string",
+    }
+    evaluation["required"].remove("tasks")
+    del schema["$defs"]["FrozenSuite"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _explain(where: str, problem: Any, model: type[Section] = Recipe) -> str:
     """One pydantic error as `where: field: what is wrong (mend)`."""
-    field = ".".join(_location(problem["loc"]))
+    path, section = _place(problem["loc"], model.model_json_schema())
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        message = "unknown key" + _suggestion(problem["loc"])
+        close = difflib.get_close_matches(path[-1], section.get("properties", {}), n=1)
+        message = "unknown key" + (f"; did you mean '{close[0]}'?" if close else "")
     elif problem["type"] != "value_error" and problem["type"] != "missing":
         message += f", found {problem['input']!r}"
-    return f"{where}: {field}: {message}" if field else f"{where}: {message}"
+    return f"{where}: {'.'.join(path)}: {message}" if path else f"{where}: {message}"
 
 
-def _location(loc: tuple[Any, ...]) -> list[str]:
-    """The path as it is in the file: pydantic puts a union's tag after the place of the model, a stage, a task, a
-    step, a reward, the target."""
-    tagged = {("model",): 1, ("stages", "*"): 2, ("evaluation", "tasks", "*"): 3, ("sources", "*", "steps", "*"): 4}
-    tagged |= {("tasks", "*"): 2}  # of a suite's own file
-    tagged |= {("stages", "*", "*", "rewards", "*"): 5, ("promotion", "target"): 2}
-    tags = [
-        depth
-        for pattern, depth in tagged.items()
-        if len(loc) > depth and all(known in ("*", part) for known, part in zip(pattern, loc, strict=False))
-    ]
-    return [str(part) for depth, part in enumerate(loc) if depth not in tags]
+def _place(loc: tuple[Any, ...], schema: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """A mistake's path as it is in the file, and the schema of the section that its last part stands in.
 
-
-def _suggestion(loc: tuple[Any, ...]) -> str:
-    """`; did you mean 'x'?` from all field names of the schema, if one is close."""
-    names = _field_names(Recipe.model_json_schema())
-    close = difflib.get_close_matches(str(loc[-1]), names, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _field_names(schema: Any) -> set[str]:
-    names = set(schema.get("properties", {}))
-    for definition in schema.get("$defs", {}).values():
-        names |= set(definition.get("properties", {}))
-    return names
+    Where a section is of one of several kinds, pydantic puts the kind's tag into `loc`: its `kind`, else its class.
+    """
+    path: list[str] = []
+    section = inside = schema
+    for part in loc:
+        inside = next((option for option in inside.get("anyOf", []) if option != {"type": "null"}), inside)
+        inside = schema["$defs"][inside["$ref"].rpartition("/")[2]] if "$ref" in inside else inside
+        if "oneOf" in inside:
+            inside = {"$ref": inside.get("discriminator", {}).get("mapping", {}).get(part, part)}
+            continue
+        path.append(str(part))
+        section, entries = inside, inside.get("patternProperties", {}).values()
+        inside = inside.get("properties", {}).get(part) or inside.get("items") or next(iter(entries), {})
+    return path, section

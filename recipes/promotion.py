@@ -31,11 +31,11 @@ class Targets(Section):
 
 def _kind_of_target(section: Any) -> str:
     several = "of" in section or "require" in section if isinstance(section, dict) else isinstance(section, Targets)
-    return "several" if several else "one"
+    return "Targets" if several else "Target"
 
 
 GivenTarget = Annotated[
-    Annotated[Target, Tag("one")] | Annotated[Targets, Tag("several")], Discriminator(_kind_of_target)
+    Annotated[Target, Tag("Target")] | Annotated[Targets, Tag("Targets")], Discriminator(_kind_of_target)
 ]
 """One target, `{metric, min_gain}`, or several, `{require, of}`."""
 

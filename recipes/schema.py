@@ -40,11 +40,11 @@ class Schedule(Section):
 
 def _kind_of_model(section: Any) -> str:
     own = "architecture" in section if isinstance(section, dict) else isinstance(section, FromScratch)
-    return "from_scratch" if own else "released"
+    return "FromScratch" if own else "Model"
 
 
 GivenModel = Annotated[
-    Annotated[Model, Tag("released")] | Annotated[FromScratch, Tag("from_scratch")], Discriminator(_kind_of_model)
+    Annotated[Model, Tag("Model")] | Annotated[FromScratch, Tag("FromScratch")], Discriminator(_kind_of_model)
 ]
 """What every stage starts from: a released model, by its URI, or one of the recipe's own, by its architecture."""
 

@@ -1,6 +1,5 @@
 """`python -m training job.json`: do one training job and exit as `jobs.job` says."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -8,14 +7,14 @@ from jobs.process import install
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("job", type=Path, help="a job file, as the graph writes it or written by hand")
-    arguments = parser.parse_args()
+    if len(sys.argv) != 2:
+        print("usage: python -m training job.json", file=sys.stderr)
+        return 2
     stop = install()
     from jobs import launching
     from training import runner
 
-    return launching.said_status(lambda: runner.main(arguments.job, stop))
+    return launching.said_status(lambda: runner.main(Path(sys.argv[1]), stop))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What `python -m corpora` shows on a terminal: what a file is, and what a recipe would make of its sources."""
+"""`temper inspect`, `preview`, `new`: what a file is, what becomes of a recipe's sources, a recipe for files."""

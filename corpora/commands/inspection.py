@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from corpora.cleaning.content import content_id, words
 from corpora.contamination.words import split
 from corpora.data_report.languages import Languages, languages_of
@@ -61,8 +63,22 @@ class Inspected:
         self.reasons[reason.partition(":")[0]] = (count + 1, place)
 
 
-def inspect(source: Source, cache: Path, most: int | None) -> Inspected:
-    """Look at every row, or the first `most`. Raises CorpusError if the files cannot be had or hold no rows."""
+def inspected_source(place: str, sha256: str | None, format_: str) -> Source:
+    """A source from a place as a recipe names it, or a path. Raises CorpusError."""
+    uri = place if "://" in place else str(Path(place).resolve())
+    fields = {"uri": uri, "sha256": sha256, "format": format_, "group": "inspected", "licence": "not stated"}
+    try:
+        return Source.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise CorpusError(f"{place}: {first}") from None
+
+
+def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -> Inspected:
+    """Look at every row, or the first `most`; keep the first `keep` good ones.
+
+    Raises CorpusError if the files cannot be had or hold no rows.
+    """
     files = fetch(source, Path.cwd(), cache).files
     found = Inspected(files)
     cut = blocks(files, _BLOCK_BYTES)
@@ -76,14 +92,15 @@ def inspect(source: Source, cache: Path, most: int | None) -> Inspected:
         found.format, found.kind = format_.name, format_.kind
     except CorpusError as error:
         found.evidence = str(error)
-    _Looking(source, format_, found).through(cut, most)
+    _Looking(source, format_, found, keep).through(cut, most)
     return found
 
 
 class _Looking:
     """One pass over the rows."""
 
-    def __init__(self, source: Source, format_: Format | None, found: Inspected) -> None:
+    def __init__(self, source: Source, format_: Format | None, found: Inspected, keep: int) -> None:
+        self._keep = keep
         self._read = None if format_ is None else reader(source, format_)
         self._found = found
         self._seen: set[bytes] = set()
@@ -128,7 +145,7 @@ class _Looking:
         self._seen.add(key)
         found.words.append(len(split([text]).hashes))
         found.roles.update(message["role"] for message in vars(item).get("messages") or [])
-        if len(found.first) < _FIRST:
+        if len(found.first) < self._keep:
             found.first.append(item)
         self._sample(text[:_LANGUAGE_CHARACTERS])
 

@@ -15,14 +15,17 @@ from typing import Any
 
 from corpora.cleaning.clean import clean
 from corpora.cleaning.steps import needs_tokenizer
+from corpora.commands.tokenizer import tokenizer_folder
 from corpora.contamination import items
 from corpora.data_report.samples import Sample, rendered
 from corpora.duplicates import near
 from corpora.duplicates.outcome import removed_file
 from corpora.tables.tables import ROWS, rows_of
 from lineage.errors import CorpusError
-from lineage.store import Request, Store
+from lineage.store import Request, Store, home_folder
 from models.template import ChatTemplate
+from recipes.errors import RecipeError
+from recipes.load import load_recipe
 from recipes.schema import Recipe
 from recipes.sources import Source
 
@@ -51,6 +54,37 @@ class Previewed:
     distinct: Mapping[str, int] | None = None
     problem: str | None = None
     left_out: str | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the rows, for a program."""
+        return {"problem": self.problem, "left_out": self.left_out, "distinct": self.distinct, **self.metrics}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The sources of a recipe that were looked at. no_tokenizer: why there is none, if there is none."""
+
+    recipe: Recipe
+    sources: dict[str, Previewed]
+    tokenizer: Path | None
+    no_tokenizer: str
+
+
+def preview_recipe(path: Path, source: str | None, most: int | None, shown: int) -> Preview:
+    """Preview a recipe's file, all sources or one. Raises RecipeError, CorpusError."""
+    recipe, folder, store = load_recipe(path), path.resolve().parent, Store(home_folder())
+    if source is not None and source not in recipe.sources:
+        raise RecipeError(f"{path}: '{source}' is no source; sources are {', '.join(recipe.sources)}")
+    tokenizer, problem = None, "the model's tokenizer is not here yet: materialise base first"
+    try:
+        tokenizer = tokenizer_folder(recipe, folder, store)
+    except CorpusError as error:
+        problem = str(error)
+    with evaluation_items(recipe, folder, store) as table:
+        place = Place(folder, store.home / "cache", table, tokenizer)
+        found = preview([source] if source else list(recipe.sources), recipe, place, most, shown)
+    return Preview(recipe, found, tokenizer, problem)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What `inspect` found, on a terminal."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corpora.commands.inspection import Inspected, containers
 from corpora.commands.showing import quantiles, shortened, table
@@ -14,6 +14,23 @@ def show_inspection(found: Inspected, hide_text: bool, shown: "Console") -> None
     _show_inspected(found, shown)
     if not hide_text:
         _show_first(found, shown)
+
+
+def facts(found: Inspected, hide_text: bool) -> dict[str, Any]:
+    """The same for a program."""
+    languages = found.languages
+    first = {} if hide_text else {"first": [vars(item) for item in found.first]}
+    return {
+        "files": [file.name for file in found.files],
+        "containers": {kind: {"files": n, "bytes": size} for kind, (n, size) in containers(found.files).items()},
+        **{name: getattr(found, name) for name in ("format", "kind", "evidence", "read", "good", "bad", "repeats")},
+        "whole": found.whole,
+        "reasons": {why: {"rows": count, "first": place} for why, (count, place) in found.reasons.items()},
+        "words": quantiles(found.words),
+        "roles": found.roles,
+        "languages": dict(languages.rows) if languages is not None else {},
+        **first,
+    }
 
 
 def _show_inspected(found: Inspected, shown: "Console") -> None:

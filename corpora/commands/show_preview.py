@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpora.commands.preview import Previewed, as_model_reads
-from corpora.commands.showing import as_read, shortened, table
+from corpora.commands.preview import Preview, Previewed, as_model_reads
+from corpora.commands.showing import as_read, console, shortened, table
 from corpora.contamination.screen import parts_of
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 _COUNTS = ("read", "kept", "quarantined", "duplicate", "contaminated", "filtered")
 
 
-def show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console") -> None:
+def show_preview(found: Preview) -> None:
+    shown = console()
+    _show_counts(found.recipe, found.sources, shown)
+    _show_rows(found.recipe, found.sources, found.tokenizer, found.no_tokenizer, shown)
+
+
+def _show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console") -> None:
     rows: list[Sequence[Any]] = [
         (
             *(name, recipe.sources[name].group, one.metrics["format"]),
@@ -62,7 +68,7 @@ def _count(metrics: Mapping[str, Any], name: str) -> int:
     return int(metrics[name]) - beyond
 
 
-def show_rows(
+def _show_rows(
     recipe: Recipe, found: Mapping[str, Previewed], tokenizer: Path | None, problem: str, shown: "Console"
 ) -> None:
     """problem: why there is no tokenizer, if there is none; then rows are shown as they are."""
@@ -94,7 +100,7 @@ def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Con
     except CorpusError as error:
         shown.print(str(error))
         return
-    shown.print(as_read(sample, coloured=shown.is_terminal), soft_wrap=True)
+    shown.print(as_read(sample, coloured=shown.is_terminal and not shown.no_color), soft_wrap=True)
     if row.get("rejected"):
         shown.print("rejected: " + shortened("\n".join(parts_of({"rejected": row["rejected"]}))), soft_wrap=True)
     if row.get("label") is not None:

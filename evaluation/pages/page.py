@@ -202,7 +202,7 @@ def _render(
         description=context.get("description", ""),
         work=work_rows(context.get("work", {})),
         sources=context.get("sources", {}),
-        again=context.get("again", ["python -m evaluation compare A B --out page.html"]),
+        again=context.get("again", ["temper compare A B --out page.html"]),
         made=context.get("made", {}),
         more={name: value for name, value in context.items() if name not in _TOLD_APART},
     )

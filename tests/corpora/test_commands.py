@@ -1,15 +1,14 @@
-"""What `python -m corpora` says of files and recipes, and that a mistake is told in one line."""
+"""What `temper inspect` and `temper preview` say of files and recipes, and that a mistake is told in one line."""
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from corpora.__main__ import main
 from lineage.store import Request, Store
+from orchestration.command import main
 from tests.assets.made_pipeline import FIELDS, write_recipe
 from tests.corpora.made import talk, write_jsonl
 from tests.corpora.made_duplicates import changed, prose
@@ -23,10 +22,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
     def called(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["corpora", *map(str, arguments)])
-        status = main()
+        status = main([*map(str, arguments)])
         printed = capsys.readouterr()
         return status, printed.out, printed.err
 

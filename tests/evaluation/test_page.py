@@ -158,8 +158,8 @@ def test_what_tasks_also_found_is_a_table():
 
 def test_it_says_how_to_do_it_again():
     made = {"commit": "abc", "recipe file": "sha256 d1"}
-    _, html = page(context={"again": ["python -m orchestration run demo"], "made": made})
-    assert "python -m orchestration run demo" in html and "sha256 d1" in html
+    _, html = page(context={"again": ["temper run demo"], "made": made})
+    assert "temper run demo" in html and "sha256 d1" in html
 
 
 def test_time_cost_and_licences_are_stated():

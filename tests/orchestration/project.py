@@ -36,7 +36,7 @@ class Project:
         _write_lines(self.folder / "chat.jsonl", talks)
 
     def run(self, *arguments: str) -> "Outcome":
-        """`python -m orchestration run`. Raises RuntimeError if it fails."""
+        """`temper run`. Raises RuntimeError if it fails."""
         before = self._job_files()
         began = time.monotonic()
         done = self.command(*arguments)

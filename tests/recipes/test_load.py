@@ -1,5 +1,6 @@
 """Recipes: every shipped one is valid, and every way to get one wrong names file, field and mend."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from recipes.errors import RecipeError
-from recipes.load import SHIPPED, load_recipe, load_recipes
+from recipes.load import SHIPPED, load_recipe, load_recipes, recipe_schema
 from recipes.schema import Recipe, identity
 
 DEMO: dict[str, Any] = yaml.safe_load((SHIPPED / "demo.yaml").read_text(encoding="utf-8"))
@@ -54,6 +55,13 @@ def test_recipes_are_called_after_their_files() -> None:
     ("field", "value", "message"),
     [
         ("stages.sft.learning_rte", 1e-3, "stages.sft.learning_rte: unknown key; did you mean 'learning_rate'?"),
+        ("model.dtpye", "float32", "model.dtpye: unknown key; did you mean 'dtype'?"),
+        ("sources.sums.colums", {}, "sources.sums.colums: unknown key; did you mean 'columns'?"),
+        ("evaluation.tasks.mmlu.shot", 5, "evaluation.tasks.mmlu.shot: unknown key; did you mean 'shots'?"),
+        ("stages.dpo.lora.rnak", 5, "stages.dpo.lora.rnak: unknown key; did you mean 'rank'?"),
+        ("evaluation.tasks.harmful.columns", {"promt": "x"}, "columns.promt: unknown key; did you mean 'prompt'?"),
+        ("promotion.guards.0.flor", 5, "promotion.guards.0.flor: unknown key; did you mean 'floor'?"),
+        ("preferences.pairs.pairs.0.limt", 5, "preferences.pairs.pairs.0.limt: unknown key; did you mean 'limit'?"),
         ("stages.dpo.beta", -1, "stages.dpo.beta: Input should be greater than 0, found -1"),
         ("mixtures.chat.shares.safety", 0.2, "mixtures.chat: shares sum to 1.1, not to 1"),
         (
@@ -105,6 +113,18 @@ def test_a_wrong_field_is_named(tmp_path: Path, field: str, value: Any, message:
         load_recipe(path)
     assert str(path) in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_no_field_of_another_section_is_meant(tmp_path: Path) -> None:
+    for field in ("stages.sft.beta", "schedule.seed", "model.sources", "evaluation.tasks.sums.punkt", "promotion.kind"):
+        with pytest.raises(RecipeError, match=rf"{field}: unknown key$"):
+            load_recipe(changed(tmp_path, field, 1))
+
+
+def test_the_schema_for_editors_is_that_of_the_recipes_and_every_shipped_one_names_it() -> None:
+    assert json.loads((SHIPPED / "recipe.schema.json").read_text(encoding="utf-8")) == recipe_schema()
+    for path in SHIPPED.glob("*.yaml"):
+        assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=recipe.schema.json\n"), path
 
 
 @pytest.mark.parametrize("name", [".", "..", "..x", "a/b", ""])

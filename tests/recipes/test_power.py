@@ -67,7 +67,7 @@ def test_without_a_limit_it_says_how_many_items_it_takes() -> None:
 
 
 def _check(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "recipes", "check", str(path)]
+    command = [sys.executable, "-m", "orchestration", "check", str(path)]
     return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
 
 
