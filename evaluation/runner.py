@@ -17,13 +17,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from evaluation import tasks
 from evaluation.assembly import Done, build_report, record_metrics, track
-from evaluation.judges import graded as graded_judge
-from evaluation.judges import pairwise as pairwise_judge
 from evaluation.report import write_report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
-from evaluation.tasks import benchmarks, code, functions, ifeval, mmlu, perplexity, phrases, refusal, verifier
 from jobs import runner
 from jobs.job import Job
 from jobs.progress import Progress, say
@@ -38,7 +36,7 @@ from models.served import connect
 from models.serving import command, launched
 from recipes.errors import DONE
 from recipes.execution import EvaluationExecution
-from recipes.suite import Evaluation, Task
+from recipes.suite import Evaluation
 
 _TASKS = "tasks"
 
@@ -74,7 +72,7 @@ def evaluate(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[s
     checkpoint = job.store.open(job.inputs["checkpoint"].path)
     kept = work / _TASKS
     prepared = {
-        name: _prepare(name, task, Place(folder, cache, _scratch(kept, name)))
+        name: tasks.prepare(name, task, Place(folder, cache, _scratch(kept, name)))
         for name, task in evaluation.tasks.items()
     }
     done = _run_tasks(job, evaluation, prepared, kept, stop)
@@ -85,32 +83,6 @@ def evaluate(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[s
     scores = " · ".join(f"{name} {result['mean']:.3f}" for name, result in report.results.items())
     say(f"{job.ref}: {scores}" if report.valid else f"{job.ref}: not valid: {'; '.join(report.invalid_reasons)}")
     return metrics
-
-
-def _prepare(name: str, task: Task, place: Place) -> Prepared:
-    match task.kind:
-        case "ifeval":
-            return ifeval.prepare(name, task, place)
-        case "mmlu":
-            return mmlu.prepare(name, task, place)
-        case "verifier":
-            return verifier.prepare(name, task, place)
-        case "refusal":
-            return refusal.prepare(name, task, place)
-        case "phrases":
-            return phrases.prepare(name, task, place)
-        case "mmlu_pro" | "gpqa" | "gsm8k" | "aime" | "truthfulqa":
-            return benchmarks.prepare(name, task, place)
-        case "code":
-            return code.prepare(name, task, place)
-        case "functions":
-            return functions.prepare(name, task, place)
-        case "perplexity":
-            return perplexity.prepare(name, task, place)
-        case "pairwise_judge":
-            return pairwise_judge.prepare(name, task, place)
-        case "graded_judge":
-            return graded_judge.prepare(name, task, place)
 
 
 def _scratch(kept: Path, name: str) -> Path:

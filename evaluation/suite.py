@@ -15,9 +15,6 @@ from recipes.suite import Evaluation, Task
 
 VERSION = 4
 
-_OF_KINDS = {"code": 2}
-"""Versions of kinds of tasks that have changed since."""
-
 
 def suite_identity(evaluation: Evaluation, folder: Path, cache: Path) -> dict[str, Any]:
     """The suite's part of a report's payload: settings of each task and the digest of its data.
@@ -33,11 +30,10 @@ def _task_identity(task: Task, folder: Path, cache: Path) -> dict[str, Any]:
     origins = {name: value for name in type(task).model_fields if isinstance(value := getattr(task, name), Origin)}
     digests = {f"{name}_digest": observe(origin, folder, cache) for name, origin in origins.items()}
     settings = {name: value for name, value in identity(task).items() if name not in (*origins, "advisory")}
-    own = {"version": _OF_KINDS[task.kind]} if task.kind in _OF_KINDS else {}
+    own = {} if task.version is None else {"version": task.version}
     return {**settings, **digests, **own}
 
 
 def kind_versions(evaluation: Evaluation) -> dict[str, int]:
     """The own versions of the kinds of tasks that the suite has."""
-    kinds = {task.kind for task in evaluation.tasks.values()}
-    return {kind: version for kind, version in _OF_KINDS.items() if kind in kinds}
+    return {task.kind: task.version for task in evaluation.tasks.values() if task.version is not None}

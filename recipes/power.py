@@ -13,18 +13,6 @@ from recipes.promotion import Guard, Promotion
 from recipes.schema import Recipe
 from recipes.suite import Task
 
-_DISCORDANCE = {
-    **{"mmlu": 0.10, "ifeval": 0.20, "verifier": 0.15, "refusal": 0.10, "gsm8k": 0.15, "gpqa": 0.25},
-    "perplexity": 0.001,
-}
-"""Of outcomes right or wrong, as seen between checkpoints of one model; a guard may say its own. Of a graded score it
-is the mean square of the differences; documents' byte probabilities move by about 0.03."""
-
-_DISCORDANCE_ELSEWHERE = 0.20
-
-_PUBLISHED = {"gpqa": 198, "gsm8k": 1319, "aime": 30, "truthfulqa": 817}
-"""Items of a whole published test set (GPQA's diamond one, one year of AIME); `limit` says so where there are more."""
-
 
 @dataclass(frozen=True)
 class Power:
@@ -80,7 +68,7 @@ def refusals(recipe: Recipe) -> list[str]:
 
 def _power(field: str, guard: Guard, task: Task, recipe: Recipe) -> Power:
     alpha, power = recipe.promotion.alpha, recipe.promotion.power
-    discordance = guard.discordance or _DISCORDANCE.get(task.kind, _DISCORDANCE_ELSEWHERE)
+    discordance = guard.discordance or task.discordance
     changes = discordance / 2, discordance / 2
     needed = paired.items_needed(*changes, -guard.margin, alpha, power) or 1
     items = _items(task)
@@ -96,7 +84,7 @@ def _items(task: Task) -> int | None:
     """Items that a task draws, if the recipe alone says so."""
     made = dict(parse_qsl(task.data.uri.partition("?")[2])).get("size") if task.data.scheme == "gym" else None
     declared = [int(number) for number in (made, task.limit) if number is not None]
-    return min(declared) if declared else _PUBLISHED.get(task.kind)
+    return min(declared) if declared else task.published
 
 
 def _points(share: float) -> str:

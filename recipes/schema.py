@@ -71,24 +71,7 @@ class Recipe(Section):
 
     def metric_names(self) -> set[str]:
         """`<task>/<metric>` for each task of the suite: what a target or a guard may name."""
-        metrics = {
-            "ifeval": ("prompt_strict", "instruction_strict"),
-            "mmlu": ("accuracy",),
-            "verifier": ("accuracy",),
-            "refusal": ("refusal_rate",),
-            "phrases": ("phrase_rate",),
-            "mmlu_pro": ("accuracy",),
-            "gpqa": ("accuracy",),
-            "gsm8k": ("strict_match", "flexible_match"),
-            "aime": ("accuracy",),
-            "truthfulqa": ("mc1", "mc2"),
-            "code": ("pass_rate",),
-            "functions": ("accuracy",),
-            "perplexity": ("byte_probability",),
-            "pairwise_judge": ("win_rate", "length_controlled_win_rate"),
-            "graded_judge": ("grade",),
-        }
-        return {f"{name}/{m}" for name, task in self.evaluation.tasks.items() for m in metrics[task.kind]}
+        return {f"{name}/{metric}" for name, task in self.evaluation.tasks.items() for metric in task.metrics}
 
     def used_sources(self) -> list[str]:
         """Sources whose rows reach a mixture, preferences or prompts, in the order of the recipe."""

@@ -16,13 +16,36 @@ from recipes.sources import Columns, Origin
 class TaskBase(Section):
     """One benchmark of a suite. `limit` draws that many items by `sample_seed`; none means all.
 
-    `asks`: what it needs of the model, answers alone or log-probabilities of given ones, which not every back end has.
+    What is known of every task of its kind stands in its class:
     """
 
     asks: ClassVar[Literal["answers", "likelihoods"]] = "answers"
+    """What it needs of the model: answers alone, or log-probabilities of given ones, which not every back end has."""
+    metrics: ClassVar[tuple[str, ...]]
+    """What a target or a guard may name."""
+    question: ClassVar[tuple[str, ...]] = ()
+    """The field of a row that holds the question: the first of these that it has, by dotted path."""
+    choices: ClassVar[tuple[str, ...]] = ()
+    choice_list: ClassVar[str] = ""
+    """Where the answers to choose from stand: in fields of their own, or in a list at a dotted path."""
+    generated: ClassVar[bool] = False
+    """Whether items are problems of a generator, whose neighbours differ by a number."""
+    discordance: ClassVar[float] = 0.20
+    """Share of outcomes assumed to change between two equally good models; of graded scores, the mean square."""
+    published: ClassVar[int | None] = None
+    """Items of the whole published test set; `limit` says so where there are more."""
+    unit: ClassVar[str] = "questions"
+    """What its items are called while they are counted."""
+    version: ClassVar[int | None] = None
+    """Raised when the way of asking or scoring of this kind alone changes."""
 
     limit: int | None = Field(default=None, ge=1)
     sample_seed: int = Field(default=0, ge=0)
+
+    @property
+    def confidential(self) -> bool:
+        """Whether its texts are shown nowhere."""
+        return False
 
 
 class JudgeServer(Server):
@@ -67,6 +90,10 @@ class JudgedTask(TaskBase):
     sensitive: bool = Field(default=False, description="true: neither texts nor the judge's replies are kept")
     advisory: bool = Field(default=True, description="false: promotion may rest on it")
 
+    @property
+    def confidential(self) -> bool:
+        return self.sensitive
+
 
 class PairwiseJudgeTask(JudgedTask):
     """Answers against a baseline's, in both orders (AlpacaEval 2, Arena-Hard, MT-Bench in pairs).
@@ -74,6 +101,8 @@ class PairwiseJudgeTask(JudgedTask):
     `levels`: 3 are better, tie, worse; 5 also tell much better from better. The baseline's answers stand in the rows,
     or in rows of their own, `answers`, that have the same `columns.id`.
     """
+
+    metrics = ("win_rate", "length_controlled_win_rate")
 
     kind: Literal["pairwise_judge"]
     levels: Literal[3, 5] = 3
@@ -83,6 +112,8 @@ class PairwiseJudgeTask(JudgedTask):
 class GradedJudgeTask(JudgedTask):
     """Each answer of a conversation gets a grade from 1 to 10 (MT-Bench)."""
 
+    metrics = ("grade",)
+
     kind: Literal["graded_judge"]
 
 
@@ -91,6 +122,8 @@ Backend = Literal["transformers", "server", "vllm", "sglang"]
 
 class IfevalTask(TaskBase):
     """IFEval (Zhou et al. 2023), lm-eval's own task code, on pinned rows."""
+
+    metrics, question = ("prompt_strict", "instruction_strict"), ("prompt",)
 
     kind: Literal["ifeval"]
     data: Origin
@@ -102,7 +135,10 @@ class MmluTask(TaskBase):
     """MMLU (Hendrycks et al. 2021), lm-eval's own task code: continuation form scores the answers' text, letter form
     their letters."""
 
-    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
+    asks = "likelihoods"
+    metrics, question = ("accuracy",), ("question",)
+    choices, choice_list = ("answer_a", "answer_b", "answer_c", "answer_d"), "choices"
+    discordance = 0.10
 
     kind: Literal["mmlu"]
     data: Origin
@@ -112,6 +148,8 @@ class MmluTask(TaskBase):
 
 class MmluProTask(TaskBase):
     """MMLU-Pro (Wang et al. 2024), lm-eval's own task code: reasoned answers to questions of up to ten choices."""
+
+    metrics, question, choice_list = ("accuracy",), ("question",), "options"
 
     kind: Literal["mmlu_pro"]
     data: Origin
@@ -129,7 +167,10 @@ class MmluProTask(TaskBase):
 class GpqaTask(TaskBase):
     """GPQA (Rein et al. 2023), lm-eval's own zero-shot task; the order of an item's choices follows from the item."""
 
-    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
+    asks = "likelihoods"
+    metrics, question = ("accuracy",), ("Question",)
+    choices = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+    discordance, published = 0.25, 198  # of the diamond set
 
     kind: Literal["gpqa"]
     data: Origin
@@ -137,6 +178,9 @@ class GpqaTask(TaskBase):
 
 class Gsm8kTask(TaskBase):
     """GSM8K (Cobbe et al. 2021), lm-eval's own task code: reasoned answers, with the eight examples that it ships."""
+
+    metrics, question, unit = ("strict_match", "flexible_match"), ("question",), "problems"
+    discordance, published = 0.15, 1319
 
     kind: Literal["gsm8k"]
     data: Origin
@@ -147,6 +191,9 @@ class Gsm8kTask(TaskBase):
 class AimeTask(TaskBase):
     """AIME of any year, lm-eval's own task code: problems whose answer is a whole number."""
 
+    metrics, question, unit = ("accuracy",), ("Problem", "problem", "Question"), "problems"
+    published = 30  # of one year
+
     kind: Literal["aime"]
     data: Origin
     max_new_tokens: int = Field(default=32768, ge=1)
@@ -155,7 +202,9 @@ class AimeTask(TaskBase):
 class TruthfulqaTask(TaskBase):
     """TruthfulQA (Lin et al. 2022), lm-eval's own task code: one true answer (`mc1`), or several (`mc2`)."""
 
-    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
+    asks = "likelihoods"
+    metrics, question, choice_list = ("mc1", "mc2"), ("question",), "mc1_targets.choices"
+    published = 817
 
     kind: Literal["truthfulqa"]
     data: Origin
@@ -163,6 +212,9 @@ class TruthfulqaTask(TaskBase):
 
 class CodeTask(TaskBase):
     """Share of functions that pass their tests, HumanEval's way, run in a sandbox. Off until a recipe allows it."""
+
+    metrics, question = ("pass_rate",), ("prompt",)
+    version = 2
 
     kind: Literal["code"]
     data: Origin
@@ -184,6 +236,8 @@ class CodeTask(TaskBase):
 class FunctionsTask(TaskBase):
     """Share of requests answered with exactly the right function calls, BFCL's way, in the template's tool form."""
 
+    metrics, question = ("accuracy",), ("question.0",)
+
     kind: Literal["functions"]
     data: Origin
     answers: Origin | None = Field(default=None, description="the right calls by id, where they are files of their own")
@@ -193,7 +247,9 @@ class FunctionsTask(TaskBase):
 class PerplexityTask(TaskBase):
     """How well a model foresees held-out text; rows are `{text}`, or lines of text."""
 
-    asks: ClassVar[Literal["answers", "likelihoods"]] = "likelihoods"
+    asks = "likelihoods"
+    metrics, question = ("byte_probability",), ("text",)
+    discordance = 0.001  # documents' byte probabilities move by about 0.03
 
     kind: Literal["perplexity"]
     data: Origin
@@ -202,6 +258,9 @@ class PerplexityTask(TaskBase):
 
 class VerifierTask(TaskBase):
     """Held-out problems of a gym source, scored by the task's own verifier."""
+
+    metrics, question, generated = ("accuracy",), ("question",), True
+    discordance = 0.15
 
     kind: Literal["verifier"]
     data: Origin
@@ -218,15 +277,24 @@ class VerifierTask(TaskBase):
 class RefusalTask(TaskBase):
     """Share of prompts that a model refuses. On harmful prompts higher is better, on benign ones lower."""
 
+    metrics = ("refusal_rate",)
+    discordance = 0.10
+
     kind: Literal["refusal"]
     data: Origin
     prompts: Literal["harmful", "benign"]
     columns: Columns = Columns()
     max_new_tokens: int = Field(default=64, ge=1)
 
+    @property
+    def confidential(self) -> bool:
+        return self.prompts == "harmful"
+
 
 class PhrasesTask(TaskBase):
     """Share of answers that say one of `phrases`; rows are `{prompt}`, or lines of text."""
+
+    metrics = ("phrase_rate",)
 
     kind: Literal["phrases"]
     data: Origin

@@ -15,7 +15,8 @@ from corpora.reading.lines import BadRow, read_rows
 from corpora.sources import fetch, observe
 from corpora.tables.tables import writing
 from lineage.errors import CorpusError
-from recipes.suite import JudgedTask, PerplexityTask, RefusalTask, Task
+from recipes.sources import Columns
+from recipes.suite import JudgedTask, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,28 +25,6 @@ VERSION = 1
 
 NODE = "evaluation_items"
 ITEMS = "items.parquet"
-
-_QUESTION = {
-    "ifeval": ("prompt",),
-    "verifier": ("question",),
-    "mmlu": ("question",),
-    "mmlu_pro": ("question",),
-    "gpqa": ("Question",),
-    "gsm8k": ("question",),
-    "aime": ("Problem", "problem", "Question"),
-    "truthfulqa": ("question",),
-    "code": ("prompt",),
-    "functions": ("question.0",),
-    "perplexity": ("text",),
-}
-"""By kind of task, the field that holds the question: the first of these that a row has."""
-
-_CHOICES = {
-    "mmlu": ("answer_a", "answer_b", "answer_c", "answer_d"),
-    "gpqa": ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
-}
-_CHOICE_LIST = {"mmlu": "choices", "mmlu_pro": "options", "truthfulqa": "mc1_targets.choices"}
-"""Where the answers to choose from stand: in fields of their own, or in a list."""
 
 Fields = Mapping[str, Any]
 
@@ -70,8 +49,8 @@ def collect(tasks: Mapping[str, Task], folder: Path, cache: Path, work: Path) ->
                             "item": counts[name],
                             "field": field,
                             "text": text,
-                            "generated": task.kind == "verifier",
-                            "sensitive": _sensitive(task),
+                            "generated": task.generated,
+                            "sensitive": task.confidential,
                         }
                     )
                 counts[name] += 1
@@ -81,7 +60,11 @@ def collect(tasks: Mapping[str, Task], folder: Path, cache: Path, work: Path) ->
 def identity_of(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """What of a suite decides its items: kinds of tasks, columns and whether texts may be shown."""
     return {
-        name: {"kind": task.kind, "columns": _columns(task), "sensitive": _sensitive(task)}
+        name: {
+            "kind": task.kind,
+            "columns": task.columns.model_dump(mode="json") if hasattr(task, "columns") else {},
+            "sensitive": task.confidential,
+        }
         for name, task in tasks.items()
     }
 
@@ -133,10 +116,10 @@ def _texts(task: Task, row: Fields) -> dict[str, str]:
         return _turns(task, row)
     field = _question_field(task, row)
     text = _text(row, field)
-    if task.kind not in _CHOICES and task.kind not in _CHOICE_LIST:
+    if not task.choices and not task.choice_list:
         return {field: text} if text else {}
-    listed = value_or_none(row, _CHOICE_LIST.get(task.kind, ""))
-    choices = listed if isinstance(listed, list) else [_text(row, name) for name in _CHOICES.get(task.kind, ("",))]
+    listed = value_or_none(row, task.choice_list)
+    choices = listed if isinstance(listed, list) else [_text(row, name) for name in task.choices or ("",)]
     parts = [text, *(choice.strip() if isinstance(choice, str) else "" for choice in choices)]
     return {field: text, f"{field}_and_choices": "\n".join(parts)} if all(parts) else {}
 
@@ -152,10 +135,10 @@ def _turns(task: JudgedTask, row: Fields) -> dict[str, str]:
 
 
 def _question_field(task: Task, row: Fields) -> str:
-    columns = task.columns if isinstance(task, RefusalTask | PerplexityTask) else None
-    if named := (columns.prompt or columns.text) if columns else None:
+    columns = getattr(task, "columns", None)
+    if isinstance(columns, Columns) and (named := columns.prompt or columns.text):
         return named
-    fields = _QUESTION.get(task.kind) or (("text",) if "text" in row else ("prompt",))
+    fields = task.question or (("text",) if "text" in row else ("prompt",))
     return next((field for field in fields if value_or_none(row, field) is not None), fields[0])
 
 
@@ -166,15 +149,3 @@ def _text(row: Fields, path: str) -> str:
         said = [message["content"] for message in value if isinstance(message, dict) and "content" in message]
         value = "\n".join(content for content in said if isinstance(content, str))
     return value.strip() if isinstance(value, str) else ""
-
-
-def _columns(task: Task) -> dict[str, Any]:
-    if isinstance(task, RefusalTask | PerplexityTask | JudgedTask):
-        return task.columns.model_dump(mode="json")
-    return {}
-
-
-def _sensitive(task: Task) -> bool:
-    if isinstance(task, JudgedTask):
-        return task.sensitive
-    return isinstance(task, RefusalTask) and task.prompts == "harmful"

@@ -48,17 +48,8 @@ def prepare(name: str, task: PackagedTask, place: Place) -> Packaged:
         **facts,
     }
     return Packaged(
-        name, benchmark, items, facts, shots, place.scratch, getattr(task, "max_new_tokens", None), _UNITS[task.kind]
+        name, benchmark, items, facts, shots, place.scratch, getattr(task, "max_new_tokens", None), task.unit
     )
-
-
-_UNITS = {
-    "mmlu_pro": "questions",
-    "gpqa": "questions",
-    "gsm8k": "problems",
-    "aime": "problems",
-    "truthfulqa": "questions",
-}
 
 
 def _benchmark(where: str, task: PackagedTask, place: Place) -> tuple[Benchmark, dict[str, Any], int]:

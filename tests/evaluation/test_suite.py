@@ -64,7 +64,7 @@ def test_a_kind_that_is_scored_in_another_way_changes_the_suites_that_have_it(
     code = {"kind": "code", "data": {"uri": "benign.json"}, "allow_code_execution": True}
     with_code, without = evaluation(tasks={"code": code}), evaluation(("facts",))
     before = suite_identity(with_code, data, cache), suite_identity(without, data, cache)
-    monkeypatch.setitem(suite._OF_KINDS, "code", 1000)
+    monkeypatch.setattr(CodeTask, "version", 1000)
     after = suite_identity(with_code, data, cache), suite_identity(without, data, cache)
     assert before[0] != after[0] and before[1] == after[1]
     assert suite.kind_versions(with_code) == {"code": 1000} and suite.kind_versions(without) == {}
