@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint
+from models import load
 from models.answered import Answered
 from models.answering import Likelihood, LoadedModel, Pair, Response, Tick, prompt_ids, stop_ids
 from models.likelihood import left_padded, likelihoods
@@ -62,26 +63,13 @@ class Transformers(LoadedModel):
 
 
 def load_model(checkpoint: Path, dtype: Literal["float32", "bfloat16"], batch_size: int) -> Transformers:
-    """Load a checkpoint folder: safetensors only, no remote code, on CUDA if there is one.
-
-    Raises EvaluationError if it cannot be loaded whole: transformers would fill what is missing at random.
-    """
+    """Load a checkpoint folder, on CUDA if there is one. Raises EvaluationError if it cannot be loaded whole."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            checkpoint,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        model = load.weights(checkpoint, getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{checkpoint}: cannot be loaded: {error}") from None
-    bad = sorted([*info["missing_keys"], *info["mismatched_keys"]], key=str)
-    if bad:
-        raise EvaluationError(f"{checkpoint}: {len(bad)} weights are missing or of another shape, as {bad[0]}")
     template = ChatTemplate.load(checkpoint)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Transformers(model.eval().to(device), template, batch_size, stop_ids(template))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
+from models import load
 from models.messages import Message
 from models.tool_rendering import (
     PROBE,
@@ -51,12 +52,7 @@ class ChatTemplate:
 
         Raises CorpusError if there is no template, no fast tokenizer, or no end-of-turn token.
         """
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        except (OSError, ValueError) as error:
-            raise CorpusError(f"{checkpoint}: no tokenizer can be read: {str(error).splitlines()[0]}") from None
+        tokenizer = load.tokenizer(checkpoint)
         if not isinstance(tokenizer.chat_template, str):
             raise CorpusError(f"{checkpoint}: has no chat template; name one in model.chat_template of the recipe")
         if not tokenizer.is_fast or not (checkpoint / "tokenizer.json").is_file():

@@ -1,4 +1,4 @@
-"""`python -m training job.json`: do one training job and exit as `jobs.job` says."""
+"""`python -m training job.json`: do one training job and exit as `recipes.errors` says."""
 
 import sys
 from pathlib import Path

@@ -15,6 +15,7 @@ from corpora.verifiers.checked import Unchecked, checked, told
 from jobs.progress import say
 from lineage.errors import TrainingError
 from lineage.hashing import file_digest
+from models.load import Incomplete, weights
 from recipes.rewards import FormatReward, InstructionsReward, LengthReward, ModelReward, RewardTerm, VerifierReward
 from recipes.stages import Grpo
 
@@ -152,21 +153,13 @@ class _RewardModel:
 
     def __init__(self, checkpoint: Path, start: Path, device: Any, batch: int) -> None:
         import torch
-        from transformers import AutoModelForSequenceClassification
 
         if file_digest(checkpoint / _TOKENIZER) != file_digest(start / _TOKENIZER):
             raise TrainingError(f"rewards: {checkpoint} has another tokenizer than the model that is trained")
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint,
-            dtype=torch.float32,
-            num_labels=1,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        if missing := sorted([*info["missing_keys"], *info["mismatched_keys"]], key=str):
-            raise TrainingError(f"rewards: {checkpoint} is no reward model: it lacks {missing[0]}")
+        try:
+            model = weights(checkpoint, torch.float32, scores=True)
+        except Incomplete as error:
+            raise TrainingError(f"rewards: {checkpoint} is no reward model: it lacks {error.tensors[0]}") from None
         self._model, self._device, self._batch = model.eval().to(device), device, batch
 
     def rewards(self, rows: Sequence[list[int]]) -> Rewarded:

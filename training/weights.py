@@ -15,6 +15,7 @@ from jobs import group
 from jobs.progress import say
 from lineage.errors import TrainingError
 from lineage.store import RECORD
+from models.load import Incomplete, weights
 from recipes.stages import Lora, StageBase
 from training import kernels, quantized
 from training.invariants import saved
@@ -34,15 +35,14 @@ _PROBED = 64
 
 
 def load(start: Path, dtype: "torch.dtype", **held: Any) -> Any:
-    """The model of a checkpoint folder; only safetensors, no code of the checkpoint's own.
+    """The model of a checkpoint folder. Raises TrainingError if it is not there whole.
 
     held: how its linear layers are held, where not in `dtype` as all else, and how attention is computed.
     """
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(
-        start, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True, **held
-    )
+    try:
+        return weights(start, dtype, **held)
+    except Incomplete as error:
+        raise TrainingError(f"{start}: {error}") from None
 
 
 def load_for_training(start: Path, stage: StageBase, loaded: Loader = load) -> Any:

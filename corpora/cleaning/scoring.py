@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lineage.errors import CorpusError
 from lineage.files import atomically
+from models import load
 from models.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -114,15 +115,12 @@ class Scorer:
     def load(cls, checkpoint: Path) -> "Scorer":
         """Raises CorpusError if the folder has no weights that can be read."""
         import torch
-        from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         template = ChatTemplate.load(checkpoint)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                checkpoint, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
-            )
+            model = load.weights(checkpoint, torch.float32)
         except (OSError, ValueError) as error:
             raise CorpusError(
                 f"{checkpoint}: steps.difficulty scores with its weights, and none can be read: "

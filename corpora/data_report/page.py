@@ -17,6 +17,7 @@ from corpora.data_report.lengths import lengths_of
 from corpora.data_report.overlaps import overlaps_of
 from corpora.data_report.samples import draw, rendered, words_of
 from corpora.tables.tables import MANIFEST, ROWS, facts_of
+from models import load
 
 DATA_REPORT = "data_report.html"
 
@@ -69,9 +70,8 @@ def write_report(made: Made) -> Path:
 def render(made: Made) -> str:
     """The page as HTML; the same mixture gives the same page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(made.checkpoint)
+    tokenizer = load.tokenizer(made.checkpoint)
     manifest, rows = made.manifest, made.folder / ROWS
     origins = {name: facts_of(corpus.folder / ROWS) for name, corpus in made.corpora.items()}
     drawn = draw(rows, manifest["rows"], _may_be_shown(manifest, origins))

@@ -12,6 +12,7 @@ from typing import Any
 
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
+from models import load
 from models.tokens import BulkTokenizer, Tokens
 
 
@@ -26,12 +27,7 @@ class DocumentTokenizer:
     @classmethod
     def load(cls, checkpoint: Path, end_of_text: str | None) -> "DocumentTokenizer":
         """end_of_text: by default the tokenizer's own end of sequence. Raises CorpusError if there is no such token."""
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        except (OSError, ValueError) as error:
-            raise CorpusError(f"{checkpoint}: no tokenizer can be read: {str(error).splitlines()[0]}") from None
+        tokenizer = load.tokenizer(checkpoint)
         if not tokenizer.is_fast or not (checkpoint / "tokenizer.json").is_file():
             raise CorpusError(f"{checkpoint}: has no tokenizer.json, which documents are tokenised with")
         special = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.special}

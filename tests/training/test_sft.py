@@ -148,3 +148,19 @@ def test_a_row_longer_than_the_model_is_refused(tiny_base: Path, tmp_path: Path)
     plan = rows.plan([3, 9], Sft(kind="sft", mixture="m", start="base", learning_rate=0.1, batch_rows=2, seed=0))
     with pytest.raises(TrainingError, match="the longest row has 9 tokens, the model 8"):
         rows.must_fit(plan, SimpleNamespace(max_position_embeddings=8))
+
+
+def test_a_start_that_lacks_weights_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from training.weights import load
+
+    shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tiny_base / "model.safetensors")
+    del tensors["model.layers.0.mlp.up_proj.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainingError, match=r"1 weights are missing or of another shape, as .*up_proj"):
+        load(tmp_path, torch.float32)

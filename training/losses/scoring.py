@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineage.checks import Check, check
 from lineage.errors import TrainingError
+from models.load import Incomplete, weights
 from training.invariants import required
 from training.weights import Loader
 
@@ -33,21 +34,14 @@ def loader(seed: int, pad_id: int) -> Loader:
 
 def _load(checkpoint: Path, dtype: "torch.dtype", *, seed: int, pad_id: int, **held: Any) -> Any:
     import torch
-    from transformers import AutoModelForSequenceClassification
     from trl.trainer.reward_trainer import suppress_seqcls_warning
 
     with torch.random.fork_rng(), suppress_seqcls_warning():
         torch.manual_seed(seed)
-        return AutoModelForSequenceClassification.from_pretrained(
-            checkpoint,
-            dtype=dtype,
-            num_labels=1,
-            pad_token_id=pad_id,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            **held,
-        )
+        try:
+            return weights(checkpoint, dtype, scores=True, drawn=("score.",), pad_token_id=pad_id, **held)
+        except Incomplete as error:
+            raise TrainingError(f"{checkpoint}: {error}") from None
 
 
 def set_free_pad(tokenizer: Any, columns: Iterable["pa.ChunkedArray"]) -> None:

@@ -19,6 +19,7 @@ from jobs.progress import Progress
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
 from lineage.errors import Interrupted, TrainingError
+from models import load
 from models.template import ChatTemplate
 from recipes.sources import Model
 
@@ -102,18 +103,16 @@ def _load(release: Path, model: Model) -> tuple[Any, Any]:
 
     dtype = getattr(torch, model.dtype)
     gguf = sorted(release.glob("*.gguf"))
-    safe = {"trust_remote_code": False, "local_files_only": True}
     try:
         if not gguf:
-            loaded = AutoModelForCausalLM.from_pretrained(release, dtype=dtype, use_safetensors=True, **safe)
-            return loaded, AutoTokenizer.from_pretrained(release, **safe)
+            return load.weights(release, dtype), AutoTokenizer.from_pretrained(release, **load.SAFE)
         if len(gguf) > 1:
             raise TrainingError(f"{model.uri}: names {len(gguf)} GGUF files, one is needed: {[g.name for g in gguf]}")
         plain = GgufConfig(dequantize=True)  # without it the model stays marked quantised and cannot be saved
         loaded = AutoModelForCausalLM.from_pretrained(
-            release, gguf_file=gguf[0].name, quantization_config=plain, dtype=dtype, **safe
+            release, gguf_file=gguf[0].name, quantization_config=plain, dtype=dtype, **load.SAFE
         )
-        return loaded, AutoTokenizer.from_pretrained(release, gguf_file=gguf[0].name, **safe)
+        return loaded, AutoTokenizer.from_pretrained(release, gguf_file=gguf[0].name, **load.SAFE)
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{model.uri}: cannot be loaded: {str(error).splitlines()[0]}") from error
 

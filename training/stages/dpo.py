@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.job import Job
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
+from models import load
 from recipes.stages import Dpo
 from training import rows
 from training.invariants import required
@@ -35,7 +36,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    from transformers import AutoTokenizer
     from trl import DPOConfig
 
     from training.losses import head, reference
@@ -52,7 +52,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             model=training.model(),
             args=DPOConfig(**training.arguments(), **_loss(stage), precompute_ref_log_probs=True),
             train_dataset=_dataset(pairs, plan.order),
-            processing_class=AutoTokenizer.from_pretrained(training.start),
+            processing_class=load.tokenizer(training.start),
             peft_config=lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)

@@ -15,6 +15,7 @@ from jobs.job import Job
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
 from lineage.errors import TrainingError
+from models import load
 from models.template import ChatTemplate
 from recipes.stages import Grpo
 from training import rewards, rows
@@ -32,7 +33,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     Raises TrainingError, and Interrupted when `stop` was set.
     """
     from datasets import Dataset
-    from transformers import AutoTokenizer
     from trl import GRPOConfig
 
     from training import rollouts, weights
@@ -64,7 +64,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             ),
             args=args,
             train_dataset=Dataset.from_dict({"prompt": ids, "row": list(range(len(ids)))}).select(plan.order),
-            processing_class=AutoTokenizer.from_pretrained(start),
+            processing_class=load.tokenizer(start),
             peft_config=weights.lora_config(stage.lora),
         )
         head.score_only_supervised(trainer, answers_share_prompts=True)

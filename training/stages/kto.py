@@ -15,6 +15,7 @@ from jobs.job import Job
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
 from lineage.errors import TrainingError
+from models import load
 from recipes.stages import Kto
 from training import rows
 from training.invariants import required
@@ -34,7 +35,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    from transformers import AutoTokenizer
     from trl import KTOConfig
 
     from training import weights
@@ -66,7 +66,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
                 undesirable_weight=stage.undesirable_weight,
             ),
             train_dataset=_dataset(ordered),
-            processing_class=AutoTokenizer.from_pretrained(training.start),
+            processing_class=load.tokenizer(training.start),
             peft_config=weights.lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.job import Job
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
+from models import load
 from recipes.stages import Orpo
 from training import rows
 from training.invariants import required
@@ -32,7 +33,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    from transformers import AutoTokenizer
     from trl.experimental.orpo import ORPOConfig
 
     from training.losses import head, odds_ratio
@@ -48,7 +48,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             model=odds_ratio.with_head(training.model()),
             args=ORPOConfig(**training.arguments(), beta=stage.beta, remove_unused_columns=False),
             train_dataset=_dataset(pairs).select(plan.order),
-            processing_class=AutoTokenizer.from_pretrained(training.start),
+            processing_class=load.tokenizer(training.start),
             peft_config=lora_config(stage.lora),
         )
         head.score_only_supervised(trainer)

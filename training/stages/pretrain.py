@@ -13,6 +13,7 @@ from corpora.tables.tables import VALIDATION
 from jobs.job import Job
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
+from models import load
 from recipes.stages import Pretrain
 from training import rows
 from training.invariants import required
@@ -31,7 +32,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
-    from transformers import AutoTokenizer
 
     from training.losses import head, packed
 
@@ -40,7 +40,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     sequences = rows.read(mixture / "rows.parquet", _COLUMNS)
     plan = rows.plan(sequences["n_tokens"].to_pylist(), stage)
     training = frame.Training(job, work, log, stop, stage, "mixture", plan)
-    tokenizer = AutoTokenizer.from_pretrained(training.start)
+    tokenizer = load.tokenizer(training.start)
     with training.begun():
         trainer = trainer_of(stage, training.model(), tokenizer, sequences, plan, work)
         head.score_only_supervised(trainer)

@@ -13,6 +13,7 @@ from corpora.tables.tables import VALIDATION
 from jobs.job import Job
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
+from models import load
 from recipes.stages import Reward
 from training import rows
 from training.invariants import required
@@ -32,7 +33,6 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     Raises TrainingError, and Interrupted when `stop` was set.
     """
     from datasets import Dataset
-    from transformers import AutoTokenizer
     from trl import RewardConfig
 
     from jobs import group
@@ -44,7 +44,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     preferences = job.inputs["preferences"].path
     pairs = _whole(rows.read(preferences / "pairs.parquet", _COLUMNS))
     plan = rows.plan([len(c) + len(r) for c, r in zip(*pairs.to_pydict().values(), strict=True)], stage)
-    tokenizer = AutoTokenizer.from_pretrained(job.inputs["start"].path)
+    tokenizer = load.tokenizer(job.inputs["start"].path)
     scoring.set_free_pad(tokenizer, pairs.columns)
     loaded = scoring.loader(stage.seed, tokenizer.pad_token_id)
     training = frame.Training(job, work, log, stop, stage, "preferences", plan, loaded, scoring.OWN)
