@@ -7,6 +7,7 @@ import pytest
 from evaluation import suite
 from evaluation.suite import suite_identity
 from lineage.hashing import canonical_json
+from recipes.suite import CodeTask
 from tests.evaluation.made_suite import evaluation, write_data
 
 
