@@ -25,6 +25,15 @@ def test_of_equally_good_sets_the_earlier_rows_are_taken() -> None:
     assert closest([4, 8], 6) == [0]
 
 
+def test_of_sums_as_far_below_as_above_the_lower_is_taken_also_if_it_is_none() -> None:
+    assert closest([4, 6], 5) == [0]
+    assert closest([2], 1) == []
+    assert closest([7], 3) == []
+    assert closest([7], 4) == [0]
+    assert closest([3], 0) == []
+    assert closest([3, 3], 100) == [0, 1]
+
+
 @given(lengths=st.lists(st.integers(1, 900), min_size=1, max_size=200), times=st.floats(0.01, 3.5))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_rows_given_hold_what_is_said_and_none_comes_twice_in_a_pass(lengths: list[int], times: float) -> None:

@@ -226,6 +226,24 @@ def test_a_promotion_that_was_killed_and_is_not_repeated_is_undone_by_the_next_o
     assert states(home) == ["intent", "committed", "intent", "aborted", "challenger"]
 
 
+@pytest.mark.parametrize("left", ["nothing", "the old version"])
+def test_a_champion_that_does_not_read_back_is_not_committed(home, monkeypatch, left):
+    old, new = checkpoint(home, "old"), checkpoint(home, "new")
+    register(home, old, decision(old))
+    client = type(registry_client(uri(home)))
+    set_alias = client.set_registered_model_alias
+
+    def elsewhere(self, name, alias, version):
+        set_alias(self, name, alias, "1" if alias == CHAMPION else version)
+        if alias == CHAMPION and left == "nothing":
+            self.delete_registered_model_alias(name, alias)
+
+    with monkeypatch.context() as patched, pytest.raises(EvaluationError, match=r"champion is version .* was set"):
+        patched.setattr(client, "set_registered_model_alias", elsewhere)
+        register(home, new, decision(new, reference=old), "d2")
+    assert states(home) == ["intent", "committed", "intent"]
+
+
 def test_two_promoters_at_once_make_one_version_and_one_entry(home):
     old = checkpoint(home, "old")
     register(home, old, decision(old))

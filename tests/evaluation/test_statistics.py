@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import beta
+from scipy.stats import t as student
 
 from evaluation.gating.power import items_needed, minimum_detectable, power, power_at
 from evaluation.statistics.score import score_bounds
-from evaluation.statistics.statistics import mean_interval, paired_difference, quantile
+from evaluation.statistics.statistics import mean_bounds, mean_interval, paired_difference, quantile
 
 DRAWS = 10_000
 ALPHA = 0.05
@@ -76,6 +78,31 @@ def test_one_cluster_proves_nothing():
     found = paired_difference([1.0] * 500, [0.0] * 500, ["a"] * 500, True, ALPHA)
     assert (found.lower, found.upper) == (-1, 1)
     assert power_at(0.5, found.se, ALPHA, found.df) == 0
+
+
+def test_two_clusters_are_the_fewest_that_prove_something():
+    clusters = [0, 0, 1, 1]
+    candidate, reference = [0.9, 0.8, 0.7, 0.9], [0.1, 0.1, 0.1, 0.1]
+    found = paired_difference(candidate, reference, clusters, binary=False, alpha=ALPHA)
+    reach = student.ppf(1 - ALPHA, 1) * 0.025  # the clusters' means are 0.75 and 0.70
+    assert (found.lower, found.upper) == pytest.approx((0.725 - reach, 0.725 + reach))
+    assert mean_bounds(candidate, clusters, False, ALPHA) == pytest.approx((0.825 - reach, 0.825 + reach))
+
+
+def test_an_absolute_limit_on_clusters_counts_korn_and_graubards_items():
+    clusters, size, hits = 6, 4, np.array([4, 4, 3, 0, 4, 1])
+    scores = [float(item < of) for of in hits for item in range(size)]
+    n, added = clusters * size, size / 2
+    centre = (hits.sum() + added) / (n + 2 * added)
+    squares = ((hits - size * centre) ** 2).sum() + 2 * added**2 * (centre**2 + (1 - centre) ** 2)
+    variance = squares * clusters / (clusters - 1) / (n + 2 * added) ** 2
+    factor = student.ppf(1 - ALPHA, n - 1) / student.ppf(1 - ALPHA, clusters - 1)
+    items = centre * (1 - centre) / variance * factor**2
+    assert items < n / 2
+    of = hits.sum() / n * items
+    expected = beta.ppf(ALPHA, of, items - of + 1), beta.ppf(1 - ALPHA, of + 1, items - of)
+    found = mean_bounds(scores, np.repeat(range(clusters), size).tolist(), True, ALPHA)
+    assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("scores", [0.0, 0.5])
