@@ -24,9 +24,10 @@ check: setup ## lint, types, import direction, recipes
 	$(BIN)/lint-imports
 	$(BIN)/python -m orchestration check
 
-format: setup
+format: setup ## and the schema of recipes that editors read
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m orchestration schema -o recipes/recipe.schema.json
 
 setup: $(STAMP)
 

@@ -119,7 +119,8 @@ class Summary:
         event = self._instance.get_latest_materialization_event(self._pipeline.key("registry"))
         if event is None or event.asset_materialization is None:
             return None
-        return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+        known = event.asset_materialization.metadata
+        return {name: known[name].value for name in ("registered_model", "version", "aliases")}
 
     def _registry(self) -> None:
         if (facts := self._registered()) is None:

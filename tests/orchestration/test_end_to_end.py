@@ -4,6 +4,7 @@ The tests are steps of one story and build on one state: a first run, nothing to
 override, an edited source.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ def test_a_second_run_reuses_everything_and_starts_no_job(project: Project, firs
     assert second.seconds < first.seconds
     assert len(_mlflow_runs(project)) == tracked
     assert "Registry tiny version 1" in second.printed
+
+
+def test_a_program_reads_what_a_run_came_to(project: Project, first: Outcome) -> None:
+    said = json.loads(project.run("--select", "decision", "--json").printed)
+    assert said["success"] and [(node["node"], node["outcome"]) for node in said["nodes"]] == [("decision", "reused")]
+    assert said["decision"]["verdict"] and Path(said["page"]).is_file() and set(said["scores"]) == {"base", "dpo"}
+    assert said["registry"] == {"registered_model": "tiny", "version": "1", "aliases": said["registry"]["aliases"]}
 
 
 def test_a_forced_run_makes_what_is_registered_again_and_leaves_it_where_it_is(

@@ -122,7 +122,7 @@ def test_no_field_of_another_section_is_meant(tmp_path: Path) -> None:
 
 
 def test_the_schema_for_editors_is_that_of_the_recipes_and_every_shipped_one_names_it() -> None:
-    assert json.loads((SHIPPED / "recipe.schema.json").read_text(encoding="utf-8")) == recipe_schema()
+    assert json.loads((SHIPPED / "recipe.schema.json").read_text(encoding="utf-8")) == recipe_schema(), "make format"
     for path in SHIPPED.glob("*.yaml"):
         assert path.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=recipe.schema.json\n"), path
 
