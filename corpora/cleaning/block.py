@@ -7,7 +7,8 @@ come from. All of it depends on the block alone, so blocks can be made in any pr
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,8 +21,7 @@ from corpora.contamination.evidence import evidence_row, evidence_schema
 from corpora.contamination.screen import Screen
 from corpora.formats.answers import Answers
 from corpora.formats.formats import Item, category_of, choose_format, reader
-from corpora.reading.blocks import Block, read_block
-from corpora.reading.lines import BadRow, Row, RowError
+from corpora.reading.lines import BadRow, Block, Row, RowError, read_block
 from corpora.tables.tables import clean_schema, filtered_schema, quarantine_schema
 from recipes.cleaning import Contamination
 from recipes.sources import Source
@@ -45,13 +45,13 @@ class Plan:
     """
 
     name: str
-    source: Source
+    source: Source = field(hash=False)
     format: str
-    answers: Answers | None
+    answers: Answers | None = field(hash=False)
     folder: Path
     checkpoint: Path | None
     items: Path | None
-    contamination: Contamination
+    contamination: Contamination = field(hash=False)
 
 
 class Job(NamedTuple):
@@ -65,11 +65,7 @@ class Job(NamedTuple):
 
 def clean_block(job: Job) -> dict[str, Any]:
     """Fill the job's folder; the tally of its rows as JSON."""
-    asked = (job.plan, job.folder.parent)
-    if not _last or _last[0] != asked:
-        _last[:] = [asked, _Cleaner(job.plan)]
-    tally: Tally = _last[1].clean(job)
-    return tally.to_json()
+    return _cleaner(job.plan, job.folder.parent).clean(job).to_json()
 
 
 class _Cleaner:
@@ -90,8 +86,10 @@ class _Cleaner:
             return _Cleaning(self, job.folder, stack).run(job)
 
 
-_last: list[Any] = []
-"""What this process cleaned last, and with which models and index: they serve the blocks that follow."""
+@lru_cache(maxsize=1)
+def _cleaner(plan: Plan, request: Path) -> _Cleaner:
+    """Made once for the blocks of one plan and one request that this process cleans one after another."""
+    return _Cleaner(plan)
 
 
 class _Cleaning:

@@ -1,6 +1,6 @@
 """One source, read into the common schema: bad rows into quarantine, poor and repeated ones out, each accounted for.
 
-The source is cut into blocks (`reading.blocks`), which are cleaned as tasks of their own (`block`, `corpora.work.run`:
+The source is cut into blocks (`reading.lines`), which are cleaned as tasks of their own (`block`, `corpora.work.run`:
 processes of this machine or of a cluster); then they are put together in the order of the source (`merge`). So the
 bytes are the same wherever blocks are cleaned. Memory: two batches of rows for each worker, and 16 bytes for each
 distinct row (`exact`). Disk: until the end, the clean rows once more, compressed. What a killed attempt finished is
@@ -21,8 +21,7 @@ from corpora.cleaning.tally import Tally
 from corpora.contamination.evidence import EVIDENCE, evidence_schema
 from corpora.formats.answers import load_answers
 from corpora.formats.formats import Format, choose_format
-from corpora.reading.blocks import Block, blocks, read_block
-from corpora.reading.lines import BadRow, Row
+from corpora.reading.lines import BadRow, Block, Row, blocks, read_block
 from corpora.sources import fetch
 from corpora.tables.tables import FILTERED, QUARANTINE, ROWS, clean_schema, filtered_schema, quarantine_schema, writing
 from corpora.work.progress import progress

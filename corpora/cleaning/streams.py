@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpora.tables.columns import batch_of
+from corpora.tables.tables import batch_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,11 +16,9 @@ from pydantic import ValidationError
 
 from corpora.cleaning.content import content_id, words
 from corpora.contamination.words import split
-from corpora.data_report.languages import Languages, languages_of
+from corpora.data_report.samples import Languages, languages_of
 from corpora.formats.formats import Format, Item, choose_format, reader
-from corpora.reading.blocks import Block, blocks, read_block
-from corpora.reading.containers import container_of
-from corpora.reading.lines import BadRow, Row, RowError
+from corpora.reading.lines import BadRow, Block, Row, RowError, blocks, container_of, read_block
 from corpora.sources import fetch
 from corpora.sources.raw import RawFile
 from corpora.work.progress import progress

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from corpora.data_report.facts import Facts, gather
-from corpora.data_report.languages import languages_of
 from corpora.data_report.lengths import lengths_of
 from corpora.data_report.overlaps import overlaps_of
-from corpora.data_report.samples import draw, rendered, words_of
+from corpora.data_report.samples import draw, languages_of, rendered, words_of
 from corpora.tables.tables import MANIFEST, ROWS, facts_of
 from models import load
 

@@ -13,14 +13,22 @@ from typing import Any
 
 from corpora import splits as splitting
 from corpora.cleaning.content import content_id
-from corpora.feedback.kept import KeptRows
 from corpora.feedback.pair_checks import check_pairs
 from corpora.feedback.rules import Found, Row, Rule, judged_by
 from corpora.feedback.unpaired_checks import check_unpaired
 from corpora.formats.answers import load_answers
 from corpora.formats.items import Preference, Unpaired
 from corpora.splits import SIDES, Side, side_of
-from corpora.tables.tables import HELD_OUT, PAIRS, UNPAIRED, VALIDATION, pairs_schema, unpaired_schema, writing
+from corpora.tables.tables import (
+    HELD_OUT,
+    PAIRS,
+    UNPAIRED,
+    VALIDATION,
+    KeptRows,
+    pairs_schema,
+    unpaired_schema,
+    writing,
+)
 from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from models.messages import Message

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpora.feedback.kept import KeptRows
-from corpora.reading.blocks import blocks, read_block
-from corpora.reading.lines import Row
+from corpora.reading.lines import Row, blocks, read_block
 from corpora.sources import fetch
 from corpora.splits import side_of
-from corpora.tables.tables import PROMPTS, prompts_schema, rows_of, writing
+from corpora.tables.tables import PROMPTS, KeptRows, prompts_schema, rows_of, writing
 from corpora.verifiers.instructions import lay_out_punkt, use_punkt
 from corpora.verifiers.verifiers import verifier_of
 from lineage.errors import CorpusError

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from corpora.feedback.kept import KeptRows
 from corpora.formats.items import Answer, Preference
+from corpora.tables.tables import KeptRows
 from lineage.hashing import fingerprint
 from models.messages import Message, plain_messages
 from recipes.mixtures import PairRule

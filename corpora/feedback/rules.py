@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.feedback.kept import KeptRows
 from corpora.feedback.ranked import ranked_pairs
 from corpora.formats.answers import Answers
 from corpora.formats.items import Preference, Unpaired
+from corpora.tables.tables import KeptRows
 from lineage.errors import CorpusError
 from models.messages import plain_messages
 from recipes.mixtures import PairRule, UnpairedRule

@@ -14,10 +14,9 @@ from corpora.mixing.packing import Document, Packer, packed_schema
 from corpora.mixing.scheduler import Picks
 from corpora.mixing.token_index import TokenIndex
 from corpora.splits import Side
-from corpora.tables.columns import batch_of
 from corpora.tables.row_store import Batch
 from corpora.tables.shards import sharding
-from corpora.tables.tables import index_schema, mixture_schema
+from corpora.tables.tables import batch_of, index_schema, mixture_schema
 from corpora.work.progress import progress
 
 _ROWS = 2000

@@ -8,10 +8,11 @@ between rows are in one row or another. Reasons never quote the text of a row. W
 to `formats`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+from typing import NamedTuple
 
 from corpora.reading.columnar import parquet_rows, streamed_rows
-from corpora.reading.containers import Container, container_of
 from corpora.reading.delimited import records
 from corpora.reading.json_list import elements
 from corpora.reading.json_row import parse_row
@@ -19,8 +20,46 @@ from corpora.reading.row import BadRow, Block, Element, Row, RowError
 from corpora.reading.streams import Stream, decode, encoding_of, lines
 from corpora.reading.yaml_list import items
 from corpora.sources.raw import RawFile
+from lineage.errors import CorpusError
 
-__all__ = ["BadRow", "Block", "Row", "RowError", "parse_row", "read_block", "read_rows"]
+__all__ = ["BadRow", "Block", "Row", "RowError", "blocks", "container_of", "parse_row", "read_block", "read_rows"]
+
+_KINDS = {
+    ".jsonl": "lines",
+    ".ndjson": "lines",
+    ".json": "json",
+    ".txt": "text",
+    ".csv": "delimited",
+    ".tsv": "delimited",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".parquet": "parquet",
+    ".rows": "stream",
+}
+_COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+_CHUNK = 1 << 20
+
+
+class Container(NamedTuple):
+    """`kind` is one of lines, json, text, delimited, yaml, parquet and stream; `compression` gzip, zstd or None."""
+
+    kind: str
+    compression: str | None
+
+
+def container_of(file: RawFile) -> Container:
+    """Raises CorpusError for a name that no reader knows."""
+    inner, outer = PurePath(file.path.stem).suffix.lower(), file.path.suffix.lower()
+    compression = _COMPRESSION.get(outer)
+    suffix = outer if compression is None else inner
+    kind = _KINDS.get(suffix)
+    if kind is None or (compression is not None and kind in ("parquet", "stream")):
+        known = ", ".join(suffix for suffix, kind in _KINDS.items() if kind != "stream")
+        raise CorpusError(
+            f"{file.name}: rows are read from {known} files, all but .parquet also with .gz or .zst after it, "
+            f"not '{suffix if compression is None else suffix + outer}'"
+        )
+    return Container(kind, compression)
 
 
 def read_rows(file: RawFile) -> Iterator[Row | BadRow]:
@@ -72,3 +111,37 @@ def _elements(container: Container, block: Block) -> tuple[str, Iterator[Element
 def _then_close(stream: Stream, found: Iterator[Element]) -> Iterator[Element]:
     with stream:
         yield from found
+
+
+def blocks(files: Sequence[RawFile], block_bytes: int) -> list[Block]:
+    """The files as blocks, in order: lines in pieces of at least `block_bytes` that end at a line end, others whole.
+
+    Cut are `.jsonl` and `.txt` that are UTF-8 and not compressed; they are read once, to number their lines.
+    Where the cuts lie depends on the files and on `block_bytes` alone, never on the number of workers, so that what is
+    made block by block is the same with one worker and with many.
+    Raises CorpusError for an unknown kind of file.
+    """
+    return [block for file in files for block in (_cut(file, block_bytes) if _cuttable(file) else [Block(file)])]
+
+
+def _cuttable(file: RawFile) -> bool:
+    container = container_of(file)
+    if container.kind not in ("lines", "text") or container.compression:
+        return False
+    with file.path.open("rb") as opened:
+        return encoding_of(opened.read(4))[0] == "utf-8"
+
+
+def _cut(file: RawFile, block_bytes: int) -> Iterator[Block]:
+    start, line, position, lines = 0, 1, 0, 0
+    with file.path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            begin = 0
+            while (stop := chunk.find(b"\n", max(begin, start + block_bytes - position - 1)) + 1) > 0:
+                lines += chunk.count(b"\n", begin, stop)
+                yield Block(file, start, position + stop, line)
+                start, line, lines, begin = position + stop, line + lines, 0, stop
+            lines += chunk.count(b"\n", begin)
+            position += len(chunk)
+    if start < position:
+        yield Block(file, start, position, line)

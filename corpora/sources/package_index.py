@@ -1,4 +1,7 @@
-"""Find one exact release file through pip's own configuration and stream it to disk, its hash checked on the way.
+"""Releases of a package index read as archives: fetched by exact file name and hash, never installed or executed.
+
+A release lies in `<cache>/releases/<sha256>/<file>`, written once and only after its hash was seen to be right;
+with it there, nothing needs a network. Members are copied out by `archives`.
 
 pip resolves its options itself (files, environment, defaults), so a company's mirror, its certificates and its
 proxy work here as they do for pip, and no host is written down in this project.
@@ -7,19 +10,49 @@ proxy work here as they do for pip, and no host is written down in this project.
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from filelock import FileLock
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
+from corpora.sources.archives import extract
+from corpora.sources.raw import Fetched
 from lineage.errors import CorpusError
 from lineage.files import atomically
+from lineage.hashing import file_digest, fingerprint
+from recipes.sources import Origin
 
 if TYPE_CHECKING:
     from unearth import Link
     from unearth.fetchers import Fetcher, PyPIClient
+
+
+def observe(origin: Origin, folder: Path, cache: Path) -> str:
+    """Digest of the pinned release and the members asked for; the pin makes a look at the bytes needless."""
+    _, member = _parts(origin)
+    return fingerprint({"release": origin.sha256, "member": member})
+
+
+def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
+    """The members asked for, as files in the cache. Raises CorpusError."""
+    name, member = _parts(origin)
+    if origin.sha256 is None:
+        raise CorpusError(f"{origin.uri}: needs sha256, the hash of the release file")
+    home = cache / "releases" / origin.sha256
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / ".lock"):
+        archive = home / name
+        if archive.is_file() and file_digest(archive) != origin.sha256:
+            archive.unlink()
+            shutil.rmtree(home / "members", ignore_errors=True)
+        if not archive.is_file():
+            download(origin.uri, name, origin.sha256, archive)
+        files = extract(origin.uri, archive, member, home / "members")
+    return Fetched(files, observe(origin, folder, cache))
 
 
 def download(uri: str, release: str, sha256: str, target: Path) -> None:
@@ -154,3 +187,8 @@ def _host(url: str) -> str:
 
 def _short(error: Exception) -> str:
     return str(error).split("\n", 1)[0] or type(error).__name__
+
+
+def _parts(origin: Origin) -> tuple[str, str]:
+    release, _, member = origin.uri.partition("://")[2].partition("/")
+    return release, member

@@ -7,6 +7,8 @@ that travel in the file itself.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,3 +226,61 @@ def _messages() -> "pa.DataType":
     import pyarrow as pa
 
     return pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "name")]))
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """The rows of a clean corpus but for those that the search for duplicates left out.
+
+    folder: of the clean corpus. removed: the table of the ids that are left out, if any.
+    """
+
+    folder: Path
+    removed: Path | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        left_out = self._left_out()
+        return (row for row in rows_of(self.folder / ROWS) if row["id"] not in left_out)
+
+    @property
+    def kind(self) -> str:
+        kind: str = facts_of(self.folder / ROWS)["kind"]
+        return kind
+
+    @property
+    def duplicates(self) -> int:
+        return len(self._left_out())
+
+    def _left_out(self) -> set[str]:
+        return set() if self.removed is None else {row["id"] for row in rows_of(self.removed, ["id"])}
+
+
+def batch_of(rows: Sequence[tuple[Any, ...]], schema: "pa.Schema") -> "pa.RecordBatch":
+    """Rows whose values stand in the order of the schema; of a struct's fields those that a dict lacks are null.
+
+    Nested values are flattened level by level instead of row by row, and their types come from the schema, where
+    `pyarrow.RecordBatch.from_pylist` looks at every value's anew. On Alpaca rows of 1 KB this is three times as fast.
+    """
+    import pyarrow as pa
+
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], kind: "pa.DataType") -> "pa.Array":
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        missing = [value is None for value in values]
+        lists = [value or () for value in values]
+        offsets = pa.array(accumulate(map(len, lists), initial=0), pa.int32(), size=len(lists) + 1)
+        inner = _array(list(chain.from_iterable(lists)), kind.value_type)
+        return pa.ListArray.from_arrays(offsets, inner, type=kind, mask=pa.array(missing) if any(missing) else None)
+    if pa.types.is_struct(kind):
+        missing = [value is None for value in values]
+        present = [value or {} for value in values] if any(missing) else values
+        fields = [_array([value.get(field.name) for value in present], field.type) for field in kind]
+        mask = pa.array(missing) if any(missing) else None
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=mask)
+    return pa.array(values, kind)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpora.reading.blocks import blocks, read_block
-from corpora.reading.lines import read_rows
+from corpora.reading.lines import blocks, read_block, read_rows
 from corpora.sources.raw import RawFile
 
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora.formats.formats import choose_format
-from corpora.reading.blocks import blocks, read_block
-from corpora.reading.lines import BadRow, Row, RowError, read_rows
+from corpora.reading.lines import BadRow, Row, RowError, blocks, read_block, read_rows
 from corpora.sources.raw import RawFile
 from tests.corpora.made import source, talk
 

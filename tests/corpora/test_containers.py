@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from corpora.reading.blocks import blocks
-from corpora.reading.lines import BadRow, Row, read_rows
+from corpora.reading.lines import BadRow, Row, blocks, read_rows
 from corpora.reading.row import LONGEST
 from corpora.sources.raw import RawFile
 from lineage.errors import CorpusError

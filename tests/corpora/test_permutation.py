@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from corpora.mixing.permutation import Permutation
+from corpora.mixing.selection import Permutation
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 16, 17, 1000, 4095, 4097])
