@@ -1,11 +1,12 @@
 # Two commands matter: `make demo` and `make test`. Each sets itself up; a second call installs nothing.
-PYTHON ?= python3.11
+# 3.11 where it is, for that is what constraints.txt was proven on; else the next that runs.
+PYTHON ?= $(shell for v in 3.11 3.12 3.13; do python$$v -c '' 2>/dev/null && echo python$$v && exit; done; echo python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export TEMPER_HOME ?= $(CURDIR)/.temper
 
-.PHONY: demo test dev check format setup
+.PHONY: demo test dev check quick pythons format setup
 
 demo: setup ## the whole graph on a real model and real data
 	@$(BIN)/python -m orchestration run demo
@@ -22,6 +23,9 @@ check: setup ## lint, types, import direction, recipes
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m recipes check
+
+pythons: ## the tests that need no torch, on every supported Python that is on PATH or that pyenv has
+	@tests/pythons 3.11 3.12 3.13
 
 format: setup
 	$(BIN)/ruff format .
