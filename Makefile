@@ -17,6 +17,17 @@ dev: setup ## Dagster UI with pages, and MLflow UI, on loopback, on the state th
 test: setup ## all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# Files of tests that take under a second each and need no torch; --durations says which has grown slow.
+QUICK := tests/lineage tests/test_specs.py tests/assets/test_checks.py tests/assets/test_handles.py \
+	$(patsubst %,tests/recipes/test_%.py,back_ends_and_judges frozen_suites load mixtures power) \
+	$(patsubst %,tests/corpora/test_%.py,answers blocks clean conservation corpus_tasks evaluation_items exact \
+	feedback formats generated json_row judgements lines packing permutation progress pypi repeats selection shares \
+	shingles tool_calls tool_text trees) \
+	$(patsubst %,tests/evaluation/test_%.py,compare health report statistics strata suite)
+
+quick: check ## the checks, and the tests that take under a second
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=3 --durations-min=1 $(QUICK)
+
 check: setup ## lint, types, import direction, recipes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
