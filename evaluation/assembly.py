@@ -14,6 +14,7 @@ from evaluation import health
 from evaluation.report import REPORT, SAMPLES, Report
 from evaluation.task import Outcome, Prepared
 from jobs.run_log import RunLog
+from lineage.checks import check
 from lineage.hashing import fingerprint, tree_digest
 from lineage.store import Artifact
 from recipes.suite import Evaluation
@@ -111,12 +112,11 @@ def record_metrics(report: Report, done: Mapping[str, Done]) -> dict[str, Any]:
         "threads": report.runtime["threads"],
         "cpus": os.cpu_count() or 1,
         "checks": {
-            "report_valid": {
-                "passed": report.valid,
-                "blocking": True,
-                "value": reasons or "valid",
-                "description": "Every item scored once, with finite probabilities and answers that are not empty.",
-            }
+            "report_valid": check(
+                report.valid,
+                reasons or "valid",
+                "Every item scored once, with finite probabilities and answers that are not empty.",
+            )
         },
     }
 

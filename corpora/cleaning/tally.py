@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpora.reading.lines import BadRow
+from lineage.checks import check
 from recipes.sources import Source
 
 _REASONS_SHOWN = 3
@@ -116,18 +117,16 @@ class Tally:
             "steps": [step.metrics() for step in self.steps],
             "quarantine_reasons": dict(sorted(self.reasons.items())),
             "checks": {
-                "rows_conserved": {
-                    "passed": self.missing == 0,
-                    "blocking": True,
-                    "value": self.missing,
-                    "description": f"{self.read} read = "
+                "rows_conserved": check(
+                    self.missing == 0,
+                    self.missing,
+                    f"{self.read} read = "
                     + " + ".join(f"{count} {name}" for name, count in counts.items() if name != "read"),
-                },
-                "quarantine_share": {
-                    "passed": self.bad_share <= source.max_quarantined,
-                    "blocking": True,
-                    "value": self.bad_share,
-                    "description": f"share of bad rows, at most {source.max_quarantined:g}",
-                },
+                ),
+                "quarantine_share": check(
+                    self.bad_share <= source.max_quarantined,
+                    self.bad_share,
+                    f"share of bad rows, at most {source.max_quarantined:g}",
+                ),
             },
         }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from corpora.contamination.screen import Match, Record, parts_of
+from lineage.checks import Check, check
 from recipes.cleaning import Contamination
 
 if TYPE_CHECKING:
@@ -76,18 +77,17 @@ class Found:
     def metrics(self) -> dict[str, Any]:
         return {"matched": dict(sorted(self.matched.items())), "allowed": dict(sorted(self.allowed.items()))}
 
-    def check(self) -> dict[str, Any]:
+    def check(self) -> Check:
         """The blocking check `contamination`: rows that match are out, or stop the graph, as the recipe says."""
         count = self.matched.total()
         where = f" ({_listed(self.matched)})" if count else ""
         allowed = f"; {self.allowed.total()} allowed by the recipe ({_listed(self.allowed)})" if self.allowed else ""
         done = "left out" if self.section.on_match == "remove" else "found, and on_match is 'block'"
-        return {
-            "passed": count == 0 or self.section.on_match == "remove",
-            "blocking": True,
-            "value": count,
-            "description": f"copies of evaluation items {done}: {count}{where}{allowed}; see {EVIDENCE}",
-        }
+        return check(
+            count == 0 or self.section.on_match == "remove",
+            count,
+            f"copies of evaluation items {done}: {count}{where}{allowed}; see {EVIDENCE}",
+        )
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -13,6 +13,7 @@ from corpora.duplicates.clusters import Clusters, clustered, components
 from corpora.duplicates.sketch import Block
 from corpora.duplicates.verification import similarities
 from corpora.tables.tables import ROWS, facts_of
+from lineage.checks import check
 from lineage.errors import CorpusError
 from lineage.files import atomically
 from recipes.cleaning import Duplicates
@@ -151,15 +152,13 @@ class Outcome:
             "rows_per_band": band_rows,
             "folding": f"{scripts.VERSION}, Unicode {unicodedata.unidata_version}",
             "checks": {
-                "near_duplicate_share": {
-                    "passed": share <= section.max_share,
-                    "blocking": False,
-                    "value": share,
-                    "description": (
-                        f"{removed:,} of {rows:,} rows say what another says; a share over {section.max_share:g} "
-                        "may mean rows from few templates"
-                    ),
-                }
+                "near_duplicate_share": check(
+                    share <= section.max_share,
+                    share,
+                    f"{removed:,} of {rows:,} rows say what another says; a share over {section.max_share:g} "
+                    "may mean rows from few templates",
+                    blocks=False,
+                )
             },
         }
 

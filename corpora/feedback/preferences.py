@@ -1,7 +1,7 @@
 """Preferences, tokenised: pairs of a better and a worse answer, or single answers that are good or bad.
 
 What the rows are is said by the recipe's rules (`rules`); here they are tokenised, put on the side of the split where
-they belong, drawn by the seed, and written. The checks are in `pair_checks` and `unpaired_checks`; how a trainer uses
+they belong, drawn by the seed, and written. The checks are in `checks`; how a trainer uses
 the rows is left to it.
 """
 
@@ -13,9 +13,8 @@ from typing import Any
 
 from corpora import splits as splitting
 from corpora.cleaning.content import content_id
-from corpora.feedback.pair_checks import check_pairs
+from corpora.feedback.checks import check_pairs, check_unpaired
 from corpora.feedback.rules import Found, Row, Rule, judged_by
-from corpora.feedback.unpaired_checks import check_unpaired
 from corpora.formats.answers import load_answers
 from corpora.formats.items import Preference, Unpaired
 from corpora.splits import SIDES, Side, side_of

@@ -18,6 +18,7 @@ from corpora.splits import side_of
 from corpora.tables.tables import PROMPTS, KeptRows, prompts_schema, rows_of, writing
 from corpora.verifiers.instructions import lay_out_punkt, use_punkt
 from corpora.verifiers.verifiers import verifier_of
+from lineage.checks import Check, check
 from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from models.messages import Message, plain_messages
@@ -151,15 +152,10 @@ def _verifiers(asked: Asked, places: set[_Place], prompts: Prompts, folder: Path
     return found
 
 
-def _parity(path: Path, template: ChatTemplate) -> dict[str, Any]:
+def _parity(path: Path, template: ChatTemplate) -> Check:
     """Compare every prompt with what the template's library makes of it."""
     differing = sum(
         template.encode_by_library(plain_messages(row["prompt"]), generation_prompt=True) != row["prompt_ids"]
         for row in rows_of(path)
     )
-    return {
-        "passed": differing == 0,
-        "blocking": True,
-        "value": differing,
-        "description": "prompts not tokenised as the template's library does",
-    }
+    return check(differing == 0, differing, "prompts not tokenised as the template's library does")

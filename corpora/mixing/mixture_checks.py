@@ -12,6 +12,7 @@ from typing import Any
 
 from corpora.mixing.documents import DocumentTokenizer
 from corpora.tables.tables import ROWS, batches_of, rows_of
+from lineage.checks import Check, check
 from models.template import ChatTemplate
 
 PARITY_ROWS = 2000
@@ -21,7 +22,6 @@ _DOCUMENTS = 200
 """The first of each source that are tokenised once more, one by one, and looked for in the sequences."""
 
 _ROUNDING = 1e-9
-Check = dict[str, Any]
 
 
 def check_conversations(path: Path, template: ChatTemplate, manifest: dict[str, Any]) -> dict[str, Check]:
@@ -51,30 +51,29 @@ def _shares(manifest: dict[str, Any]) -> Check:
         group: abs(manifest["realised"][group]["share"] - planned) for group, planned in manifest["planned"].items()
     }
     worst = max(errors, key=lambda group: errors[group])
-    return {
-        "passed": errors[worst] <= manifest["tolerance"] + _ROUNDING,
-        "blocking": True,
-        "value": errors[worst],
-        "description": (
+    return check(
+        errors[worst] <= manifest["tolerance"] + _ROUNDING,
+        errors[worst],
+        (
             f"largest error of a group's share ({worst}) in the whole, as a fraction: {manifest['tolerance']:.4g} is "
             f"allowed; of prefixes the scheduler's bound, on the way to this size, is {manifest['bound']:.4g}"
         ),
-    }
+    )
 
 
 def _bound(manifest: dict[str, Any]) -> Check:
     start, units = manifest["within_tolerance_from"], manifest["units"]
-    return {
-        "passed": start <= units,
-        "blocking": False,
-        "value": manifest["bound"],
-        "description": (
+    return check(
+        start <= units,
+        manifest["bound"],
+        (
             f"no prefix of {start:,} units or more is off by more than {manifest['tolerance']:.4g}"
             if start <= units
             else f"shares are proved within the tolerance {manifest['tolerance']:.4g} from {start:,} units on, which "
             f"is more than the {units:,} at hand: prefixes may be off by more; lower max_length or raise size"
         ),
-    }
+        blocks=False,
+    )
 
 
 def _ends(path: Path, end_of_turn_id: int) -> Check:
@@ -88,12 +87,11 @@ def _ends(path: Path, end_of_turn_id: int) -> Check:
         upto = np.concatenate([[0], np.cumsum(counted)])
         offsets = ids.offsets.to_numpy() - ids.offsets[0].as_py()
         missing += int(np.count_nonzero(np.diff(upto[offsets]) == 0))
-    return {
-        "passed": missing == 0,
-        "blocking": True,
-        "value": missing,
-        "description": "rows without a supervised end of turn",
-    }
+    return check(
+        missing == 0,
+        missing,
+        "rows without a supervised end of turn",
+    )
 
 
 def _parity(path: Path, template: ChatTemplate, rows: int) -> Check:
@@ -108,12 +106,11 @@ def _parity(path: Path, template: ChatTemplate, rows: int) -> Check:
         if problem is not None:
             differing.append(problem)
     found = f"; the first: {differing[0]}" if differing else ""
-    return {
-        "passed": not differing,
-        "blocking": True,
-        "value": len(differing),
-        "description": f"of {len(seen)} rows, those whose tokens or mask differ between ways of computing them{found}",
-    }
+    return check(
+        not differing,
+        len(differing),
+        f"of {len(seen)} rows, those whose tokens or mask differ between ways of computing them{found}",
+    )
 
 
 def _every(path: Path, columns: list[str], step: int) -> Iterator[dict[str, Any]]:
@@ -130,15 +127,14 @@ def _full(path: Path, manifest: dict[str, Any]) -> Check:
     lengths = [n for batch in batches_of(path, ["n_tokens"]) for n in batch.column("n_tokens").to_pylist()]
     short = sum(length != manifest["sequence_length"] for length in lengths[:-1])
     missing = manifest["tokens"] - sum(lengths)
-    return {
-        "passed": short == 0 and missing == 0,
-        "blocking": True,
-        "value": short,
-        "description": (
+    return check(
+        short == 0 and missing == 0,
+        short,
+        (
             f"sequences but the last that do not have {manifest['sequence_length']} tokens; of {manifest['tokens']:,} "
             f"tokens of documents {missing:,} are in none; the last sequence has {lengths[-1]}"
         ),
-    }
+    )
 
 
 def _whole(path: Path, tokenizer: DocumentTokenizer, corpora: list[Path]) -> Check:
@@ -154,12 +150,11 @@ def _whole(path: Path, tokenizer: DocumentTokenizer, corpora: list[Path]) -> Che
             if document["id"] in expected:
                 found.setdefault((document["id"], document["epoch"]), []).extend(row["input_ids"][start:end])
     differing = sum(ids != expected[name] for (name, _), ids in found.items())
-    return {
-        "passed": differing == 0,
-        "blocking": True,
-        "value": differing,
-        "description": (
+    return check(
+        differing == 0,
+        differing,
+        (
             f"of {len(found)} documents that were tokenised once more, those whose pieces in the sequences, put "
             "together, are not their tokens and the one that ends them"
         ),
-    }
+    )

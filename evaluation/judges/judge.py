@@ -2,7 +2,7 @@
 
 It is asked at temperature 0. A reply is kept by the judge, its address and the very words it got: a killed evaluation
 asks no question twice. Replies are text of a person's data, so they are kept only where a task is not `sensitive`.
-What it is asked is in `judge_prompts`.
+What it is asked is in `prompts`.
 """
 
 import base64

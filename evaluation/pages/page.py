@@ -7,6 +7,7 @@ Answers to prompts that must not be kept are not in the reports, so they cannot 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,29 @@ class Sides(NamedTuple):
     reference_name: str
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a page says. gating: the tests that a verdict rests on. rows: these and others, by what is compared."""
+
+    label: str
+    headline: str
+    lead: str
+    findings: Sequence[tuple[str, str]]
+    alpha: float
+    power: float
+    gating: Sequence[Test]
+    rows: list[tuple[str, Test]]
+    names: Mapping[str, Report]
+    sides: Sides
+    judged: list[str]
+    suite_digest: str
+    tiles: Sequence[Tile] = ()
+    widths: Sequence[str] = ()
+    floors: Sequence[Floor] = ()
+    contamination: Contamination | None = None
+    curves: Mapping[str, str] = field(default_factory=dict)
+
+
 def render_page(
     decision: Decision,
     reports: Mapping[str, Report],
@@ -69,7 +93,7 @@ def render_page(
     lead = (
         "the base model, as there is no champion yet" if decision.reference_kind == "base" else "the current champion"
     )
-    return _render(
+    shown = Shown(
         label=decision.verdict,
         headline=headline(decision),
         lead=f"Compared with {lead}.",
@@ -87,8 +111,8 @@ def render_page(
         contamination=decision.contamination,
         curves={name: curves(history) for name, history in histories.items() if history},
         suite_digest=decision.suite_digest,
-        context=context,
     )
+    return _render(shown, context)
 
 
 def render_comparison(
@@ -100,27 +124,22 @@ def render_comparison(
     """
     tests = [] if differing else compared(candidate, reference)
     names = {"B": reference, "A": candidate}
-    return _render(
+    shown = Shown(
         label="incomparable" if differing else "comparison",
         headline="A and B cannot be compared: they were not made alike." if differing else told_apart(tests),
         lead="No recipe was given, so nothing is decided.",
-        tiles=[],
         findings=[("incomparable", f"A and B differ in {what}.") for what in differing]
         or [(direction(test), test.sentence) for test in tests],
-        widths=[],
         alpha=_ALPHA,
         power=_POWER,
         gating=tests,
         rows=[("A vs B", test) for test in tests],
-        floors=[],
         names=names,
         sides=Sides(None if differing else candidate, reference, "A", "B"),
         judged=[test.metric for test in tests],
-        contamination=None,
-        curves={},
         suite_digest=str(candidate.suite.get("digest", "")),
-        context=context,
     )
+    return _render(shown, context)
 
 
 def compared(candidate: Report, reference: Report) -> list[Test]:
@@ -132,27 +151,7 @@ def compared(candidate: Report, reference: Report) -> list[Test]:
     ]
 
 
-def _render(
-    *,
-    label: str,
-    headline: str,
-    lead: str,
-    tiles: list[Tile],
-    findings: list[tuple[str, str]],
-    widths: list[str],
-    alpha: float,
-    power: float,
-    gating: Sequence[Test],
-    rows: list[tuple[str, Test]],
-    floors: Sequence[Floor],
-    names: Mapping[str, Report],
-    sides: Sides,
-    judged: list[str],
-    contamination: Contamination | None,
-    curves: Mapping[str, str],
-    suite_digest: str,
-    context: Mapping[str, Any],
-) -> str:
+def _render(shown: Shown, context: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -164,40 +163,28 @@ def _render(
     )
     environment.filters |= {"percent": percent, "points": points, "duration": duration, "number": number}
     environment.filters |= {"p_value": p_value, "money": money}
-    metrics = _in_order(judged, names)
+    names, sides, contamination = shown.names, shown.sides, shown.contamination
+    metrics = _in_order(shown.judged, names)
     shared = [metric for metric in metrics if all(metric in report.results for report in names.values())]
     pair = {sides.reference_name: sides.reference, sides.candidate_name: sides.candidate}
     both = {name: report for name, report in pair.items() if report is not None}
     candidate, reference = sides.candidate, sides.reference
     found = calibrations(both)
     page: str = environment.get_template("decision.html.jinja").render(
-        label=label,
-        badge=_BADGES[label],
-        headline=headline,
-        lead=lead,
-        tiles=tiles,
-        findings=findings,
-        widths=widths,
-        alpha=alpha,
-        power=power,
-        names=names,
-        sides=sides,
+        **vars(shown),
+        badge=_BADGES[shown.label],
+        tests=shown.rows,
         metrics=metrics,
-        tests=rows,
-        floors=floors,
-        forest=forest(gating) if gating else None,
+        forest=forest(shown.gating) if shown.gating else None,
         scores=scores(names, shared) if shared else None,
-        contamination=contamination,
         contamination_said=contamination_sentence(contamination) if contamination else "",
         roles=_roles(contamination, names, sides),
         groups=by_group(candidate, reference, metrics) if candidate and reference else [],
         flips=flips(names, candidate, reference, metrics) if candidate and reference else [],
         calibrations=found,
         reliability={metric: reliability(by_name) for metric, by_name in found.items()},
-        safety=safety(candidate, reference, rows) if candidate and reference else [],
+        safety=safety(candidate, reference, shown.rows) if candidate and reference else [],
         details=details(names),
-        curves=curves,
-        suite_digest=suite_digest,
         recipe=context.get("recipe", ""),
         description=context.get("description", ""),
         work=work_rows(context.get("work", {})),

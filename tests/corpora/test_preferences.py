@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpora.feedback.pair_checks import check_pairs, cohens_d
+from corpora.feedback.checks import check_pairs, cohens_d
 from corpora.feedback.preferences import build_preferences
 from corpora.splits import side_of
 from corpora.tables.tables import pairs_schema

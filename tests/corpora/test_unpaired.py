@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from corpora.feedback.checks import check_unpaired
 from corpora.feedback.preferences import build_preferences
-from corpora.feedback.unpaired_checks import check_unpaired
 from corpora.tables.tables import unpaired_schema
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
