@@ -18,7 +18,7 @@ from recipes.cleaning import Splits
 from recipes.mixtures import Preferences
 from recipes.sources import Source
 from tests.corpora.made import cleaned, source, talk
-from tests.corpora.test_rendering import WITH_TOOLS, with_template
+from tests.models.test_rendering import WITH_TOOLS, with_template
 
 ANSWERS = "kinds:\n  harm: {match: harm, answers: [I will not help with that.]}\ndefault: [I would rather not.]\n"
 

@@ -15,9 +15,9 @@ from lineage.store import Store
 from recipes.errors import DONE
 from recipes.load import SHIPPED, load_recipe
 from recipes.suite import Evaluation
-from tests.corpora.test_rendering import WITH_TOOLS
 from tests.evaluation import made_benchmarks as made
 from tests.evaluation.made_suite import evaluation, job, sealed_checkpoint, write_data, write_rows
+from tests.models.test_rendering import WITH_TOOLS
 
 
 def _tasks(folder: Path) -> dict[str, dict[str, Any]]:

@@ -14,9 +14,9 @@ from lineage.errors import EvaluationError
 from models.answering import LoadedModel, Response
 from models.local import load_model
 from recipes.suite import FunctionsTask
-from tests.corpora.test_rendering import WITH_TOOLS
 from tests.evaluation.made_benchmarks import BFCL, BFCL_ANSWERS
 from tests.evaluation.made_suite import write_rows
+from tests.models.test_rendering import WITH_TOOLS
 
 CALL = {"name": "clock.set_alarm", "arguments": {"hour": 7, "place": "Rome"}}
 EXPECTED = BFCL_ANSWERS[0]["ground_truth"]

@@ -18,7 +18,7 @@ from models.bulk_encoding import encode_conversations
 from models.messages import Message
 from models.template import ChatTemplate
 from models.tokens import BulkTokenizer
-from tests.corpora.test_rendering import CALLING, CHATML, TALK, TOOLS, WITH_TOOLS, with_template
+from tests.models.test_rendering import CALLING, CHATML, TALK, TOOLS, WITH_TOOLS, with_template
 
 _TEXT = st.text(
     st.one_of(
