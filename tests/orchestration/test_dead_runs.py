@@ -43,6 +43,7 @@ class Launched:
     """A run in the processes that the UI would have started for it: a code server, a run worker, a step."""
 
     def __init__(self, instance: dg.DagsterInstance, folder: Path, stack: ExitStack) -> None:
+        others = set(psutil.Process().children(recursive=True))  # of tests that ran before, in this process
         target = PythonFileTarget(str(_LOCATION), attribute=None, working_directory=str(_ROOT), location_name="slow")
         workspace = stack.enter_context(WorkspaceProcessContext(instance, target)).create_request_context()
         job = workspace.get_code_location("slow").get_repository("__repository__").get_full_job("slow_job")
@@ -50,7 +51,7 @@ class Launched:
         self.run_id = create_run_for_test(instance, "slow_job", **origins).run_id
         instance.launch_run(self.run_id, workspace)
         _until((folder / "began").is_file, 60)
-        self.processes = psutil.Process().children(recursive=True)
+        self.processes = [p for p in psutil.Process().children(recursive=True) if p not in others]
 
     def kill(self) -> None:
         for process in self.processes:
