@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks import small
 from lineage.store import RECORD
 
-_MEASURED = ("seconds", "per_second", "per_s", "_time", "memory", "utilisation", "cost")
+_MEASURED = ("seconds", "step_time", "_per_s", "memory", "utilisation", "cost")
 """Parts of the names of what no two runs have alike."""
 
 

@@ -41,7 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 _WITHOUT_TORCH = find_spec("torch") is None
-_ASKS_FOR_TORCH = ("No module named 'torch'", "requires the PyTorch library", "No module named 'trl'")
+_ASKS_FOR_TORCH = (
+    "requires the PyTorch library",
+    *(f"No module named '{name}'" for name in ("torch", "trl", "peft", "accelerate", "bitsandbytes", "lm_eval")),
+)
 
 
 @pytest.hookimpl(wrapper=True)
