@@ -43,17 +43,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 _WITHOUT_TORCH = find_spec("torch") is None
 _ASKS_FOR_TORCH = (
     "requires the PyTorch library",
+    "requires PyTorch",
+    "lm_eval is not installed",
     *(f"No module named '{name}'" for name in ("torch", "trl", "peft", "accelerate", "bitsandbytes", "lm_eval")),
 )
+
+
+def _asks_for_torch(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    return _WITHOUT_TORCH and report.failed and any(words in report.longreprtext for words in _ASKS_FOR_TORCH)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where torch is not installed (`make pythons`), a test that asked for it is skipped."""
     report = yield
-    if _WITHOUT_TORCH and report.failed and any(words in report.longreprtext for words in _ASKS_FOR_TORCH):
-        report.outcome = "skipped"
-        report.longrepr = (str(item.path), item.location[1] or 0, "needs torch")
+    if _asks_for_torch(report):
+        report.outcome, report.longrepr = "skipped", (str(item.path), item.location[1] or 0, "needs torch")
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """So is a file of tests whose imports ask for it."""
+    report = yield
+    if _asks_for_torch(report):
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 0, "needs torch")
     return report
 
 

@@ -18,6 +18,8 @@ from corpora.verifiers.verifiers import score, scores, verifier_of
 from lineage.errors import CorpusError
 
 SUM = {"task": "chain_sum", "arguments": {}, "answer": "7", "entry": {"answer": "7"}}
+NO_END = "¬" * 30_000
+"""Takes propositional_logic a minute of CPU time."""
 LATE = Unchecked(f"not done in {SECONDS} s")
 
 
@@ -47,7 +49,7 @@ def test_scores_are_those_of_reasoning_gym_to_the_digit(task: str) -> None:
 
 def test_an_answer_that_hangs_or_breaks_its_scorer_costs_itself_alone() -> None:
     logic, factors = _problem("propositional_logic"), _problem("prime_factorization")
-    found = scores([(SUM, "7"), (logic, "¬" * 3000), (SUM, "8"), (factors, "two times three"), (SUM, "7")])
+    found = scores([(SUM, "7"), (logic, NO_END), (SUM, "8"), (factors, "two times three"), (SUM, "7")])
     assert found == [1.0, LATE, 0.0, Unchecked("ended with ValueError"), 1.0]
     assert told(found) == (
         "2 of 5 answers could not be checked and count as wrong: "
@@ -66,7 +68,7 @@ def test_a_pattern_without_end_ends_also_in_another_thread() -> None:
 
 def test_a_row_whose_own_answer_has_no_end_is_refused() -> None:
     with pytest.raises(ValueError, match=f"cannot check the problem's own answer: not done in {SECONDS} s"):
-        verifier_of({**_problem("propositional_logic"), "answer": "¬" * 3000})
+        verifier_of({**_problem("propositional_logic"), "answer": NO_END})
 
 
 @pytest.mark.parametrize("change", [{"arguments": 7}, {"arguments": {"seed": 1}}, {"entry": "7"}, {"answer": 7}])
