@@ -81,9 +81,10 @@ class Selection:
         import numpy as np
 
         found = []
-        for epoch in range(start // self.rows, -(-min(stop, self.straight) // self.rows)):
+        straight_start, straight_stop = min(start, self.straight), min(stop, self.straight)
+        for epoch in range(straight_start // self.rows, -(-straight_stop // self.rows)):
             first = epoch * self.rows
-            begin, end = max(start, first), min(stop, self.straight, first + self.rows)
+            begin, end = max(straight_start, first), min(straight_stop, first + self.rows)
             found.append(_order(self.rows, self.key, epoch).slice(begin - first, end - first))
         closing = self.closing[max(0, start - self.straight) : max(0, stop - self.straight)]
         return np.concatenate([*found, np.array(closing, np.int64)])

@@ -4,10 +4,11 @@ import itertools
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpora.mixing.selection import closest, select
+from corpora.mixing.selection import Selection, closest, select
 
 _lengths = st.lists(st.integers(1, 300), min_size=1, max_size=9)
 
@@ -47,6 +48,16 @@ def test_rows_given_hold_what_is_said_and_none_comes_twice_in_a_pass(lengths: li
     assert max(Counter(rows[passes * len(lengths) :].tolist()).values(), default=1) == 1
     cut = len(rows) // 3
     assert [*selection.slice(0, cut), *selection.slice(cut, len(rows))] == rows.tolist()
+
+
+@pytest.mark.parametrize("straight", [4, 10, 14, 20, 23])
+def test_what_is_given_can_be_cut_anywhere_also_among_the_closing_rows(straight: int) -> None:
+    selection = Selection(10, "key", straight, tuple(range(9)), 0)
+    rows = selection.slice(0, selection.count).tolist()
+    assert len(rows) == straight + 9 and rows[straight:] == [*range(9)]
+    for start in range(len(rows) + 1):
+        for stop in range(start, len(rows) + 1):
+            assert selection.slice(start, stop).tolist() == rows[start:stop]
 
 
 def test_the_units_of_ordinary_corpora_come_out_exactly() -> None:
