@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export TEMPER_HOME ?= $(CURDIR)/.temper
 
-.PHONY: demo test dev check quick pythons format setup
+.PHONY: demo test dev check quick pythons mutants format setup
 
 demo: setup ## the whole graph on a real model and real data
 	@$(BIN)/python -m orchestration run demo
@@ -37,6 +37,10 @@ check: setup ## lint, types, import direction, recipes
 
 pythons: ## the tests that need no torch, on every supported Python that is on PATH or that pyenv has
 	@tests/pythons 3.11 3.12 3.13
+
+mutants: setup ## how many small changes to gate, registry, store, … the tests notice (an hour; AREAS="store ledger" takes some)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutants]'
+	@$(BIN)/python -m tests.mutants --jobs 2 $(AREAS)
 
 format: setup ## and the schema of recipes that editors read
 	$(BIN)/ruff format .
