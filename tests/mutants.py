@@ -8,6 +8,7 @@ that they let pass is a gap in them, unless it is named below as one that means 
 import argparse
 import difflib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,10 @@ AREAS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "conversations": (
         ["corpora/formats/*.py"],
-        ["corpora/test_judgements.py", "corpora/test_formats.py", "corpora/test_tool_calls.py"],
+        [
+            *(f"corpora/test_{name}.py" for name in ("formats", "judgements", "trees", "tool_text", "tool_calls")),
+            *(f"corpora/test_{name}.py" for name in ("prompts", "preferences", "unpaired", "feedback", "repeats")),
+        ],
     ),
 }
 """What is changed, and the tests that are to notice it."""
@@ -59,6 +63,8 @@ OPERATORS = [
     *(f"core/{name}" for name in ("ReplaceOrWithAnd", "ReplaceBreakWithContinue", "ReplaceContinueWithBreak")),
     *(f"core/{name}" for name in ("ExceptionReplacer", "NumberReplacer", "ZeroIterationForLoop")),
 ]
+_DECLARES = re.compile(r"\bdef |@dataclass|TYPE_CHECKING|Path\(|path / |folder / ")
+"""Lines in which a change means nothing to a test, or is a TypeError that says nothing of one."""
 _SECONDS = 600
 """For the tests of one change; what takes longer has no end any more, which is noticed."""
 
@@ -90,8 +96,10 @@ def mutants(area: str) -> list[Mutant]:
             operator = get_operator(name)()
             for number, _ in enumerate(place for node in nodes for place in operator.mutation_positions(node)):
                 changed = mutate_code(code, operator, number)
-                if changed is not None:
-                    line, before, after = _difference(code, changed)
+                if changed is None:
+                    continue
+                line, before, after = _difference(code, changed)
+                if not _DECLARES.search(before):
                     found.append(Mutant(area, str(module.relative_to(ROOT)), line, before, after, changed))
     return found
 

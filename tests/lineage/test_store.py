@@ -13,7 +13,8 @@ import pytest
 
 from jobs.job import Job, JobInput
 from lineage.errors import StoreError
-from lineage.store import RECORD, Artifact, Request, Store
+from lineage.store import RECORD, Artifact, Request, Store, home_folder
+from recipes.errors import TemperError
 
 
 def make(text: str) -> Any:
@@ -73,6 +74,34 @@ def test_what_something_rests_on_stays_and_other_bytes_are_an_error(tmp_path: Pa
     found = build(store, text="never written")
     assert (found.digest, found.reused) == (first.digest, True)
     assert {path.name for path in first.path.parent.iterdir()} == {first.fingerprint, f"{first.fingerprint}.lock"}
+
+
+def test_what_something_rests_on_stays_untouched_where_it_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = build(store)
+    times = (first.path / "times.json").stat().st_ino
+    again = build(store, force=True, kept=lambda _: "version 1")
+    assert (again.reused, again.again) == (False, "same bytes as before")
+    assert (again.path / "times.json").stat().st_ino == times
+
+
+@pytest.mark.parametrize("damage", ["jello", "longer than before", None])
+def test_what_something_rests_on_gets_its_bytes_back_where_they_are_damaged(tmp_path: Path, damage: str | None) -> None:
+    store = Store(tmp_path)
+    first = build(store)
+    rows = first.path / "rows.txt"
+    rows.unlink() if damage is None else rows.write_text(damage, encoding="utf-8")
+    again = build(store, force=True, kept=lambda _: "version 1")
+    assert again.again == "same bytes as before" and rows.read_text(encoding="utf-8") == "hello"
+    store.verify(again)
+
+
+def test_a_damaged_artefact_on_which_nothing_rests_is_made_anew_whatever_its_record_says(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = build(store)
+    (first.path / RECORD).write_text("no JSON", encoding="utf-8")
+    again = build(store, force=True, text="other")
+    assert again.again is None and (again.path / "rows.txt").read_text(encoding="utf-8") == "other"
 
 
 def test_a_swap_that_was_killed_between_its_two_steps_is_finished(tmp_path: Path) -> None:
@@ -166,6 +195,37 @@ def test_informative_files_are_kept_but_not_part_of_the_digest(tmp_path: Path) -
     assert digests[0] == digests[1]
 
 
+def test_what_is_dropped_is_neither_in_the_record_nor_in_the_object(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    request = Request("demo", "sft", {})
+    with store.building(request) as work:
+        (work / "checkpoints" / "step-1").mkdir(parents=True)
+        (work / "weights").mkdir()
+        for name in ("checkpoints/step-1/state", "checkpoints/last", "weights/checkpoints", "weights/empty"):
+            (work / name).write_text(name, encoding="utf-8")
+        artifact = store.seal(request, config={}, metrics={}, inputs={}, drop=("checkpoints",))
+    assert set(artifact.record["files"]) == {"weights/checkpoints", "weights/empty"}
+    assert {path.name for path in artifact.path.iterdir()} == {"weights", RECORD}
+
+
+def test_what_a_launch_override_built_is_overridden_only_for_who_asks_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert build(store, overridden=True).overridden and build(store, overridden=True).reused
+    assert store.ref("demo", "clean/a") is None
+    assert not build(store).overridden
+    pointed = store.ref("demo", "clean/a")
+    assert pointed is not None and not pointed.overridden and pointed.reused
+
+
+def test_a_ref_that_is_no_json_is_one_sentence_with_its_file(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    build(store)
+    ref = tmp_path / "refs" / "demo" / "clean" / "a.json"
+    ref.write_text("{", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"a\.json: cannot be read: "):
+        store.ref("demo", "clean/a")
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_second_builder_waits_says_for_whom_and_reuses_or_takes_over(tmp_path: Path, killed: bool) -> None:
     script = textwrap.dedent(f"""
@@ -246,3 +306,12 @@ def test_a_record_that_is_not_whole_is_one_sentence_with_its_file(tmp_path: Path
     (build(store).path / RECORD).write_text(record, encoding="utf-8")
     with pytest.raises(StoreError, match=f"{RECORD}: not a whole record; delete"):
         build(store)
+
+
+@pytest.mark.parametrize("sign", ["?", "%"])
+def test_a_home_that_no_database_address_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch, sign: str) -> None:
+    monkeypatch.setenv("TEMPER_HOME", f"/tmp/a{sign}b")
+    with pytest.raises(TemperError, match=rf"a path with '\{sign}' cannot be written into a database's address"):
+        home_folder()
+    monkeypatch.setenv("TEMPER_HOME", "/tmp/ab")
+    assert home_folder() == Path("/tmp/ab")
