@@ -39,7 +39,7 @@ AREAS: dict[str, tuple[list[str], list[str]]] = {
     "checkpoints": (["training/loop/checkpoints.py"], ["training/test_checkpoints.py", "training/test_resume.py"]),
     "scheduler": (
         ["corpora/mixing/scheduler.py", "corpora/mixing/selection.py", "corpora/mixing/shares.py"],
-        ["corpora/test_scheduler.py", "corpora/test_selection.py", "corpora/test_shares.py"],
+        [*(f"corpora/test_{name}.py" for name in ("scheduler", "selection", "permutation", "shares"))],
     ),
     "conversations": (
         ["corpora/formats/*.py"],
@@ -99,7 +99,7 @@ def mutants(area: str) -> list[Mutant]:
                 if changed is None:
                     continue
                 line, before, after = _difference(code, changed)
-                if not _DECLARES.search(before):
+                if not _DECLARES.search(before) and after != before.replace("strict=True", "strict=False"):
                     found.append(Mutant(area, str(module.relative_to(ROOT)), line, before, after, changed))
     return found
 

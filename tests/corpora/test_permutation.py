@@ -19,6 +19,7 @@ def test_a_slice_is_the_same_as_that_part_of_the_whole() -> None:
 
 def test_an_order_stays_as_it_was_when_it_was_first_written_down() -> None:
     assert Permutation(10, "17/chat/0").slice(0, 10).tolist() == [5, 6, 1, 0, 2, 9, 8, 4, 7, 3]
+    assert [Permutation(size, "golden/0").slice(0, size).tolist() for size in (2, 3)] == [[1, 0], [1, 0, 2]]
 
 
 def test_other_keys_give_other_orders_and_none_is_close_to_sorted() -> None:

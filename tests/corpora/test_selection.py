@@ -71,3 +71,13 @@ def test_very_long_documents_are_met_as_closely_without_great_sets_of_sums() -> 
     lengths = np.random.default_rng(1).integers(500_000, 2_000_000, 40).astype(np.int32)
     selection = select(lengths, "key", 20_000_000)
     assert abs(selection.units - 20_000_000) <= 500_000
+
+
+def test_a_selection_stays_as_it_was_when_it_was_first_written_down() -> None:
+    """Also where a stretch is shortened because its sums would take too much: the second has half as many rows."""
+    long = (356, 135, 50, 122, 244, 234, 366, 327, 105)
+    short = (11, 248, 320, 310, 161, 356, 135, 83, 122, 226, 234, 327, 299, 99, 295, 280)
+    for size, straight, closing, units in ((40_000, 531, short, 24_573_462), (90_000, 539, long, 51_984_862)):
+        lengths = np.random.default_rng(5).integers(size, size + 10_000, 400)
+        selection = select(lengths, "golden", int(lengths.sum() * 1.37))
+        assert selection == Selection(400, "golden", straight, closing, units)
