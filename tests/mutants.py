@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,8 @@ OPERATORS = [
 ]
 _DECLARES = re.compile(r"\bdef |@dataclass|TYPE_CHECKING|Path\(|path / |folder / ")
 """Lines in which a change means nothing to a test, or is a TypeError that says nothing of one."""
-_SECONDS = 600
-"""For the tests of one change; what takes longer has no end any more, which is noticed."""
+_TIMES, _SECONDS = 5, 60
+"""How much longer than without it the tests of a change may take: else it has no end, which is noticed."""
 
 
 @dataclass(frozen=True)
@@ -113,22 +114,22 @@ def _difference(code: str, changed: str) -> tuple[int, str, str]:
     return int(where.split()[1].lstrip("-").partition(",")[0]), " ".join(before), " ".join(after)
 
 
-def noticed(mutant: Mutant, tree: Path) -> bool:
-    """Whether a test fails on the change, which is made in this tree and taken back."""
+def noticed(mutant: Mutant, tree: Path, seconds: float) -> bool:
+    """Whether a test fails, or takes longer, on the change, which is made in this tree and taken back."""
     module = tree / mutant.module
     original = module.read_text(encoding="utf-8")
     module.write_text(mutant.code, encoding="utf-8")
     try:
-        return _tests_fail(mutant.area, tree)
+        return _tests_fail(mutant.area, tree, seconds)
     finally:
         module.write_text(original, encoding="utf-8")
 
 
-def _tests_fail(area: str, tree: Path) -> bool:
+def _tests_fail(area: str, tree: Path, seconds: float | None = None) -> bool:
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
     command = [sys.executable, "-B", "-m", "pytest", *options, *(f"tests/{file}" for file in AREAS[area][1])]
     try:
-        done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=_SECONDS)
+        done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         return True
     return done.returncode != 0
@@ -173,14 +174,17 @@ def _survivors(chosen: list[Mutant], jobs: int) -> list[Mutant]:
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, tree / name)
             trees.put(tree)
+        limits = {}
         for area in {mutant.area: None for mutant in chosen}:
+            start = time.monotonic()
             if _tests_fail(area, Path(folder, "0")):
                 sys.exit(f"{area}: its tests fail on the tree as it is")
+            limits[area] = _SECONDS + _TIMES * (time.monotonic() - start)
 
         def tried(mutant: Mutant) -> bool:
             tree = trees.get()
             try:
-                found = noticed(mutant, tree)
+                found = noticed(mutant, tree, limits[mutant.area])
             finally:
                 trees.put(tree)
             print(f"{'noticed ' if found else 'SURVIVED'} {mutant}", flush=True)
