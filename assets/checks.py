@@ -1,38 +1,18 @@
 """Asset checks: what must hold of an artefact before anything may be built on it, and what a person should know.
 
 The makers of artefacts measure and put their verdicts into `metrics["checks"]`; here they are declared, so that they
-are known before a run (`handles` reports them). A declared check that a maker did not report has failed: silence is
-not a pass.
+are known before a run (`handles` reports them); those of a stage stand in its own module. A declared check that a
+maker did not report has failed: silence is not a pass.
 """
 
-_ADAPTER = {
-    "frozen_unmoved": "what the adapter was trained on is still the start checkpoint, bit for bit",
-    "adapter_whole": "the saved adapter holds every tensor that was trained",
-    "merged_equals_adapter": "the merged weights give the logits of base and adapter",
-}
-_SAVED = {
-    **_ADAPTER,
-    "reload_equal": "the checkpoint, loaded again, gives the same logits",
-    "served_as_trained": "rendered from its own files, as a server does, a conversation is what training saw",
-}
-
-_STARTS = {
-    "end_of_turn_stops": "generation stops at the token that ends an assistant turn",
-    "weights_finite": "no weight is NaN or infinite",
-}
-
-_PAIRS_UNTOUCHED = {"pairs_untouched": "the trainer sees the tokens of the pairs, all of them and no others"}
-
-_SAME_REFERENCE = {
-    "reference_is_start": "before the first step the loss is what it is when policy and reference are the same model"
-}
+from training import stages
 
 _SHARED_OUT = {
     "shares": "realised shares of the groups are within the recipe's tolerance, or the bound that is proved",
     "share_bound": "the rows are short enough for the recipe's tolerance to hold at prefixes, too",
 }
 
-DECLARED: dict[str, dict[str, str]] = {
+_DECLARED: dict[str, dict[str, str]] = {
     "clean": {
         "rows_conserved": "every row read was kept, quarantined or filtered, or repeats another or an evaluation item",
         "quarantine_share": "the share of bad rows is within the recipe's bound",
@@ -65,44 +45,6 @@ DECLARED: dict[str, dict[str, str]] = {
         "length_bias": "good and bad answers are not told apart by their length",
     },
     "prompts": {"template_parity": "prompts are tokenised as the template's library does it"},
-    "base": _STARTS,
-    "scratch": {**_STARTS, "tokenizer_round_trip": "texts come back from their tokens as they were"},
-    "pretrain": {
-        "labels_equal_tokens": "the loss counts every token of the mixture but the first of each document",
-        "documents_apart": "a document in a sequence with others is read as it is alone",
-        **_SAVED,
-    },
-    "sft": {
-        "labels_equal_mask": "the loss counts exactly the tokens that the mixture marks as supervised",
-        "pads_by_length": "every row is attended to over its length, also where pad and end of turn are one token",
-        "end_of_turn_learned": "every row has an end of turn among what the loss counts",
-        "one_bos": "no row begins twice",
-        "rows_apart": "a row that is packed with others is read as it is alone",
-        **_SAVED,
-    },
-    "reward": {
-        **_PAIRS_UNTOUCHED,
-        "reads_last_token": "the reward of a conversation is read at its last token, however it is padded",
-        **_SAVED,
-    },
-    "dpo": {**_PAIRS_UNTOUCHED, **_SAME_REFERENCE, **_SAVED},
-    "kto": {
-        "answers_untouched": "the trainer sees the tokens and labels of the answers, all of them and no others",
-        **_SAME_REFERENCE,
-        **_SAVED,
-    },
-    "orpo": {
-        **_PAIRS_UNTOUCHED,
-        "loss_is_the_papers": "before the first step the loss is the paper's formula, on the answers' tokens alone",
-        **_SAVED,
-    },
-    "grpo": {
-        "prompts_untouched": "the model answers the tokens of the prompts, all of them and no others",
-        "advantages_sum_to_zero": "the advantages of the answers to one prompt sum to 0, in every step",
-        "scored_as_drawn": "the first step's loss gives each answer the probability at which the model drew it",
-        "kl_step0_zero": "before the first step the divergence from the reference is 0: it is the start checkpoint",
-        **_SAVED,
-    },
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 
@@ -113,3 +55,10 @@ DOES_NOT_APPLY = {
     "adapter_whole": "all weights were trained: there is no adapter",
     "merged_equals_adapter": "all weights were trained: there is no adapter to merge",
 }
+
+
+def declared(kind: str | None) -> dict[str, str]:
+    """The checks of a kind of node, by name, with what each says."""
+    if kind in stages.KINDS:
+        return stages.checks_of(kind)
+    return {} if kind is None else _DECLARED[kind]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.checks import DECLARED, DOES_NOT_APPLY, WARNING_ONLY
+from assets.checks import DOES_NOT_APPLY, WARNING_ONLY, declared
 from lineage.errors import StoreError
 from lineage.files import write_json
 from lineage.node import Markdown
@@ -120,14 +120,14 @@ def specs(kind: str | None, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks of one node; what fails a blocking one is not built upon."""
     return [
         dg.AssetCheckSpec(name, asset=key, description=text, blocking=name not in WARNING_ONLY)
-        for name, text in DECLARED.get(kind or "", {}).items()
+        for name, text in declared(kind).items()
     ]
 
 
 def results(kind: str | None, metrics: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
     """A result for each declared check of this kind of node."""
     reported: Mapping[str, Any] = metrics.get("checks", {})
-    return [_result(name, reported.get(name)) for name in DECLARED.get(kind or "", {})]
+    return [_result(name, reported.get(name)) for name in declared(kind)]
 
 
 def _result(name: str, reported: Mapping[str, Any] | None) -> dg.AssetCheckResult:

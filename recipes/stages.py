@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from recipes.execution import TrainingExecution
 from recipes.rewards import LengthReward, ModelReward, RewardTerm
 from recipes.section import Name, Section
-from recipes.trl_settings import checked
+from recipes.trl_settings import LANGUAGE_MODELLING, LORA, OF_EVERY_KIND, Settings, checked
 
 # Names of TRL 1.16, written out because a recipe is checked where TRL cannot be imported; a test compares them.
 DpoLoss = Literal[
@@ -60,7 +60,7 @@ class Lora(Section):
     @field_validator("args")
     @classmethod
     def _args_are_passed_on(cls, args: dict[str, Any]) -> dict[str, Any]:
-        return checked("lora", args)
+        return checked("lora", args, _passed_on(), {})
 
 
 Makes = Literal["language model", "reward model"]
@@ -69,12 +69,16 @@ Makes = Literal["language model", "reward model"]
 class StageBase(Section):
     """What every training stage has. A step is `batch_rows` rows; `learning_rate` is the peak.
 
-    `trains_on`: the kind of mixture that it takes, if it takes one; `prefers`: what its preferences hold.
+    `trains_on`: the kind of mixture that it takes, if it takes one; `prefers`: what its preferences hold;
+    `passes_on`: settings of TRL that `args` may name; `own_settings`: why it may not name those that TRL has for this
+    kind alone.
     """
 
     trains_on: ClassVar[Literal["conversations", "documents"]] = "conversations"
     prefers: ClassVar[Literal["pairs", "unpaired"]] = "pairs"
     makes: ClassVar[Makes] = "language model"
+    passes_on: ClassVar[Settings] = OF_EVERY_KIND
+    own_settings: ClassVar[dict[str, str]] = {}
 
     start: Name = Field(description="the node whose checkpoint this stage trains: base, or a stage")
     learning_rate: float = Field(gt=0, lt=1)
@@ -95,8 +99,7 @@ class StageBase(Section):
     @field_validator("args")
     @classmethod
     def _args_are_passed_on(cls, args: dict[str, Any]) -> dict[str, Any]:
-        (kind,) = get_args(cls.model_fields["kind"].annotation)
-        return checked(kind, args)
+        return checked(_kind_of(cls), args, _passed_on(), cls.own_settings)
 
     def inputs(self) -> dict[str, tuple[str, ...]]:
         """The nodes that this stage reads, by the field that names them."""
@@ -118,6 +121,13 @@ class Grpo(StageBase):
     """
 
     kind: Literal["grpo"]
+    passes_on: ClassVar[Settings] = {
+        **OF_EVERY_KIND,
+        "entropy_coef": float,
+        "importance_sampling_level": Literal["token", "sequence"],
+        "router_aux_loss_coef": float,
+        "top_entropy_quantile": float,
+    }
     prompts: Name
     rewards: list[RewardTerm] = Field(min_length=1)
     generations: int = Field(default=8, ge=2, description="answers to a prompt, whose mean reward is the baseline")
@@ -171,6 +181,7 @@ class Pretrain(StageBase):
     """
 
     kind: Literal["pretrain"]
+    passes_on: ClassVar[Settings] = LANGUAGE_MODELLING
     trains_on: ClassVar[Literal["conversations", "documents"]] = "documents"
     mixture: Name
 
@@ -182,6 +193,11 @@ class Sft(StageBase):
     """Supervised fine-tuning on a mixture, loss on assistant turns only."""
 
     kind: Literal["sft"]
+    passes_on: ClassVar[Settings] = {
+        **LANGUAGE_MODELLING,
+        "loss_type": Literal["nll", "dft"],
+        "neftune_noise_alpha": float,
+    }
     mixture: Name
 
     def inputs(self) -> dict[str, tuple[str, ...]]:
@@ -211,6 +227,13 @@ class Dpo(OnPreferences):
     """Direct preference optimisation (Rafailov et al. 2023); the reference model is the `start` checkpoint."""
 
     kind: Literal["dpo"]
+    passes_on: ClassVar[Settings] = {
+        **OF_EVERY_KIND,
+        "f_alpha_divergence_coef": float,
+        "f_divergence_type": Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"],
+        "ld_alpha": float,
+        "router_aux_loss_coef": float,
+    }
     beta: float = Field(gt=0)
     loss: DpoLoss = "sigmoid"
     label_smoothing: float | None = Field(
@@ -237,6 +260,7 @@ class Kto(OnPreferences):
     """
 
     kind: Literal["kto"]
+    passes_on: ClassVar[Settings] = {**OF_EVERY_KIND, "router_aux_loss_coef": float}
     prefers: ClassVar[Literal["pairs", "unpaired"]] = "unpaired"
     beta: float = Field(gt=0)
     loss: KtoLoss = "kto"
@@ -277,3 +301,16 @@ def _no_ppo(stage: Any) -> Any:
 Stage = Annotated[
     Annotated[Pretrain | Sft | Reward | Dpo | Kto | Orpo | Grpo, Field(discriminator="kind")], BeforeValidator(_no_ppo)
 ]
+
+
+def _kind_of(section: type[StageBase]) -> str:
+    (kind,) = get_args(section.model_fields["kind"].annotation)
+    return str(kind)
+
+
+KINDS: dict[str, type[StageBase]] = {_kind_of(section): section for section in get_args(get_args(Stage)[0])}
+"""Every kind of training stage."""
+
+
+def _passed_on() -> dict[str, Settings]:
+    return {**{kind: section.passes_on for kind, section in KINDS.items()}, "lora": LORA}

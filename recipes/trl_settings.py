@@ -7,6 +7,7 @@ here. tests/recipes/test_arguments.py compares them with the installed libraries
 """
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,51 +16,28 @@ Optimizer = Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "ada
 ON_GPU = ("adamw_bnb_8bit", "paged_adamw_8bit")
 """Optimizers that bitsandbytes has for no CPU."""
 
-_OF_EVERY_KIND: dict[str, Any] = {
+Settings = dict[str, Any]
+"""The type of each setting that `args` passes on."""
+
+OF_EVERY_KIND: Settings = {
     "adam_beta1": float,
     "adam_beta2": float,
     "adam_epsilon": float,
     "optim": Optimizer,
 }
-_LANGUAGE_MODELLING: dict[str, Any] = {"label_smoothing_factor": float, "router_aux_loss_coef": float}
+LANGUAGE_MODELLING: Settings = {**OF_EVERY_KIND, "label_smoothing_factor": float, "router_aux_loss_coef": float}
 
-PASSED_ON: dict[str, dict[str, Any]] = {
-    "pretrain": {**_OF_EVERY_KIND, **_LANGUAGE_MODELLING},
-    "sft": {
-        **_OF_EVERY_KIND,
-        **_LANGUAGE_MODELLING,
-        "loss_type": Literal["nll", "dft"],
-        "neftune_noise_alpha": float,
-    },
-    "reward": _OF_EVERY_KIND,
-    "dpo": {
-        **_OF_EVERY_KIND,
-        "f_alpha_divergence_coef": float,
-        "f_divergence_type": Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"],
-        "ld_alpha": float,
-        "router_aux_loss_coef": float,
-    },
-    "kto": {**_OF_EVERY_KIND, "router_aux_loss_coef": float},
-    "orpo": _OF_EVERY_KIND,
-    "grpo": {
-        **_OF_EVERY_KIND,
-        "entropy_coef": float,
-        "importance_sampling_level": Literal["token", "sequence"],
-        "router_aux_loss_coef": float,
-        "top_entropy_quantile": float,
-    },
-    "lora": {
-        "alpha_pattern": dict[str, float],
-        "exclude_modules": list[str] | str,
-        "init_lora_weights": Literal[True, "gaussian", "orthogonal"],
-        "layers_to_transform": list[int] | int,
-        "modules_to_save": list[str],
-        "rank_pattern": dict[str, int],
-        "use_dora": bool,
-        "use_rslora": bool,
-    },
+LORA: Settings = {
+    "alpha_pattern": dict[str, float],
+    "exclude_modules": list[str] | str,
+    "init_lora_weights": Literal[True, "gaussian", "orthogonal"],
+    "layers_to_transform": list[int] | int,
+    "modules_to_save": list[str],
+    "rank_pattern": dict[str, int],
+    "use_dora": bool,
+    "use_rslora": bool,
 }
-"""The type of each setting that `args` passes on, by kind of stage; `lora` is for PEFT's `LoraConfig`."""
+"""Of PEFT's `LoraConfig`; those of a kind of stage stand in its class (`recipes.stages`)."""
 
 OWN_FIELD = {
     "beta": "beta",
@@ -184,16 +162,18 @@ REASON = {name: reason for reason, names in _REASONS.items() for name in names}
 """Why a setting is refused, of those that no field of a recipe stands for."""
 
 
-def checked(kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The settings of `given`, each in its type. Raises ValueError that names all that cannot be passed on."""
-    passed_on = PASSED_ON[kind]
+def checked(kind: str, given: dict[str, Any], passed_on: Mapping[str, Settings], own: Mapping[str, str]) -> Settings:
+    """The settings of `given`, each in its type. Raises ValueError that names all that cannot be passed on.
+
+    passed_on: what each kind passes on. own: why this kind does not pass on settings that it alone has.
+    """
     accepted, problems = {}, []
     for name, value in given.items():
-        if name not in passed_on:
-            problems.append(f"{name}: {_why_not(kind, name)}")
+        if name not in passed_on[kind]:
+            problems.append(f"{name}: {own.get(name) or _why_not(kind, name, passed_on)}")
             continue
         try:
-            accepted[name] = TypeAdapter(passed_on[name]).validate_python(value)
+            accepted[name] = TypeAdapter(passed_on[kind][name]).validate_python(value)
         except ValidationError as error:
             problems.append(f"{name}: {error.errors()[0]['msg']}, found {value!r}")
     if problems:
@@ -201,13 +181,13 @@ def checked(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     return accepted
 
 
-def _why_not(kind: str, name: str) -> str:
+def _why_not(kind: str, name: str, passed_on: Mapping[str, Settings]) -> str:
     if name in OWN_FIELD:
         return f"the recipe has a field for it: {OWN_FIELD[name]}"
     if name in REASON:
         return f"not passed on: {REASON[name]}"
-    others = sorted(other for other, names in PASSED_ON.items() if name in names)
+    others = sorted(other for other, names in passed_on.items() if name in names)
     if others:
         return f"a setting of {', '.join(others)}, not of {kind}"
-    close = difflib.get_close_matches(name, [*PASSED_ON[kind], *OWN_FIELD, *REASON], n=1)
-    return "no such setting" + (f"; did you mean '{close[0]}'?" if close else f"; there are {sorted(PASSED_ON[kind])}")
+    close = difflib.get_close_matches(name, [*passed_on[kind], *OWN_FIELD, *REASON], n=1)
+    return "no such setting" + (f"; did you mean '{close[0]}'?" if close else f"; there are {sorted(passed_on[kind])}")

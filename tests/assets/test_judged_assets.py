@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.checks import DECLARED
+from assets.checks import declared
 from assets.corpora import CleanCorpus
 from assets.making import GPU, asset_of
 from assets.mixtures import PreferenceRows
@@ -26,7 +26,7 @@ def judged(made: Pipeline, name: str) -> dg.AssetsDefinition:
 def test_unpaired_answers_have_checks_of_their_own(tmp_path: Path) -> None:
     made = pipeline(tmp_path, preferences=THUMBS)
     for name, kind in (("judged", "preferences"), ("thumbs", "unpaired")):
-        assert {spec.name for spec in judged(made, name).check_specs} == set(DECLARED[kind])
+        assert {spec.name for spec in judged(made, name).check_specs} == set(declared(kind))
 
 
 def test_splits_are_a_part_of_what_preferences_are(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from assets.checks import DECLARED
+from assets.checks import declared
 from tests.assets.made_pipeline import FIELDS, write_recipe
 from tests.orchestration.project import REPORTS, Outcome, Project
 
@@ -38,9 +38,9 @@ def test_every_declared_check_passed_and_every_reported_one_is_declared(project:
     kinds |= {"base": "base", "sft": "sft", "dpo": "dpo", "report/dpo": "report"}
     for node, kind in kinds.items():
         reported = project.ref(node).metrics["checks"]
-        assert set(reported) <= set(DECLARED[kind]), node
+        assert set(reported) <= set(declared(kind)), node
         elsewhere = {"frozen_unmoved", "adapter_whole", "merged_equals_adapter", "rows_apart"}  # adapters, packing
-        assert set(DECLARED[kind]) - set(reported) <= elsewhere, node
+        assert set(declared(kind)) - set(reported) <= elsewhere, node
 
 
 def test_mlflow_has_one_finished_run_for_each_artefact_under_its_parent(project: Project, first: Outcome) -> None:

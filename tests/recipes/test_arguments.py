@@ -3,17 +3,17 @@
 import ast
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from recipes.schema import identity
-from recipes.stages import Lora, Sft, Stage
-from recipes.trl_settings import OWN_FIELD, PASSED_ON, REASON
+from recipes.stages import KINDS, Lora, Sft
+from recipes.trl_settings import LORA, OWN_FIELD, REASON
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {get_args(section.model_fields["kind"].annotation)[0]: section for section in get_args(get_args(Stage)[0])}
+PASSED_ON = {**{kind: section.passes_on for kind, section in KINDS.items()}, "lora": LORA}
 FIELDS = {"kind": "sft", "mixture": "m", "start": "base", "learning_rate": 0.1, "batch_rows": 8, "seed": 0}
 SET_BY_BOTH = {"optim"}
 """Temper's own choice is a default, which `args` may change."""
@@ -48,7 +48,9 @@ def settings(kind: str) -> set[str]:
 def test_every_setting_of_the_installed_library_is_passed_on_or_refused(kind: str) -> None:
     of_other_kinds = {name for names in PASSED_ON.values() for name in names}
     assert set(PASSED_ON[kind]) <= settings(kind)
-    assert settings(kind) - set(PASSED_ON[kind]) <= set(OWN_FIELD) | set(REASON) | of_other_kinds
+    refused = set() if kind == "lora" else set(KINDS[kind].own_settings)
+    assert not refused & (set(PASSED_ON[kind]) | set(OWN_FIELD) | set(REASON))
+    assert settings(kind) - set(PASSED_ON[kind]) - refused <= set(OWN_FIELD) | set(REASON) | of_other_kinds
 
 
 def test_nothing_is_refused_that_no_library_has() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job, run_here, weights_of
 
-from assets.checks import DECLARED
+from assets.checks import declared
 from jobs.job import Job
 from recipes.errors import DONE, INTERRUPTED
 from training.loop import memory
@@ -41,7 +41,7 @@ def test_stopped_and_resumed_ends_bit_equal(
     assert 0 < found.metrics["resumed_from_step"] < found.metrics["steps"]
     assert weights_of(cut) == weights_of(whole)
     assert found.failed_checks == []
-    assert set(found.metrics["checks"]) == set(DECLARED[cut.kind])  # with an adapter, all of them apply
+    assert set(found.metrics["checks"]) == set(declared(cut.kind))  # with an adapter, all of them apply
 
 
 def _set_after_a_checkpoint(job: Job, stop: threading.Event) -> None:

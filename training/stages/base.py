@@ -24,6 +24,10 @@ from models.template import ChatTemplate
 from recipes.sources import Model
 
 VERSION = 2
+CHECKS = {
+    "end_of_turn_stops": "generation stops at the token that ends an assistant turn",
+    "weights_finite": "no weight is NaN or infinite",
+}
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack")
 _PARTS = 4

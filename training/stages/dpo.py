@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 3
+CHECKS = {**frame.PAIRS_UNTOUCHED, **frame.REFERENCE_IS_START, **frame.SAVED}
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _TOLERANCE = 1e-4

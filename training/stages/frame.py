@@ -22,6 +22,20 @@ from training.invariants import required
 if TYPE_CHECKING:
     from training.loop.loop import Trained
 
+SAVED = {
+    "frozen_unmoved": "what the adapter was trained on is still the start checkpoint, bit for bit",
+    "adapter_whole": "the saved adapter holds every tensor that was trained",
+    "merged_equals_adapter": "the merged weights give the logits of base and adapter",
+    "reload_equal": "the checkpoint, loaded again, gives the same logits",
+    "served_as_trained": "rendered from its own files, as a server does, a conversation is what training saw",
+}
+"""Checks of every checkpoint that was trained; the first three of adapters alone."""
+
+PAIRS_UNTOUCHED = {"pairs_untouched": "the trainer sees the tokens of the pairs, all of them and no others"}
+REFERENCE_IS_START = {
+    "reference_is_start": "before the first step the loss is what it is when policy and reference are the same model"
+}
+
 
 @dataclass(frozen=True)
 class Training:

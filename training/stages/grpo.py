@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from training.rollouts import Rollouts
 
 VERSION = 3
+CHECKS = {
+    "prompts_untouched": "the model answers the tokens of the prompts, all of them and no others",
+    "advantages_sum_to_zero": "the advantages of the answers to one prompt sum to 0, in every step",
+    "scored_as_drawn": "the first step's loss gives each answer the probability at which the model drew it",
+    "kl_step0_zero": "before the first step the divergence from the reference is 0: it is the start checkpoint",
+    **frame.SAVED,
+}
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:

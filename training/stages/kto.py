@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 3
+CHECKS = {
+    "answers_untouched": "the trainer sees the tokens and labels of the answers, all of them and no others",
+    **frame.REFERENCE_IS_START,
+    **frame.SAVED,
+}
 
 _COLUMNS = ("prompt_ids", "completion_ids", "label")
 _TOLERANCE = 1e-4

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 3
+CHECKS = {
+    **frame.PAIRS_UNTOUCHED,
+    "loss_is_the_papers": "before the first step the loss is the paper's formula, on the answers' tokens alone",
+    **frame.SAVED,
+}
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _CLOSE = {"fp32": 1e-3, "bf16": 5e-2}

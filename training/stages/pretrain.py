@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 3
+CHECKS = {
+    "labels_equal_tokens": "the loss counts every token of the mixture but the first of each document",
+    "documents_apart": "a document in a sequence with others is read as it is alone",
+    **frame.SAVED,
+}
 
 _COLUMNS = ("input_ids", "document_starts", "n_tokens")
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 3
+CHECKS = {
+    **frame.PAIRS_UNTOUCHED,
+    "reads_last_token": "the reward of a conversation is read at its last token, however it is padded",
+    **frame.SAVED,
+}
 
 _COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 

@@ -17,6 +17,7 @@ from training import vocabulary
 from training.stages import base
 
 VERSION = 1
+CHECKS = {**base.CHECKS, "tokenizer_round_trip": "texts come back from their tokens as they were"}
 
 _ROUND_TRIP_ROWS = 200
 

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 4
+CHECKS = {
+    "labels_equal_mask": "the loss counts exactly the tokens that the mixture marks as supervised",
+    "pads_by_length": "every row is attended to over its length, also where pad and end of turn are one token",
+    "end_of_turn_learned": "every row has an end of turn among what the loss counts",
+    "one_bos": "no row begins twice",
+    "rows_apart": "a row that is packed with others is read as it is alone",
+    **frame.SAVED,
+}
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
