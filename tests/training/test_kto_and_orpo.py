@@ -7,10 +7,9 @@ import pytest
 from made_jobs import LORA, falls, kto_job, orpo_job, run_here
 
 from jobs.job import Job
-from lineage.errors import TrainingError
 from lineage.store import Artifact
 from recipes.errors import DONE, REFUSED
-from recipes.stages import Orpo, StageBase
+from recipes.stages import StageBase
 from training.stages import kto, orpo
 
 
@@ -77,42 +76,24 @@ def test_orpo_that_learns_prompts_is_refused(
     """TRL's own forward pass counts them."""
     from trl.experimental.orpo import ORPOTrainer
 
-    from training.losses.odds_ratio import OddsTrainer
+    from training.stages.without_reference import WithoutReference
 
-    monkeypatch.setattr(OddsTrainer, "concatenated_forward", ORPOTrainer.concatenated_forward)
+    monkeypatch.setattr(WithoutReference, "concatenated_forward", ORPOTrainer.concatenated_forward)
     assert run_here(orpo_job(tiny_base, tmp_path)) == REFUSED
     assert "the paper's formula gives" in capsys.readouterr().out
 
 
 def test_the_odds_ratio_is_trls_own(tiny_base: Path, tmp_path: Path) -> None:
     """With a β of a thousand the loss is the odds ratio alone, and a wrong sign would show."""
-    job = orpo_job(tiny_base, tmp_path, beta=1000, max_steps=1)
-    found = sealed(job)
+    found = sealed(orpo_job(tiny_base, tmp_path, beta=1000, max_steps=1))
     assert found.metrics["checks"]["loss_is_the_papers"]["value"] > 100
-    stage = Orpo.model_validate(job.config)
-    assert stage.beta == 1000
-    with pytest.raises(TrainingError, match="the paper's formula gives"):
-        orpo.loss_check(*_trainer_and_batch(job), stage.model_copy(update={"beta": 1.0}))
 
 
-def _trainer_and_batch(job: Job) -> tuple[Any, dict[str, Any]]:
-    from transformers import AutoTokenizer
-    from trl.experimental.orpo import ORPOConfig
-
-    from training import rows, weights
-    from training.loop import loop
-    from training.losses import head, odds_ratio
-
-    stage, start = Orpo.model_validate(job.config), job.inputs["start"].path
-    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", orpo._COLUMNS)
-    plan = rows.plan([1] * len(pairs), stage)
-    config = ORPOConfig(**loop.arguments(stage, plan, job.home), beta=stage.beta, remove_unused_columns=False)
-    trainer = odds_ratio.OddsTrainer(
-        micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),
-        model=odds_ratio.with_head(weights.load_for_training(start, stage)),
-        args=config,
-        train_dataset=orpo._dataset(pairs),
-        processing_class=AutoTokenizer.from_pretrained(start),
-    )
-    head.score_only_supervised(trainer)
-    return trainer, loop.first_batch(trainer)
+@pytest.mark.invariants
+def test_another_weight_of_the_odds_is_refused(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    formula = orpo.loss
+    monkeypatch.setattr(orpo, "loss", lambda chosen, rejected, beta: formula(chosen, rejected, 1.0))
+    assert run_here(orpo_job(tiny_base, tmp_path, beta=1000, max_steps=1)) == REFUSED
+    assert "the paper's formula gives" in capsys.readouterr().out

@@ -32,6 +32,9 @@ SAVED = {
 """Checks of every checkpoint that was trained; the first three of adapters alone."""
 
 PAIRS_UNTOUCHED = {"pairs_untouched": "the trainer sees the tokens of the pairs, all of them and no others"}
+LOSS_IS_THE_PAPERS = {
+    "loss_is_the_papers": "before the first step the loss is the paper's formula, on the answers' tokens alone"
+}
 REFERENCE_IS_START = {
     "reference_is_start": "before the first step the loss is what it is when policy and reference are the same model"
 }
