@@ -54,7 +54,9 @@ class WithoutReference(LikeLengths, MeanOverRows):
         That loss is the paper's, a mean over each answer's tokens, then over answers: TRL's, over all tokens of a
         micro-batch, would depend on which rows share one.
         """
-        both = self.concatenated_inputs(batch, padding_value=self.padding_value, device=self.accelerator.device)
+        both = self.concatenated_inputs(
+            batch, padding_value=self.processing_class.pad_token_id, device=self.accelerator.device
+        )
         labels = both["concatenated_labels"]
         scored = model(
             input_ids=both["concatenated_input_ids"],
