@@ -68,6 +68,7 @@ def test_pretrain_sft_and_dpo_follow_each_other_with_a_reward_model_beside(tmp_p
         "dpo": _DPO,
         "straight": {**_DPO, "start": "base", "loss": "ipo"},
         "odds": {**_PREFERRING, "kind": "orpo", "beta": 0.1},
+        "simple": {**_PREFERRING, "kind": "simpo"},
         "votes": {**_PREFERRING, "kind": "kto", "beta": 0.1, "preferences": "thumbs"},
     }
     preferences = {**FIELDS["preferences"], "thumbs": THUMBS}
@@ -77,7 +78,7 @@ def test_pretrain_sft_and_dpo_follow_each_other_with_a_reward_model_beside(tmp_p
     assert graph["sft"] == {"pretrain", "mixture/mix"}
     assert graph["reward"] == {"sft", "preferences/judged"}
     assert graph["dpo"] == {"sft", "preferences/judged"}
-    assert graph["straight"] == graph["odds"] == {"base", "preferences/judged"}
+    assert graph["straight"] == graph["odds"] == graph["simple"] == {"base", "preferences/judged"}
     assert graph["base"] == set()
 
 

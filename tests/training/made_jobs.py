@@ -15,7 +15,7 @@ from jobs.job import Job, JobInput
 from lineage.store import Artifact, Store
 from recipes.execution import TrainingExecution
 from recipes.schema import identity
-from recipes.stages import Dpo, Grpo, Kto, Orpo, Pretrain, Reward, Sft, StageBase
+from recipes.stages import Dpo, Grpo, Kto, Orpo, Pretrain, Reward, Sft, Simpo, StageBase
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +81,13 @@ def orpo_job(base: Path, home: Path, execution: dict[str, Any] | None = None, **
     made = tiny.sealed(home, "preferences", lambda work: tiny.write_pairs(work, base, 16), pairs=16)
     fields = {"kind": "orpo", "preferences": "preferences", "beta": 0.1, "execution": EXECUTION, **STAGE, **changes}
     return _of_preferences(base, home, Orpo.model_validate(fields), made, execution)
+
+
+def simpo_job(base: Path, home: Path, execution: dict[str, Any] | None = None, **changes: Any) -> Job:
+    """SimPO of the tiny base on 16 made-up pairs."""
+    made = tiny.sealed(home, "preferences", lambda work: tiny.write_pairs(work, base, 16), pairs=16)
+    fields = {"kind": "simpo", "preferences": "preferences", "execution": EXECUTION, **STAGE, **changes}
+    return _of_preferences(base, home, Simpo.model_validate(fields), made, execution)
 
 
 def kto_job(base: Path, home: Path, answers: int = 17, execution: dict[str, Any] | None = None, **changes: Any) -> Job:

@@ -11,7 +11,19 @@ from typing import Any
 
 import psutil
 import pytest
-from made_jobs import ROOT, dpo_job, finish, grpo_job, kto_job, orpo_job, reward_job, run_here, sft_job, start
+from made_jobs import (
+    ROOT,
+    dpo_job,
+    finish,
+    grpo_job,
+    kto_job,
+    orpo_job,
+    reward_job,
+    run_here,
+    sft_job,
+    simpo_job,
+    start,
+)
 from pydantic import ValidationError
 
 from jobs import launching
@@ -64,6 +76,7 @@ _UNEVEN: dict[str, tuple[Any, dict[str, Any], int, tuple[str, ...]]] = {
     ),
     "reward": (reward_job, {"batch_rows": 6, "epochs": 2.0}, 6, ("accuracy", "margin")),
     "orpo": (orpo_job, {"batch_rows": 6, "epochs": 2.0}, 6, ("nll_loss", "log_odds_chosen")),
+    "simpo": (simpo_job, {"batch_rows": 6, "epochs": 2.0}, 6, ("rewards/margins", "logps/chosen")),
     "kto": (kto_job, {"answers": 15, "kl_rows": 4, "batch_rows": 8, "epochs": 2.0}, 4, ("kl", "logps/chosen")),
     "grpo": (grpo_job, {"batch_rows": 12, "max_new_tokens": 4}, 4, ("reward", "kl", "completions/mean_length")),
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job, run_here, weights_of
+from made_jobs import LORA, dpo_job, kto_job, orpo_job, pretrain_job, reward_job, run_here, simpo_job, weights_of
 
 from assets.checks import declared
 from jobs.job import Job
@@ -19,6 +19,7 @@ KINDS: dict[str, Callable[[Path, Path], Job]] = {
     "dpo ipo": lambda base, home: dpo_job(base, home, loss="ipo", lora=LORA),
     "kto": lambda base, home: kto_job(base, home, lora=LORA),
     "orpo": lambda base, home: orpo_job(base, home, lora=LORA),
+    "simpo": lambda base, home: simpo_job(base, home, lora=LORA),
 }
 
 
