@@ -28,7 +28,10 @@ ROOT = Path(__file__).parents[1]
 AREAS: dict[str, tuple[list[str], list[str]]] = {
     "gating": (
         ["evaluation/gating/*.py"],
-        ["evaluation/test_gate.py", "evaluation/test_contaminated.py", "evaluation/test_compare.py"],
+        [
+            *(f"evaluation/test_{name}.py" for name in ("gate", "contaminated", "compare", "statistics", "strata")),
+            "recipes/test_power.py",
+        ],
     ),
     "statistics": (["evaluation/statistics/*.py"], ["evaluation/test_statistics.py", "evaluation/test_strata.py"]),
     "registry": (

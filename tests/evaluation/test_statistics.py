@@ -150,6 +150,19 @@ def test_the_items_needed_are_those_that_the_same_rule_then_asks_for():
     again = found(needed, halves, halves, [item // 2 for item in range(needed)])
     assert power(again, 0.0, -0.05, ALPHA) == pytest.approx(0.8, abs=0.02)
     assert items_needed(gained, 0.05, 0.05, ALPHA, 0.8) is None
+    # Everything gained: what is uncertain are the half counts alone.
+    for threshold in (0.2, 0.4, 0.6):
+        needed = items_needed(found(10, 10, 0), 1.0, threshold, ALPHA, 0.8)
+        enough, fewer = (power(found(n, n, 0), 1.0, threshold, ALPHA) for n in (needed, needed - 1))
+        assert fewer < 0.8 <= enough
+    # In pairs these weigh two items; as many items as there are suffice just where they have the power.
+    for size in range(12, 60, 2):
+        seen = found(size, size, 0, [item // 2 for item in range(size)])
+        assert (items_needed(seen, 1.0, 0.6, ALPHA, 0.8) <= size) == (power(seen, 1.0, 0.6, ALPHA) >= 0.8)
+
+
+def test_without_any_spread_the_sign_of_the_gap_decides():
+    assert [power_at(gap, 0.0, ALPHA, None) for gap in (-0.1, 0.0, 0.1)] == [0.0, 0.0, 1.0]
 
 
 def _clustered_draws(rng, draws, clusters, size, gain, discordant, share_alike):
