@@ -155,10 +155,12 @@ def test_the_items_needed_are_those_that_the_same_rule_then_asks_for():
         needed = items_needed(found(10, 10, 0), 1.0, threshold, ALPHA, 0.8)
         enough, fewer = (power(found(n, n, 0), 1.0, threshold, ALPHA) for n in (needed, needed - 1))
         assert fewer < 0.8 <= enough
-    # In pairs these weigh two items; as many items as there are suffice just where they have the power.
-    for size in range(12, 60, 2):
-        seen = found(size, size, 0, [item // 2 for item in range(size)])
-        assert (items_needed(seen, 1.0, 0.6, ALPHA, 0.8) <= size) == (power(seen, 1.0, 0.6, ALPHA) >= 0.8)
+    # In clusters these weigh as much as one; as many items as there are suffice just where they have the power.
+    for size in range(48, 200, 12):
+        seen = found(size, size, 0, [item // 12 for item in range(size)])
+        for threshold in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
+            gap = minimum_detectable(seen.se, ALPHA, 0.8, seen.df)
+            assert (items_needed(seen, 1.0, threshold, ALPHA, 0.8) <= size) == (gap <= 1.0 - threshold)
 
 
 def test_without_any_spread_the_sign_of_the_gap_decides():
