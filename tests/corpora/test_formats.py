@@ -90,6 +90,14 @@ PAIR = Preference(
             "preference",
             PAIR,
         ),
+        (
+            {
+                "chosen": exchange("x", "y").messages + exchange("q", "a").messages,
+                "rejected": exchange("x", "y").messages + exchange("q", "b").messages,
+            },
+            "preference",
+            Preference([*exchange("x", "y").messages, *PAIR.prompt], PAIR.chosen, PAIR.rejected),
+        ),
     ],
 )
 def test_a_format_is_told_by_its_fields_and_read(value: dict[str, Any], name: str, expected: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.gating.gate import compare, decide
-from evaluation.gating.wording import headline
+from evaluation.gating.wording import headline, points
 from lineage.hashing import text_digest
 from tests.evaluation.made_reports import pair, promotion, report, samples
 from tests.evaluation.made_strata import MMLU, labels
@@ -242,4 +242,9 @@ def test_alternatives_fail_only_if_all_of_them_do():
 def test_context_comparisons_do_not_gate():
     base, dpo = pair()
     test = compare(dpo, base, "sums/accuracy", 0.05)
-    assert (test.role, test.outcome, test.against) == ("context", "pass", "base")
+    assert (test.role, test.outcome, test.against, test.threshold) == ("context", "pass", "base", 0.0)
+
+
+def test_a_difference_is_said_as_it_is_shown():
+    assert [points(gain) for gain in (0.0004, -0.0004)] == ["no different", "no different"]
+    assert [points(gain) for gain in (0.0006, -0.0006)] == ["0.1 points better", "0.1 points worse"]

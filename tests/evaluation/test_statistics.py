@@ -163,6 +163,10 @@ def test_the_items_needed_are_those_that_the_same_rule_then_asks_for():
             assert (items_needed(seen, 1.0, threshold, ALPHA, 0.8) <= size) == (gap <= 1.0 - threshold)
 
 
+def test_with_fewer_than_two_groups_nothing_can_be_shown():
+    assert minimum_detectable(0.01, ALPHA, 0.8, 0.5) == 1.0 and power_at(0.5, 0.01, ALPHA, 0.5) == 0.0
+
+
 def test_without_any_spread_the_sign_of_the_gap_decides():
     assert [power_at(gap, 0.0, ALPHA, None) for gap in (-0.1, 0.0, 0.1)] == [0.0, 0.0, 1.0]
 
