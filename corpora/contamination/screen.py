@@ -20,11 +20,12 @@ from typing import Any, Literal
 
 from corpora.contamination.compare import Overlap, compare
 from corpora.contamination.index import INSIDE, SEED, TELLING, WHOLE, Entry, Index, build, gram_hashes
-from corpora.contamination.words import Words, normalise, spans_in, split, split_all
+from corpora.contamination.words import Words, spans_in, split, split_all
+from corpora.words.scripts import fold
 from lineage.errors import CorpusError
 from recipes.cleaning import Allowed, Contamination
 
-VERSION = 1
+VERSION = 2
 """Of what counts as a copy: a part of the identity of what was screened."""
 
 Record = Mapping[str, Any]
@@ -131,8 +132,8 @@ class Screen:
         entry, words = self.index.entries[number], split(parts)
         item = split([entry.text])
         template = self.index.template[self.index.words_of(number)]
-        normal = [normalise(part) for part in parts]
-        overlap = compare(normal, words, normalise(entry.text), item, template, entry.exact)
+        normal = [fold(part) for part in parts]
+        overlap = compare(normal, words, fold(entry.text), item, template, entry.exact)
         kind = self._kind(overlap, entry)
         if kind is None:
             return None

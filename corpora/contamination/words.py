@@ -1,9 +1,7 @@
 """Text as a sequence of hashed words, many texts at a time.
 
-The rule: text is composed (NFKC) and in lower case. A word is a longest run of letters, digits and marks. A character
-of a script that does not part its words (Chinese, Japanese, Thai, Lao, Burmese, Khmer) is a word of its own, and so
-is a sign of arithmetic that a digit follows, so that 7 + 5 is not 7 - 5. All else parts words: spaces, punctuation,
-the underscore.
+What a word is says `corpora.words.scripts`, for near duplicates too. Here a sign of arithmetic that a digit follows is
+one as well, so that 7 + 5 is not 7 - 5.
 """
 
 import unicodedata
@@ -11,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from corpora.words import scripts
+from corpora.words.scripts import fold
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,20 +21,7 @@ if TYPE_CHECKING:
     Places = NDArray[np.int64]
 
 SIGNS = tuple("+-−–×÷*/^=<>")
-_ALONE_BLOCKS = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x3005, 0x3007),
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3400, 0x4DBF),
-    (0x4E00, 0x9FFF),  # Han
-    (0xF900, 0xFAFF),
-    (0x20000, 0x323AF),
-)
 _CHARACTERS = 0x110000
-_LETTERS_END = 0x32400
-"""No character from here on is a letter."""
 _BLOCK = 1 << 17
 """Characters hashed at a time."""
 
@@ -43,7 +31,7 @@ class Words:
     """The words of several texts, one after another.
 
     hashes: of each word. part: number of the text that each word is in. start, end: characters of the word in its
-    normalised text.
+    folded text.
     """
 
     hashes: "Hashes"
@@ -52,18 +40,13 @@ class Words:
     end: "Places"
 
 
-def normalise(text: str) -> str:
-    """Composed and in lower case; what words are hashed from."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
-
-
 def split(texts: Sequence[str]) -> Words:
     """The words of all texts."""
     import numpy as np
 
     from corpora.contamination import kernels
 
-    normal = [normalise(text) for text in texts]
+    normal = [fold(text) for text in texts]
     bounds = np.zeros(len(normal) + 1, np.int64)
     np.cumsum([len(text) for text in normal], out=bounds[1:])
     codes = np.frombuffer("".join(normal).encode("utf-32-le", "surrogatepass"), "<u4")
@@ -89,15 +72,15 @@ def _block_ends(texts: Sequence[str]) -> Iterator[int]:
 
 
 def spans_in(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans of characters of the normalised text as spans of the text itself."""
+    """Spans of characters of the folded text as spans of the text itself."""
     if text.isascii():
         return list(spans)
     ends, total = [], 0
     clusters = _clusters(text)
     for cluster in clusters:
-        total += len(normalise(cluster))
+        total += len(fold(cluster))
         ends.append(total)
-    if total != len(normalise(text)):
+    if total != len(fold(text)):
         return [(0, len(text))]  # composition across clusters that we do not know of: show all
     import bisect
 
@@ -120,18 +103,16 @@ def _clusters(text: str) -> list[str]:
 
 @cache
 def _kinds() -> Any:
-    """The kind of every character of Unicode: 1.1 MB."""
+    """The kind of every character of folded text: 1.1 MB."""
     import numpy as np
 
     from corpora.contamination.kernels import ALONE, LETTER, PART, SIGN
 
+    entries = scripts.table()
+    in_word, alone = entries & scripts.WORD != 0, entries & scripts.ALONE != 0
     kinds = np.full(_CHARACTERS, PART, np.uint8)
-    for code in range(_LETTERS_END):
-        if unicodedata.category(chr(code))[0] in "LNM":
-            kinds[code] = LETTER
-    for low, high in _ALONE_BLOCKS:
-        block = kinds[low : high + 1]
-        block[block == LETTER] = ALONE
+    kinds[: scripts.SIZE] = np.select([in_word & alone, in_word], [ALONE, LETTER], PART)
+    kinds[scripts.IDEOGRAPHS_FROM : scripts.IDEOGRAPHS_TO] = ALONE
     for sign in SIGNS:
         kinds[ord(sign)] = SIGN
     return kinds

@@ -1,4 +1,5 @@
-"""Text as it is compared: Unicode form NFKC, then lower case; and which of its characters make words.
+"""Text as it is compared, with other rows and with evaluation items: Unicode form NFKC, then lower case; and which of
+its characters make words.
 
 `table()` does it for a character at a time, for the kernels. Where a character's neighbours matter (combining
 marks, the Greek final sigma) or it becomes several characters, it is marked `HARD` and the whole text goes through
@@ -33,7 +34,7 @@ _HANGUL_VOWELS_AND_FINALS = range(0x1161, 0x11C3)
 
 
 def fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower()
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
 
 
 @cache

@@ -9,18 +9,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corpora.contamination.evidence import Found, evidence_row, evidence_schema
 from corpora.contamination.items import ITEMS, collect, items_schema
 from corpora.contamination.screen import Match, Screen
-from corpora.contamination.words import normalise, spans_in, split
+from corpora.contamination.words import SIGNS, spans_in, split
 from corpora.sources import fetch
+from corpora.words.scripts import fold
 from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from recipes.cleaning import Contamination
 from recipes.load import SHIPPED, load_recipe
 from tests import tiny
 from tests.corpora.made import source, talk
+from tests.corpora.test_shingles import TEXTS, words_of
 
 LONG = (
     "A lighthouse keeper counts the ships that pass on the first nine nights of winter. "
@@ -122,6 +126,14 @@ def test_chinese_text_is_compared_by_characters(tmp_path: Path) -> None:
     changed = found.matches([row(text.replace("城市", "乡村").replace("，", "。"))])[0]
     assert changed is not None
     assert match(found, "请写一篇关于数据库索引的短文，不要使用任何逗号。") is None
+
+
+def test_tibetan_text_is_compared_by_characters(tmp_path: Path) -> None:
+    """Syllables end with a mark of their own, and nothing parts words."""
+    text = "ང་ཚོས་དགུན་ཁའི་མཚན་མོ་དགུ་ལ་གྲུ་གཟིངས་ཀྱི་གྲངས་ཀ་རྩིས་ནས་ཉིན་དེབ་ནང་དུ་བྲིས་པ་རེད།"
+    found = screen(tmp_path, text)
+    changed = found.matches([row(text.replace("དགུན", "དབྱར"))])[0]
+    assert changed is not None
 
 
 @pytest.mark.parametrize(
@@ -282,7 +294,7 @@ def test_matches_do_not_depend_on_what_is_asked_beside_them(ifeval: tuple[Screen
 
 
 def said(text: str) -> list[str]:
-    words, normal = split([text]), normalise(text)
+    words, normal = split([text]), fold(text)
     return [normal[start:end] for start, end in zip(words.start, words.end, strict=True)]
 
 
@@ -294,11 +306,20 @@ def said(text: str) -> list[str]:
         ("我爱 Berlin北京", ["我", "爱", "berlin", "北", "京"]),
         ("7 - 5 = 2, a-b, x = y", ["7", "-", "5", "=", "2", "a", "b", "x", "y"]),
         ("한글 नमस्ते", ["한글", "नमस्ते"]),
+        ("ང་ཚོ ⺀", ["ང", "ཚ", "ོ"]),
         ("", []),
     ],
 )
 def test_words(text: str, words: list[str]) -> None:
     assert said(text) == words
+
+
+@given(st.lists(st.one_of(st.text(), st.sampled_from(TEXTS)), min_size=1, max_size=4))
+@settings(deadline=None, derandomize=True)
+def test_words_are_those_that_near_duplicates_have(texts: list[str]) -> None:
+    """But for signs of arithmetic, which only items tell apart."""
+    text = " ".join(texts)
+    assert [word for word in said(text) if word not in SIGNS] == words_of(text)
 
 
 def test_equal_words_have_equal_hashes_wherever_they_stand() -> None:
@@ -312,4 +333,4 @@ def test_equal_words_have_equal_hashes_wherever_they_stand() -> None:
 def test_spans_of_composed_text_are_found_in_the_text_as_written(text: str) -> None:
     words = split([text])
     spans = spans_in(text, list(zip(words.start.tolist(), words.end.tolist(), strict=True)))
-    assert [normalise(text[start:end]) for start, end in spans] == [w for w in said(text)]
+    assert [fold(text[start:end]) for start, end in spans] == [w for w in said(text)]
