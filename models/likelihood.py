@@ -1,4 +1,4 @@
-"""How likely a model finds the possible answers to a question: log-probabilities of continuations.
+"""How likely a model finds texts: log-probabilities of the possible answers to a question, losses of a text's tokens.
 
 lm-eval scores each (context, answer) pair on its own and so reads a question once per answer. Here the
 answers to one question share the reading: the context goes through the model once, its cache is repeated
@@ -115,6 +115,27 @@ def _score(model: Any, contexts: Sequence[Sequence[int]], answers: Sequence[Sequ
         greedy = torch.ones_like(scored)
         greedy[scored] = kept.argmax(-1) == wanted
     return [Likelihood(*pair) for pair in zip(chosen.sum(-1).tolist(), greedy.all(-1).tolist(), strict=True)]
+
+
+def token_losses(model: Any, rows: Sequence[Sequence[int]], counted: Sequence[Sequence[bool]]) -> Any:
+    """What the last tokens of each row cost, read in one pass: −log-probabilities in nats (float32), 0 if not counted.
+
+    rows: token ids. counted: of the last tokens of each row, which are. Shape: rows, and the most of such last tokens.
+    Padded on the left, so that these stand at the end and only they reach the vocabulary.
+    """
+    import torch
+
+    last = max(map(len, counted))
+    ids, mask, positions = left_padded(rows, model.device)
+    chosen = torch.tensor([[False] * (last - len(row)) + list(row) for row in counted], device=model.device)
+    with torch.inference_mode():
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=last + 1, use_cache=False
+        ).logits[:, :-1]
+        losses = torch.zeros(chosen.shape, device=model.device)
+        wanted = ids[:, -last:][chosen]
+        losses[chosen] = torch.nn.functional.cross_entropy(logits[chosen], wanted, reduction="none")
+    return losses
 
 
 def left_padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any, Any]:

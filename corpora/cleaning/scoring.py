@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lineage.errors import CorpusError
 from lineage.files import atomically
 from models import load
+from models.likelihood import token_losses
 from models.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -70,10 +71,9 @@ class Losses(NamedTuple):
 
 
 class _Text(NamedTuple):
-    """Token ids, of which those from `first` on are scored where `counted` says so (its first is of `first`)."""
+    """Token ids, of which the last are scored where `counted` says so."""
 
     ids: list[int]
-    first: int
     counted: list[bool]
 
 
@@ -143,8 +143,7 @@ class Scorer:
             if reason is not None or len(ids) > fitting:
                 reasons[number] = reason or "overlong"
                 continue
-            first = counted.index(True)
-            texts[number] = [_Text(ids, first, counted[first:]), *self._alone(ids, counted)]
+            texts[number] = [_Text(ids, counted[counted.index(True) :]), *self._alone(ids, counted)]
         sums = self._sums([text for of_row in texts.values() for text in of_row])
         found = []
         for number, row in enumerate(rows):
@@ -163,7 +162,7 @@ class Scorer:
         for answers, run in groupby(places, key=lambda place: place[1]):
             if answers:
                 answer = [token for token, _ in run]
-                yield _Text([*header, *answer], len(header), [True] * len(answer))
+                yield _Text([*header, *answer], [True] * len(answer))
 
     def _sums(self, texts: list[_Text]) -> Iterator[float]:
         """The summed loss of each text, in their order; computed with like lengths together."""
@@ -193,27 +192,8 @@ class Scorer:
             yield batch
 
     def _losses(self, texts: list[_Text]) -> list[float]:
-        """The summed loss of each text of a batch, padded on the left so that the answers stand at its end."""
-        import torch
-
-        longest = max(len(text.ids) for text in texts)
-        last = max(len(text.ids) - text.first for text in texts)
-        ids = torch.zeros(len(texts), longest, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        counted = torch.zeros(len(texts), last, dtype=torch.bool)
-        for row, text in enumerate(texts):
-            ids[row, longest - len(text.ids) :] = torch.tensor(text.ids)
-            mask[row, longest - len(text.ids) :] = 1
-            counted[row, last - len(text.counted) :] = torch.tensor(text.counted)
-        ids, mask, counted = (tensor.to(self.model.device) for tensor in (ids, mask, counted))
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        with torch.inference_mode():
-            logits = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=last + 1, use_cache=False
-            ).logits[:, :-1]
-            wanted = ids[:, -last:]
-            each = torch.zeros(counted.shape, device=ids.device)
-            each[counted] = torch.nn.functional.cross_entropy(logits[counted], wanted[counted], reduction="none")
+        """The summed loss of each text of a batch."""
+        each = token_losses(self.model, [text.ids for text in texts], [text.counted for text in texts])
         sums: list[float] = each.double().sum(-1).tolist()
         if not all(map(math.isfinite, sums)):
             raise CorpusError(
