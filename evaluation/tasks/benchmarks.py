@@ -19,9 +19,8 @@ Written answers are asked for in the chat template, worked examples as turns of 
 from collections.abc import Mapping
 from typing import Any
 
-from evaluation.task import Place, draw, read_rows
-from evaluation.tasks.harness import harness_version
-from evaluation.tasks.packaged import Benchmark, Item, Metric, Packaged, items_of, list_of, texts_of
+from evaluation.task import Place, read_rows
+from evaluation.tasks.packaged import Benchmark, Item, Metric, Packaged, list_of, prepared, texts_of
 from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint
 from recipes.suite import AimeTask, GpqaTask, Gsm8kTask, MmluProTask, TruthfulqaTask
@@ -34,22 +33,8 @@ def prepare(name: str, task: PackagedTask, place: Place) -> Packaged:
 
     Raises EvaluationError that names the row and the field.
     """
-    where = f"evaluation.tasks.{name}"
-    rows = read_rows(f"{where}.data", task.data, place)
-    benchmark, facts, shots = _benchmark(where, task, place)
-    distinct = {fingerprint(item): item for item in items_of(f"{where}.data", rows.rows, benchmark)}
-    items = draw(where, list(distinct.values()), task.limit, task.sample_seed)
-    told = "chat template, greedy answer" if benchmark.chat else "plain text, likelihoods of the answers"
-    facts = {
-        "data_digest": rows.digest,
-        "duplicates": rows.duplicates + len(rows.rows) - len(distinct),
-        "harness": harness_version(),
-        "prompts": f"{told}, {shots}-shot",
-        **facts,
-    }
-    return Packaged(
-        name, benchmark, items, facts, shots, place.scratch, getattr(task, "max_new_tokens", None), task.unit
-    )
+    benchmark, facts, shots = _benchmark(f"evaluation.tasks.{name}", task, place)
+    return prepared(name, task, task.data, place, benchmark, facts, shots)
 
 
 def _benchmark(where: str, task: PackagedTask, place: Place) -> tuple[Benchmark, dict[str, Any], int]:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report import Sample
-from evaluation.task import Outcome
-from evaluation.tasks.harness import HarnessResult, HarnessTask, run_harness
+from evaluation.task import Outcome, Place, draw, read_rows
+from evaluation.tasks.harness import HarnessResult, HarnessTask, harness_version, run_harness
 from lineage.errors import EvaluationError
 from lineage.hashing import fingerprint, text_digest
 from models.answering import LoadedModel, Tick
+from recipes.sources import Origin
+from recipes.suite import TaskBase
 
 Item = dict[str, Any]
 
@@ -172,6 +174,36 @@ class _Answer:
     finite: bool
     cut: bool = False
     confidence: float | None = None
+
+
+def prepared(
+    name: str,
+    task: TaskBase,
+    data: Origin,
+    place: Place,
+    benchmark: Benchmark,
+    facts: Mapping[str, Any] | None = None,
+    shots: int = 0,
+) -> Packaged:
+    """The items in a task's data, each once, and of these the drawn ones. facts: further ones for the report.
+
+    Raises EvaluationError that names the row and the field.
+    """
+    where = f"evaluation.tasks.{name}"
+    rows = read_rows(f"{where}.data", data, place)
+    distinct = {fingerprint(item): item for item in items_of(f"{where}.data", rows.rows, benchmark)}
+    items = draw(where, list(distinct.values()), task.limit, task.sample_seed)
+    told = "chat template, greedy answer" if benchmark.chat else "plain text, likelihoods of the answers"
+    stated = {
+        "data_digest": rows.digest,
+        "duplicates": rows.duplicates + len(rows.rows) - len(distinct),
+        "harness": harness_version(),
+        "prompts": f"{told}, {shots}-shot",
+        **(facts or {}),
+    }
+    return Packaged(
+        name, benchmark, items, stated, shots, place.scratch, getattr(task, "max_new_tokens", None), task.unit
+    )
 
 
 def items_of(where: str, rows: Sequence[Mapping[str, Any]], benchmark: Benchmark) -> list[Item]:
