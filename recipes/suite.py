@@ -210,6 +210,17 @@ class TruthfulqaTask(TaskBase):
     data: Origin
 
 
+class ArcTask(TaskBase):
+    """ARC (Clark et al. 2018), lm-eval's own task code: science questions, the challenge set or the easy one."""
+
+    asks = "likelihoods"
+    metrics, question, choice_list = ("accuracy", "accuracy_by_length"), ("question",), "choices.text"
+    discordance, published = 0.15, 1172  # of the challenge set
+
+    kind: Literal["arc"]
+    data: Origin
+
+
 class CodeTask(TaskBase):
     """Share of functions that pass their tests, HumanEval's way, run in a sandbox. Off until a recipe allows it."""
 
@@ -314,6 +325,7 @@ Task = Annotated[
     | Gsm8kTask
     | AimeTask
     | TruthfulqaTask
+    | ArcTask
     | CodeTask
     | FunctionsTask
     | PerplexityTask

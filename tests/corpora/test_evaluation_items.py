@@ -104,6 +104,11 @@ def test_an_item_that_cannot_be_read_is_an_error(
         ("gpqa", made.GPQA[:1], ["What is 0 made of?", "What is 0 made of?\nink\ntea  leaves\ndust\nsalt 0"]),
         ("gsm8k", made.GSM8K[:1], [made.GSM8K[0]["question"]]),
         ("aime", [*made.AIME24[:1], *made.AIME25], ["Find the remainder of 20 by 7.", "Turn by an angle."]),
+        (
+            "arc",
+            made.ARC[:1],
+            ["Which of these carries current?", "Which of these carries current?\na wire of copper\nrope\na shelf"],
+        ),
         ("truthfulqa", made.TRUTHFULQA[:1], ["Do cats read?", "Do cats read?\nNo\nYes, at night\nOnly maps"]),
         ("code", made.HUMANEVAL[:1], [made.HUMANEVAL[0]["prompt"].strip()]),
         ("functions", made.BFCL, ["Set an alarm for seven in Rome, loudly.", "Be brief.\nWhat is love?"]),

@@ -66,6 +66,20 @@ TRUTHFULQA: list[dict[str, Any]] = [
     }
     for animal in ("cats", "owls", "moles")
 ]
+ARC: list[dict[str, Any]] = [
+    {
+        "id": f"made_{number}",
+        "question": f"Which of these carries {what}?",
+        "choices": {
+            "text": ["a wire of copper", "rope", "a shelf"][: 3 - number % 2],
+            "label": labels[: 3 - number % 2],
+        },
+        "answerKey": labels[number % 2],
+    }
+    for number, (what, labels) in enumerate(
+        [("current", ["A", "B", "C"]), ("a swing", ["1", "2", "3"]), ("heat", list("ABC"))]
+    )
+]
 HUMANEVAL: list[dict[str, Any]] = [
     {
         "task_id": f"Made/{n}",

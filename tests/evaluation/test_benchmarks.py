@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from evaluation import tasks
 from evaluation.task import Outcome, Place
-from evaluation.tasks import benchmarks, harness, mmlu
+from evaluation.tasks import harness, mmlu
 from evaluation.tasks.packaged import Packaged
 from lineage.errors import EvaluationError
 from models.answering import LoadedModel, Response
@@ -34,7 +35,8 @@ def model(tiny_base: Path) -> LoadedModel:
 def prepared(place: Place, kind: str, rows: list[dict[str, Any]], **fields: Any) -> Packaged:
     write_rows(place.folder / "rows.jsonl", rows)
     task: Any = TypeAdapter(Task).validate_python({"kind": kind, "data": {"uri": "rows.jsonl"}, **fields})
-    return benchmarks.prepare("quiz", task, place)
+    found: Any = tasks.prepare("quiz", task, place)
+    return cast(Packaged, found)
 
 
 Answering = Callable[[Callable[[str], str]], list[tuple[str, tuple[str, ...]]]]
@@ -98,6 +100,15 @@ def test_truthfulqa_is_scored_as_by_lm_eval_alone(model: LoadedModel, place: Pla
         assert scores(outcome, part) == pytest.approx([float(row["acc"]) for row in theirs], abs=1e-4)
     assert 0 < scores(outcome, "mc2")[0] < 1
     assert outcome.health == {"nonfinite": 0, "constant": 0, "truncated": 0}
+
+
+def test_arc_is_scored_as_by_lm_eval_alone(model: LoadedModel, place: Place) -> None:
+    outcome = prepared(place, "arc", made.ARC).run(model, lambda done: None)
+    files = dict.fromkeys(("test", "train", "validation"), place.folder / "rows.jsonl")
+    theirs = by_lm_eval(model, "arc/arc_challenge.yaml", files, place.folder / "alone")
+    assert scores(outcome, "accuracy") == [row["acc"] for row in theirs]
+    assert scores(outcome, "accuracy_by_length") == [row["acc_norm"] for row in theirs]
+    assert [sample["target"] for sample in outcome.samples[::2]] == ["a wire of copper", "rope", "a wire of copper"]
 
 
 @pytest.mark.parametrize("shots", [0, 5])
@@ -218,6 +229,21 @@ def test_aime_takes_the_boxed_number(
             "truthfulqa",
             {**made.TRUTHFULQA[0], "mc1_targets": {"choices": ["a", "b"], "labels": [0, 1]}},
             "expected the one true answer first in field 'mc1_targets'",
+        ),
+        (
+            "arc",
+            {"question": "q", "answerKey": "A", "choices": ["a", "b"]},
+            "expected texts and labels in field 'choices'",
+        ),
+        (
+            "arc",
+            {**made.ARC[0], "answerKey": "D"},
+            "expected one of the labels A, B, C in field 'answerKey', found 'D'",
+        ),
+        (
+            "arc",
+            {**made.ARC[0], "choices": {"text": ["a", "b"], "label": ["A", "A"]}},
+            "expected a text and a label of its own for each choice",
         ),
         ("mmlu_pro", {**made.MMLU_PRO[0], "category": "gossip"}, "expected a category of MMLU-Pro"),
         ("mmlu_pro", {**made.MMLU_PRO[0], "answer": "J"}, "expected the letter of one of 4 options in field 'answer'"),

@@ -78,6 +78,7 @@ def _check(path: Path) -> subprocess.CompletedProcess[str]:
         ("gsm8k", "strict_match", 1319, 0.15),
         ("gsm8k", "flexible_match", 1319, 0.15),
         ("aime", "accuracy", 30, 0.2),
+        ("arc", "accuracy", 1172, 0.15),
         ("truthfulqa", "mc1", 817, 0.2),
         ("truthfulqa", "mc2", 817, 0.2),
         ("mmlu_pro", "accuracy", None, 0.2),
