@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,9 +56,15 @@ class _OneEnd(TyperGroup):
             logging.getLogger("temper").info("raised here:", exc_info=True)  # with --verbose
             print(error, file=sys.stderr)
             status = error.status
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             print("Interrupted.", file=sys.stderr)
             status = INTERRUPTED
+        except BrokenPipeError:  # whoever read has read enough: typer ends it
+            raise
+        except OSError as error:  # a disk that is full, a folder that nobody may write into
+            logging.getLogger("temper").info("raised here:", exc_info=True)
+            print(f"{error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+            status = FAILED
         raise typer.Exit(status or DONE)
 
 
@@ -108,7 +114,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _global(
     context: typer.Context,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress: results and errors only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress: results and errors only; of check the mistakes.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="What libraries log, and where errors arise.")
     ] = False,
@@ -253,7 +261,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Is a recipe valid, and can its gate ever pass?
+    """Is a recipe valid, are its files there, and can its gate ever pass?
 
     \b
     Examples:
@@ -261,6 +269,7 @@ def check(
       temper check support_bot.yaml
       temper check *.yaml --json
     """
+    from corpora.sources.local import missing
     from recipes.load import SHIPPED, find_recipe, load_recipe
     from recipes.power import power_of, refusals, sentence
 
@@ -271,7 +280,7 @@ def check(
         except TemperError as error:
             found.append({"recipe": name, "ok": False, "problems": str(error).splitlines()})
             continue
-        refused = [f"{path}: {problem}" for problem in refusals(recipe)]
+        refused = [f"{path}: {problem}" for problem in (*refusals(recipe), *missing(recipe, path.resolve().parent))]
         suite = recipe.evaluation.suite
         found.append(
             {
@@ -294,7 +303,8 @@ def _show_checked(one: dict[str, Any], quiet: bool) -> None:
     if quiet or "sources" not in one:
         return
     suite = f", suite {one['suite']['name']} version {one['suite']['version']}" if one["suite"] else ""
-    declared = f"{len(one['sources'])} sources, stages {', '.join(one['stages'])}{suite}"
+    sources = f"{len(one['sources'])} source{'s' if len(one['sources']) > 1 else ''}"
+    declared = f"{sources}, stages {', '.join(one['stages'])}{suite}"
     print(f"{one['recipe']}: {'ok' if one['ok'] else 'refused'}: {declared}")
     for guard in one["guards"]:
         print(f"  guard {guard}")
@@ -326,12 +336,14 @@ def new(
       temper new support_bot --data tickets.jsonl pairs.jsonl --model smollm2 --device cpu
       temper new bots/clinic --data s3://bucket/notes/ --model hf://Qwen/Qwen2.5-0.5B --device gpu --licence internal
     """
-    from corpora.commands.new import recipe_file, write_recipe
+    import shlex
+
+    from corpora.commands.new import device_problem, files_problem, model_problem, recipe_file, write_recipe
 
     path = recipe_file(name)
-    files = data or _asked("data", "Files of rows, with blanks between").split()
-    base = model or _asked("model", "Base model: a folder, hf://ORG/NAME, or smollm2", "smollm2")
-    where = device or _asked("device", "Device: cpu or gpu", "cpu")
+    files = data or shlex.split(_asked("data", "Files of rows, with blanks between", None, files_problem))
+    base = model or _asked("model", "Base model: a folder, hf://ORG/NAME, or smollm2", "smollm2", model_problem)
+    where = device or _asked("device", "Device: cpu or gpu", "cpu", device_problem)
     with _progress(context.obj):
         written = write_recipe(path, files, base, where, licence)
     for line in written:
@@ -339,12 +351,15 @@ def new(
     return DONE
 
 
-def _asked(option: str, question: str, default: str | None = None) -> str:
-    """The answer of a person. Raises TemperError where nobody can be asked."""
-    if not sys.stdin.isatty():
+def _asked(option: str, question: str, default: str | None, problem: Callable[[str], str | None]) -> str:
+    """The answer of a person, who is asked again while it has a problem. Raises TemperError where nobody can be."""
+    if sys.stdin is None or not sys.stdin.isatty():
         raise TemperError(f"--{option} is not given, and there is no terminal to ask")
-    answer: str = typer.prompt(question, default=default)
-    return answer
+    while True:
+        answer: str = typer.prompt(question, default=default)
+        if (found := problem(answer)) is None:
+            return answer
+        print(found, file=sys.stderr)
 
 
 def _progress(quiet: bool) -> Any:
@@ -360,7 +375,7 @@ def _progress(quiet: bool) -> Any:
 def inspect(
     context: typer.Context,
     place: Annotated[
-        str, typer.Argument(metavar="FILE_OR_URI", help="As in a recipe: a path, hf://, pypi://, gym://, s3://")
+        str, typer.Argument(metavar="FILE_OR_URI", help="As in a recipe: a path, hf://, pypi://, gym://, s3://, gs://")
     ],
     sha256: Annotated[str | None, typer.Option(help="Of the release file, for pypi://")] = None,
     format_: Annotated[str, typer.Option("--format", help="When the rows do not tell.")] = "auto",
@@ -399,7 +414,7 @@ def preview(
     source: Annotated[str | None, typer.Option(metavar="NAME", help="One source only.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Of each source.")] = 5000,
     all_: Annotated[bool, typer.Option("--all", help="All rows of each source.")] = False,
-    show: Annotated[int, typer.Option(metavar="N", help="Rows of each source to show.")] = 2,
+    show: Annotated[int, typer.Option(min=0, metavar="N", help="Rows of each source to show.")] = 2,
     as_json: AsJson = False,
 ) -> int:
     """What a recipe would make of its sources.
@@ -423,7 +438,7 @@ def preview(
         _print_json({name: one.facts for name, one in found.sources.items()})
     else:
         show_preview(found)
-    return DONE
+    return FAILED if any(one.problem for one in found.sources.values()) else DONE
 
 
 @app.command()
@@ -458,8 +473,8 @@ def compare(
 
 @app.command()
 def dev(
-    dagster_port: int = 3000,
-    mlflow_port: int = 5000,
+    dagster_port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> int:
     """Dagster UI with pages, and MLflow UI, on loopback, until Ctrl-C.
 
@@ -468,6 +483,8 @@ def dev(
       temper dev
       TEMPER_RECIPES=my_recipes temper dev --dagster-port 3001 --mlflow-port 5001
     """
+    if dagster_port == mlflow_port:
+        raise TemperError(f"--dagster-port and --mlflow-port are both {mlflow_port}: each needs one of its own")
     from orchestration.dev import dev
 
     return dev(dagster_port, mlflow_port)
@@ -481,7 +498,7 @@ def job(file: Annotated[Path, typer.Argument(help="A job file, as the graph writ
 
     \b
     Example:
-      temper job .temper/objects/demo/sft/….work/job.json
+      temper job .temper/objects/demo/sft/<fingerprint>.job.json
     """
     try:
         kind = json.loads(file.read_bytes())["kind"]

@@ -5,6 +5,8 @@ because YAML would silently keep the second.
 """
 
 import difflib
+import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,11 @@ class UniqueKeys(yaml.SafeLoader):
 def _mapping(loader: UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(None, None, "a key is one value, no list", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is written twice", key_node.start_mark)
         seen.add(key)
@@ -50,6 +56,12 @@ def read_yaml(path: Path) -> Any:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise RecipeError(f"{path}{where}: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: lists or mappings inside one another beyond what can be read") from None
+    except ValueError as error:  # a number or a date that Python does not take
+        raise RecipeError(f"{path}: {error}") from None
 
 
 def find_recipe(name_or_path: str) -> Path:
@@ -141,6 +153,10 @@ def _explain(where: str, problem: Any, model: type[Section] = Recipe) -> str:
     if problem["type"] == "extra_forbidden":
         close = difflib.get_close_matches(path[-1], section.get("properties", {}), n=1)
         message = "unknown key" + (f"; did you mean '{close[0]}'?" if close else "")
+    elif problem["type"] == "union_tag_invalid":
+        given, known = problem["ctx"]["tag"], re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
+        path, close = [*path, "kind"], difflib.get_close_matches(given, known, n=1)
+        message = f"'{given}' is none of {', '.join(known)}" + (f"; did you mean '{close[0]}'?" if close else "")
     elif problem["type"] != "value_error" and problem["type"] != "missing":
         message += f", found {problem['input']!r}"
     return f"{where}: {'.'.join(path)}: {message}" if path else f"{where}: {message}"

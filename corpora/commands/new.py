@@ -5,9 +5,11 @@ is a copy of one is trained on (`corpora.contamination`). Beside it MMLU, as `re
 the model knew before. The recipe is written only if it is valid and its guard can be passed.
 """
 
+import glob
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from lineage.store import home_folder
 from recipes.errors import RecipeError
 from recipes.load import SHIPPED, read_yaml, validate
 from recipes.power import refusals
+from recipes.sources import Source
 
 _LOOKED_AT = 5000
 """Rows of each source that are looked at, and that rows are held out from."""
@@ -64,7 +67,9 @@ def recipe_file(name: str) -> Path:
     """The file of a new recipe. Raises RecipeError for a name that no recipe can have, and for one that is taken."""
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,62}", path.stem):
-        raise RecipeError(f"{path.stem}: a recipe's name has small letters, digits, '_', '-', and a letter first")
+        raise RecipeError(
+            f"{path.stem}: a recipe's name has up to 63 small letters, digits, '_', '-' and '.', a letter first"
+        )
     for taken in (path, _held_out_file(path)):
         if taken.exists():
             raise RecipeError(f"{taken}: is there already; nothing is overwritten, so give another name")
@@ -73,10 +78,10 @@ def recipe_file(name: str) -> Path:
 
 def write_recipe(path: Path, files: list[str], model: str, device: str, licence: str) -> list[str]:
     """Write `path` and what is held out; returns what to tell of it. Raises RecipeError, CorpusError."""
-    if device not in _SIZES:
-        raise RecipeError(f"device '{device}': expected {' or '.join(_SIZES)}")
-    if not files:
-        raise RecipeError("name at least one file of rows")
+    if problem := device_problem(device):
+        raise RecipeError(problem)
+    if not files or not all(files):
+        raise RecipeError("name at least one file of rows, and no empty name")
     sources: list[_Looked] = []
     for file in files:
         sources.append(_look(file, path.parent, {source.name for source in sources}))
@@ -89,14 +94,17 @@ def write_recipe(path: Path, files: list[str], model: str, device: str, licence:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = "".join(json.dumps({"text": held}, ensure_ascii=False) + "\n" for held in held_out)
     for target, content in ((_held_out_file(path), rows), (path, text)):
-        with target.open("x", encoding="utf-8") as opened:
-            opened.write(content)
+        try:
+            with target.open("x", encoding="utf-8") as opened:
+                opened.write(content)
+        except FileExistsError:
+            raise RecipeError(f"{target}: is there by now; nothing is overwritten, so give another name") from None
     few = "" if len(held_out) >= 50 else "; so few tell little, so bring more rows or an evaluation of your own"
     return [
         *(f"{source.uri}: {source.said}" for source in sources),
         f"{_held_out_file(path)}: {len(held_out)} rows to be evaluated on, and never trained on{few}",
         f"{path}: stages {', '.join(recipe.stages)}",
-        f"Go on with: temper preview {path}; temper run {path}",
+        f"Go on with: {shlex.join(['temper', 'preview', str(path)])}; {shlex.join(['temper', 'run', str(path)])}",
     ]
 
 
@@ -108,8 +116,12 @@ def _look(file: str, folder: Path, taken: set[str]) -> _Looked:
     found = inspect(inspected_source(file, None, "auto"), home_folder() / "cache", _LOOKED_AT, keep=_LOOKED_AT)
     if found.kind is None:
         raise CorpusError(found.evidence)
-    if not found.good:
-        raise CorpusError(f"{file}: no good row among {found.read:,}; temper inspect {file} says why")
+    bad = found.read - found.good
+    if bad > Source.model_fields["max_quarantined"].default * found.read:
+        raise CorpusError(
+            f"{file}: {bad:,} of {found.read:,} rows cannot be used as {found.format}; "
+            f"{shlex.join(['temper', 'inspect', file])} says why. Rows of several formats are several files"
+        )
     stem = re.sub(r"[^a-z0-9]+", "_", Path(file.partition("?")[0]).stem.lower()).strip("_")[:50] or "rows"
     name = stem if stem[0].isalpha() else f"rows_{stem}"
     while name in taken:
@@ -155,9 +167,38 @@ def _model(model: str, folder: Path, device: str) -> dict[str, str]:
     dtype = {"dtype": _SIZES[device]["dtype"]}
     if model == "smollm2":
         return {**read_yaml(SHIPPED / "demo.yaml")["model"], **dtype}
-    if "://" not in model and not Path(model).exists():
-        raise RecipeError(f"model '{model}': no such folder; else hf://ORG/NAME, or smollm2")
+    if problem := model_problem(model):
+        raise RecipeError(problem)
     return {"uri": _uri(model, folder), "licence": "not stated", **dtype}
+
+
+def device_problem(device: str) -> str | None:
+    return None if device in _SIZES else f"device '{device}': expected {' or '.join(_SIZES)}"
+
+
+def files_problem(files: str) -> str | None:
+    """Why these names, with blanks between, are not those of files of rows."""
+    try:
+        named = shlex.split(files)
+    except ValueError as error:
+        return f"{files}: {error}"
+    lacking = [name for name in named if "://" not in name and not Path(name).exists() and not glob.glob(name)]
+    return f"{lacking[0]}: no such file" if lacking else None
+
+
+def model_problem(model: str) -> str | None:
+    """Why this is no base model, as far as one sees from here."""
+    if model == "smollm2" or (model.startswith("hf://") and re.match(r"hf://[^/?]+/[^/?]+", model)):
+        return None
+    if "://" in model and not model.startswith("hf://"):
+        return None  # a release file or an object store: the recipe's own checks
+    if model.startswith("hf://"):
+        return f"model '{model}': a model of the hub is hf://ORG/NAME"
+    if not Path(model).is_dir():
+        return f"model '{model}': no such folder; else hf://ORG/NAME, or smollm2"
+    if not any(any(Path(model).glob(f"*.{kind}")) for kind in ("safetensors", "gguf")):
+        return f"model '{model}': the folder has no weights, *.safetensors or *.gguf"
+    return None
 
 
 def _text(path: Path, sources: list[_Looked], model: dict[str, str], device: str, licence: str) -> str:

@@ -76,7 +76,7 @@ def preview_recipe(path: Path, source: str | None, most: int | None, shown: int)
     recipe, folder, store = load_recipe(path), path.resolve().parent, Store(home_folder())
     if source is not None and source not in recipe.sources:
         raise RecipeError(f"{path}: '{source}' is no source; sources are {', '.join(recipe.sources)}")
-    tokenizer, problem = None, "the model's tokenizer is not here yet: materialise base first"
+    tokenizer, problem = None, f"the model's tokenizer is not here yet: temper run {path} --select base"
     try:
         tokenizer = tokenizer_folder(recipe, folder, store)
     except CorpusError as error:
@@ -122,9 +122,9 @@ def _cleaned(name: str, recipe: Recipe, place: Place, most: int | None, work: Pa
     left_out = None
     if source.difficulty is not None and not _has_weights(place.tokenizer):
         source = source.model_copy(update={"steps": source.row_steps})
-        left_out = "filter difficulty is left out: materialise base first, whose weights score the rows"
+        left_out = "filter difficulty is left out: materialize base first, whose weights score the rows"
     if place.tokenizer is None and needs_tokenizer(source):
-        return Previewed({}, problem="a step counts tokens; materialise base first, for its tokenizer")
+        return Previewed({}, problem="a step counts tokens; materialize base first, for its tokenizer")
     work.mkdir(parents=True)
     try:
         metrics = clean(

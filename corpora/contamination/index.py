@@ -50,7 +50,9 @@ class Index:
 
     words: of all entries, one after another; starts: where each entry's begin, and the end. template: which words
     are no evidence. grams, entry, place: the phrases by hash in ascending order, and the entry and word each begins at.
-    whole, whole_entry: hashes of the texts that are looked for as whole messages.
+    whole, whole_entry: hashes of the texts that are looked for as whole messages. sums, sum_entry: sums of the hashes
+    of each text's words, in ascending order, and the entries: a row that says nothing else is a copy, whatever
+    template the items share.
     """
 
     entries: list[Entry]
@@ -62,6 +64,8 @@ class Index:
     place: Any
     whole: Any
     whole_entry: Any
+    sums: Any
+    sum_entry: Any
 
     @cached_property
     def _seen(self) -> Any:
@@ -160,6 +164,11 @@ def build(items: Path, common_items: int, phrases: Sequence[str]) -> Index:
     kept &= ~useless[of_entry]
     order = np.argsort(grams[kept], kind="stable")
     whole, whole_entry = _wholes(words, starts, np.flatnonzero((counts >= WHOLE) & (counts < INSIDE) & ~useless))
+    total = np.append(np.uint64(0), np.cumsum(words, dtype=np.uint64))
+    unsaid = (counts < SEED) | (np.bincount(of_entry[~allowed], minlength=len(texts)) > 0)
+    summed = np.flatnonzero((counts >= WHOLE) & unsaid)
+    sums = (total[starts[1:]] - total[starts[:-1]])[summed]
+    by_sum = np.argsort(sums, kind="stable")
     return Index(
         entries=entries,
         words=words,
@@ -170,6 +179,8 @@ def build(items: Path, common_items: int, phrases: Sequence[str]) -> Index:
         place=(first - starts[of_entry])[kept][order].astype(np.int32),
         whole=whole,
         whole_entry=whole_entry,
+        sums=sums[by_sum],
+        sum_entry=summed[by_sum],
     )
 
 

@@ -6,7 +6,8 @@ shown to `evidence`.
 
 Every message of a row is searched, of all roles; a run of words never goes from one message into the next. A row is
 a copy of an item if it holds
-  - `exact`: all of a text of 8 to 12 words, or of a generated problem, within a message; or a message that is nothing
+  - `exact`: nothing but a text of 4 words or more, in all its messages or in its prompt and one of its answers;
+    all of a text of 8 to 12 words, or of a generated problem, within a message; or a message that is nothing
     but a text of 4 to 7 words;
   - `verbatim`: the share `verbatim` of a longer text's 13-grams;
   - `altered`: the share `altered` of a longer text's words in runs of five or more, within a stretch of the row
@@ -19,7 +20,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from corpora.contamination.compare import Overlap, compare
-from corpora.contamination.index import INSIDE, SEED, TELLING, WHOLE, Entry, Index, build, gram_hashes
+from corpora.contamination.index import (
+    INSIDE,
+    SEED,
+    TELLING,
+    WHOLE,
+    Entry,
+    Index,
+    build,
+    gram_hashes,
+    occurrences,
+)
 from corpora.contamination.words import Words, spans_in, split, split_all
 from corpora.words.scripts import fold
 from lineage.errors import CorpusError
@@ -28,6 +39,7 @@ from recipes.cleaning import Allowed, Contamination
 VERSION = 2
 """Of what counts as a copy: a part of the identity of what was screened."""
 
+Kind = Literal["exact", "verbatim", "altered"]
 Record = Mapping[str, Any]
 """A row in a clean corpus's schema, of any kind."""
 
@@ -42,7 +54,7 @@ class Match:
 
     task: str
     item: int
-    kind: Literal["exact", "verbatim", "altered"]
+    kind: Kind
     coverage: float
     row_spans: list[tuple[int, int]]
     item_spans: list[tuple[int, int]]
@@ -69,32 +81,50 @@ class Screen:
         """For each row the item that it is most of a copy of, one that is not allowed before one that is."""
         parts = [parts_of(record) for record in records]
         found: list[Match | None] = [None] * len(records)
-        for row, entries in self._candidates(parts).items():
+        for row, entries in self._candidates(records, parts).items():
             matches = [m for e in entries if (m := self._match(records[row], parts[row], e)) is not None]
             if matches:
                 found[row] = min(matches, key=lambda m: (m.allowed is not None, -m.coverage, m.task, m.item))
         return found
 
-    def _candidates(self, parts: Sequence[Sequence[str]]) -> dict[int, list[int]]:
-        """Entries by number of the row that shares enough phrases with them."""
+    def _candidates(self, records: Sequence[Record], parts: Sequence[Sequence[str]]) -> dict[int, list[int]]:
+        """Entries by number of the row that shares enough phrases with them, or says nothing else."""
         import numpy as np
 
         texts = [text for row in parts for text in row]
         row_of = np.repeat(np.arange(len(parts)), [len(row) for row in parts])
         entries = len(self.index.entries)
         pairs, places, wholes = [], [], []
+        sums = np.zeros(len(texts), np.uint64)
         for words in split_all(texts):
+            begins = np.flatnonzero(np.diff(words.part, prepend=-1))
+            if begins.size:
+                sums[words.part[begins]] = np.add.reduceat(words.hashes, begins)
             at, entry, place = self.index.found(words)
             pairs.append(row_of[words.part[at]] * entries + entry)
             places.append(place)
             wholes += [row_of[part] * entries + entry for part, entry in self._wholes(words)]
         if not pairs:
             return {}
+        wholes.append(self._nothing_else(records, parts, sums))
         enough = [*wholes, self._enough(np.concatenate(pairs), np.concatenate(places))]
         found: dict[int, list[int]] = {}
         for pair in np.unique(np.concatenate(enough)).tolist():
             found.setdefault(pair // entries, []).append(pair % entries)
         return found
+
+    def _nothing_else(self, records: Sequence[Record], parts: Sequence[Sequence[str]], sums: Any) -> Any:
+        """Pairs of row and entry that may have the same words; sums: of the hashes of each text's."""
+        import numpy as np
+
+        bounds = np.cumsum([0, *map(len, parts)])
+        rows, said = [], []
+        for row, record in enumerate(records):
+            for reading in _readings(record, parts[row]):
+                rows.append(row)
+                said.append(sums[bounds[row] : bounds[row + 1]][reading].sum(dtype=np.uint64))
+        asked, at = occurrences(self.index.sums, np.array(said, np.uint64))
+        return np.array(rows, np.int64)[asked] * len(self.index.entries) + self.index.sum_entry[at]
 
     def _wholes(self, words: Words) -> Iterator[tuple[Any, Any]]:
         """Messages that are nothing but a short text, and the entries of these texts."""
@@ -132,9 +162,12 @@ class Screen:
         entry, words = self.index.entries[number], split(parts)
         item = split([entry.text])
         template = self.index.template[self.index.words_of(number)]
-        normal = [fold(part) for part in parts]
-        overlap = compare(normal, words, fold(entry.text), item, template, entry.exact)
-        kind = self._kind(overlap, entry)
+        overlap = _equal(record, parts, words, item)
+        kind: Kind | None = "exact"
+        if overlap is None:
+            normal = [fold(part) for part in parts]
+            overlap = compare(normal, words, fold(entry.text), item, template, entry.exact)
+            kind = self._kind(overlap, entry)
         if kind is None:
             return None
         return Match(
@@ -149,7 +182,7 @@ class Screen:
             allowed=self._allowed(record, entry),
         )
 
-    def _kind(self, overlap: Overlap, entry: Entry) -> Literal["exact", "verbatim", "altered"] | None:
+    def _kind(self, overlap: Overlap, entry: Entry) -> Kind | None:
         if entry.exact:
             return "exact" if overlap.whole else None
         if overlap.verbatim >= self.section.verbatim:
@@ -158,6 +191,32 @@ class Screen:
 
     def _allowed(self, record: Record, entry: Entry) -> str | None:
         return next((a.reason for a in self.section.allow if _covers(a, record, entry)), None)
+
+
+def _readings(record: Record, parts: Sequence[str]) -> Iterator[list[int]]:
+    """Numbers of the parts that are read together: all of them, or the prompt with each of its answers."""
+    yield [*range(len(parts))]
+    if not record.get("prompt"):
+        return
+    prompt = [*range(len(_contents(record["prompt"])))]
+    begin = len(prompt)
+    answers = [record.get(field) for field in ("completion", "chosen", "rejected")]
+    answers += [answer["messages"] for answer in record.get("answers") or []]
+    for answer in filter(None, answers):
+        end = begin + len(_contents(answer))
+        yield [*prompt, *range(begin, end)]
+        begin = end
+
+
+def _equal(record: Record, parts: Sequence[str], row: Words, item: Words) -> Overlap | None:
+    """The overlap of a row one of whose readings has the item's words and no others."""
+    import numpy as np
+
+    for reading in _readings(record, parts):
+        chosen = np.isin(row.part, reading)
+        if np.array_equal(row.hashes[chosen], item.hashes):
+            return Overlap(True, 1.0, 1.0, chosen, np.ones(len(item.hashes), np.bool_))
+    return None
 
 
 def parts_of(record: Record) -> list[str]:

@@ -1,11 +1,13 @@
 """Files of the machine itself: a path, a glob, or a folder, relative to the recipe."""
 
 import glob
+from collections.abc import Iterator
 from pathlib import Path
 
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, tree_digest
+from recipes.section import Section
 from recipes.sources import Model, Origin
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf")
@@ -27,6 +29,21 @@ def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
         if digests[0][1] != origin.sha256:
             raise CorpusError(f"{origin.uri}: wrong sha256: expected {origin.sha256}, found {digests[0][1]}")
     return Fetched(files, tree_digest(digests))
+
+
+def missing(section: Section, folder: Path, where: str = "") -> Iterator[str]:
+    """What a recipe, or a section of it, names on this machine and is not there, each with its field."""
+    if isinstance(section, Origin) and section.scheme == "path":
+        try:
+            _files(section, folder)
+        except CorpusError as error:
+            yield f"{where}uri: {error}"
+    for name, value in section:
+        named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+        parts = [(name, value)] if named is None else [(f"{name}.{key}", part) for key, part in named]
+        for place, part in parts:
+            if isinstance(part, Section):
+                yield from missing(part, folder, f"{where}{place}.")
 
 
 def folder_files(root: Path, patterns: tuple[str, ...] = ("*",)) -> list[RawFile]:

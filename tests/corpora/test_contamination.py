@@ -176,6 +176,28 @@ def test_the_template_of_a_task_is_no_evidence(tmp_path: Path) -> None:
     assert match(found, template.format(topics[0])) is not None
 
 
+def test_a_row_that_says_nothing_but_an_item_is_a_copy_whatever_the_items_share(tmp_path: Path) -> None:
+    asked, answered = (
+        "How do I reset the device called {}?",
+        "Hold the key of {} for nine seconds, then let it go, please.",
+    )
+    names = [f"number {name}" for name in ("one", "two", "three", "four", "five", "six", "seven", "eight")]
+    found = screen(tmp_path, *(f"{asked.format(name)}\n{answered.format(name)}" for name in names))
+    assert all(match(found, asked.format(name), answered.format(name)) is not None for name in names)
+    assert match(found, asked.format("number nine"), answered.format("number nine")) is None
+    prompt = [{"role": "user", "content": asked.format(names[3])}]
+    good, bad = ([{"role": "assistant", "content": text}] for text in (answered.format(names[3]), "No."))
+    for fields in (
+        {"prompt": prompt, "chosen": good, "rejected": bad},
+        {"prompt": prompt, "chosen": bad, "rejected": good},
+        {"prompt": prompt, "completion": good, "label": True},
+        {"prompt": prompt, "answers": [{"messages": bad, "score": 1.0}, {"messages": good, "score": 0.5}]},
+    ):
+        [copy] = found.matches([{"id": "0", **fields}])
+        assert copy is not None and (copy.item, copy.kind, copy.coverage) == (3, "exact", 1.0)
+    assert found.matches([{"id": "0", "prompt": prompt, "chosen": bad, "rejected": bad}]) == [None]
+
+
 def kinds() -> Iterator[dict[str, Any]]:
     said = [{"role": "user", "content": LONG}]
     plain = [{"role": "assistant", "content": "No."}]
@@ -201,7 +223,7 @@ def test_all_of_a_row_is_searched(tmp_path: Path, content: dict[str, Any]) -> No
 
 def test_words_do_not_run_on_from_one_message_to_the_next(tmp_path: Path) -> None:
     found = screen(tmp_path, "Which metal is liquid at room temperature and pressure?")
-    assert match(found, "Which metal is liquid at", "room temperature and pressure?") is None
+    assert match(found, "So: which metal is liquid at", "room temperature and pressure?") is None
 
 
 def test_phrases_scattered_over_a_long_row_are_no_copy(tmp_path: Path) -> None:

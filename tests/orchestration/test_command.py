@@ -66,7 +66,7 @@ def test_the_shell_completes_commands_and_shipped_recipes() -> None:
         (("job", "nowhere.json"), 2, "nowhere.json: No such file"),
         (("job", "pyproject.toml"), 2, "pyproject.toml: not a job"),
         (("schema", "-o", "/nowhere/at/all"), 2, "/nowhere/at/all: No such file"),
-        (("new", "Loud!"), 2, "Loud!: a recipe's name has small letters"),
+        (("new", "Loud!"), 2, "Loud!: a recipe's name has up to 63 small letters"),
         (("new", "quiet"), 2, "--data is not given"),
     ],
 )
@@ -137,7 +137,11 @@ def files(tmp_path: Path) -> Path:
     write_jsonl(tmp_path / "thumbs.jsonl", [{**one, "label": True} for one in _answers(said[:30])])
     write_jsonl(tmp_path / "rated.jsonl", [{**one, "rating": 4} for one in _answers(said[:30])])
     (tmp_path / "docs.txt").write_text("\n".join(said[140:]), encoding="utf-8")
+    how = "Hold the key of device {} for nine seconds, let it go, and wait until the lamp beside it turns green again."
+    faq = [talk(f"How do I set device {number} back to how it was?", how.format(number)) for number in range(100)]
+    write_jsonl(tmp_path / "faq.jsonl", faq)
     (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").touch()
     return tmp_path
 
 
@@ -167,7 +171,8 @@ def test_a_new_recipe_is_valid_and_has_the_stages_of_its_rows(
 
 
 def test_no_row_that_a_new_recipe_holds_out_is_trained_on(files: Path) -> None:
-    options = ("--data", "talk.jsonl", "docs.txt", "--model", "model", "--device", "cpu")
+    """Also of rows that are all made from one template."""
+    options = ("--data", "talk.jsonl", "docs.txt", "faq.jsonl", "--model", "model", "--device", "cpu")
     home = {"TEMPER_HOME": str(files / "home")}
     done = temper("new", "bot", *options, cwd=files, **home)
     assert done.returncode == 0, done.stderr
@@ -179,15 +184,88 @@ def test_no_row_that_a_new_recipe_holds_out_is_trained_on(files: Path) -> None:
     (files / "bot.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
     found = json.loads(temper("preview", "bot.yaml", "--json", cwd=files, **home).stdout)
     held_out = (files / "bot_held_out.jsonl").read_text(encoding="utf-8").splitlines()
-    assert sum(source["contaminated"] for source in found.values()) == len(held_out) == 20
-    assert sum(source["kept"] for source in found.values()) == 180
+    assert sum(source["contaminated"] for source in found.values()) == len(held_out) == 30
+    assert sum(source["kept"] for source in found.values()) == 270
 
 
 def test_a_person_is_asked_for_what_no_option_says(files: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "orchestration", "new", "asked", "--device", "cpu"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TEMPER_HOME": str(files / "home")}
-    os.write(ours, b"talk.jsonl pairs.jsonl\nmodel\n")
+    os.write(ours, b"talk.jsonl nobody.jsonl\ntalk.jsonl pairs.jsonl\nhome\nmodel\n")
     done = subprocess.run(command, cwd=files, env=env, stdin=theirs, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == "nobody.jsonl: no such file"
+    assert "model 'home': no such folder; else hf://ORG/NAME, or smollm2" in done.stderr
     assert list(load_recipe(files / "asked.yaml").stages) == ["sft", "dpo"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("description: a\x07", "unacceptable character #x0007"),
+        ("a: " + 5000 * "[", "beyond what can be read"),
+        ("seed: " + 9999 * "9", "Exceeds the limit"),
+        ("? [a, b]\n: 1", ":1:3: a key is one value, no list"),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    done = temper("check", "own.yaml", cwd=tmp_path)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("own.yaml") and message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--data", "both.jsonl", "--model", "model"), "both.jsonl: 100 of 200 rows cannot be used as chatml"),
+        (("--data", "", "--model", "model"), "no empty name"),
+        (("--data", "talk.jsonl", "--model", "home"), "model 'home': no such folder"),
+        (("--data", "talk.jsonl", "--model", "empty"), "the folder has no weights"),
+        (("--data", "talk.jsonl", "--model", "hf://nobody"), "a model of the hub is hf://ORG/NAME"),
+    ],
+)
+def test_what_no_recipe_can_be_made_of_is_refused(files: Path, more: tuple[str, ...], message: str) -> None:
+    write_jsonl(files / "both.jsonl", [talk("q", f"a {number}") for number in range(100)] + 100 * [{"odd": 1}])
+    (files / "empty").mkdir()
+    done = temper("new", "bot", *more, "--device", "cpu", cwd=files, TEMPER_HOME=str(files / "home"))
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert not (files / "bot.yaml").exists()
+
+
+def test_a_recipe_whose_files_are_gone_is_refused_and_its_preview_fails(files: Path) -> None:
+    options = ("--data", "talk.jsonl", "docs.txt", "--model", "model", "--device", "cpu")
+    home = {"TEMPER_HOME": str(files / "home")}
+    assert temper("new", "bot", *options, cwd=files, **home).returncode == 0
+    (files / "docs.txt").unlink()
+    done = temper("check", "bot.yaml", cwd=files, **home)
+    assert done.returncode == 2 and done.stderr.startswith("bot.yaml: sources.docs.uri: docs.txt: no such file")
+    fields: Any = yaml.safe_load((files / "bot.yaml").read_text(encoding="utf-8"))
+    del fields["evaluation"]["tasks"]["mmlu"], fields["promotion"]["guards"]  # from the package index
+    (files / "bot.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
+    assert temper("preview", "bot.yaml", "--json", cwd=files, **home).returncode == 1
+
+
+def test_a_kind_that_is_none_is_told_by_the_nearest(files: Path) -> None:
+    options = ("--data", "talk.jsonl", "--model", "model", "--device", "cpu")
+    assert temper("new", "bot", *options, cwd=files, TEMPER_HOME=str(files / "home")).returncode == 0
+    text = (files / "bot.yaml").read_text(encoding="utf-8")
+    (files / "bot.yaml").write_text(text.replace("kind: sft", "kind: sftt"), encoding="utf-8")
+    done = temper("check", "bot.yaml", cwd=files)
+    assert done.returncode == 2 and "stages.sft.kind: 'sftt' is none of" in done.stderr
+    assert done.stderr.rstrip().endswith("did you mean 'sft'?")
+
+
+def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestration", "schema"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "output: No space left on device\n")

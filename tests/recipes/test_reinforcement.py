@@ -52,7 +52,7 @@ def test_no_held_out_question_of_the_identity_recipe_is_trained_on() -> None:
         ),
         (
             {"stages": {"grpo": {"rewards": [{"kind": "verifyer"}]}}},
-            "stages.grpo.rewards.0: Input tag 'verifyer' found using 'kind' does not match",
+            "stages.grpo.rewards.0.kind: 'verifyer' is none of verifier,",
         ),
         (
             {"stages": {"grpo": {"rewards": [{"kind": "length", "free_token": 3}]}}},
