@@ -33,7 +33,7 @@ def test_prompts_share_the_answers_of_a_kind_out_among_them(tmp_path: Path) -> N
     answers = load_answers(written(tmp_path, TEXT))
     chosen = [answers.choose(f"q{i}", "S1") for i in range(60)]
     assert set(chosen) == {"A", "B", "C"}
-    assert chosen == [answers.choose(f"q{i}", "S1") for i in range(60)]
+    assert "".join(chosen[:12]) == "ABCBCABBBBBA"
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,14 @@ def test_a_format_is_told_by_its_fields_and_read(value: dict[str, Any], name: st
     assert convert(value) == (name, expected)
 
 
+@pytest.mark.parametrize("count", [23, 24, 25])
+def test_a_word_for_a_role_is_shown_if_it_is_short(count: int) -> None:
+    turns = [{"role": "r" * count, "content": "q"}, {"role": "assistant", "content": "a"}]
+    with pytest.raises(RowError) as raised:
+        convert({"messages": turns})
+    assert str(raised.value) == f"unknown role{' ' + repr('r' * count) if count <= 24 else ''}: turn 1"
+
+
 def test_columns_name_fields_by_dotted_paths() -> None:
     value = {"data": {"asks": ["q", "other"]}, "reply": "a"}
     columns = {"prompt": "data.asks.0", "completion": "reply"}

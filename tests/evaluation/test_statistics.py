@@ -9,10 +9,25 @@ from scipy.stats import t as student
 
 from evaluation.gating.power import items_needed, minimum_detectable, power, power_at
 from evaluation.statistics.score import score_bounds
-from evaluation.statistics.statistics import mean_bounds, mean_interval, paired_difference, quantile
+from evaluation.statistics.statistics import holm, mean_bounds, mean_interval, p_value, paired_difference, quantile
 
 DRAWS = 10_000
 ALPHA = 0.05
+
+
+def test_what_does_not_vary_is_not_known():
+    assert mean_bounds([0.7] * 10, None, False, ALPHA) == (0.0, 1.0)
+    alone = paired_difference([1.0], [0.0], None, True, ALPHA)
+    assert (alone.lower, alone.upper, p_value(alone, 0.0, ALPHA)) == (-1.0, 1.0, 1.0)
+
+
+def test_holm_divides_alpha_among_the_tests_that_are_left():
+    passing = holm([0.3, 0.01, 0.02], ALPHA)
+    assert [step.level for step in passing] == pytest.approx([ALPHA, ALPHA / 3, ALPHA / 2])
+    assert [step.adjusted for step in passing] == pytest.approx([0.3, 0.03, 0.04])
+    stopped = holm([0.02, 0.03, 0.001], ALPHA)
+    assert [step.level for step in stopped] == pytest.approx([ALPHA / 2, ALPHA, ALPHA / 3])
+    assert [step.level for step in holm([0.02, 0.03, 0.04], ALPHA)] == pytest.approx([ALPHA / 3] * 3)
 
 
 def test_unclustered_binary_mean_has_wilsons_interval():

@@ -23,6 +23,15 @@ def test_the_score_test_has_the_published_bounds() -> None:
     assert score_bounds(7, 1, 21, 0.025) == pytest.approx((0.026, 0.517), abs=5e-4)
 
 
+def test_the_effective_number_of_items_is_that_of_the_formula() -> None:
+    values = np.array([0.0] * 3 + [1.0] * 6)
+    spread = 0.25  # of nine; inside: 4 · 1/4 of the first part, 0 of the second; what one item alone hides is unknown
+    assert effective_items(values, list("aaaabbbbc")) == pytest.approx(9 / ((1 / spread + 3) / 9))
+    assert effective_items(values, list("aaaabbbbb")) == pytest.approx(9 / ((1 / spread + 2) / 9))
+    assert effective_items(values, list("aaaaaaaaa")) == effective_items(values, None) == 9
+    assert effective_items(np.ones(9), list("aaaabbbbb")) == 9
+
+
 def test_the_variance_is_that_inside_the_strata() -> None:
     rng = np.random.default_rng(1)
     strata, level = labels(MMLU), rng.uniform(0.2, 0.95, len(MMLU))

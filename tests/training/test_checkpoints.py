@@ -137,3 +137,45 @@ def test_a_disk_that_fills_up_in_a_save_leaves_no_half_of_it(tmp_path: Path) -> 
     with pytest.raises(ZeroDivisionError), checkpoints.saving(made(tmp_path, 4)):
         _ = 1 / 0
     assert checkpoints.newest_verified(tmp_path, MADE_BY) == tmp_path / "checkpoint-4"
+
+
+def test_the_space_that_is_needed_is_said_and_just_enough_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set-aside-checkpoint-2").mkdir()
+    spare = checkpoints._SPARE_BYTES
+    monkeypatch.setattr(checkpoints, "_free", lambda _: 3_000_000_000 + spare)
+    checkpoints.need_space(tmp_path, 3_000_000_000)
+    assert (tmp_path / "set-aside-checkpoint-2").exists()
+    said = f"{3 + spare / 1e9:.2f} GB are free, {3.05 + spare / 1e9:.2f} GB are needed to save"
+    with pytest.raises(OutOfSpace, match=said):
+        checkpoints.need_space(tmp_path, 3_050_000_000)
+
+
+def test_where_the_next_attempt_goes_on_is_the_newest_that_was_finished(tmp_path: Path) -> None:
+    assert (checkpoints.kept_until(tmp_path), checkpoints.size_of_newest(tmp_path)) == (0, 0)
+    made(tmp_path, 2)
+    made(tmp_path, 4, finished=False)
+    assert checkpoints.kept_until(tmp_path) == 2
+    assert checkpoints.size_of_newest(tmp_path) >= sum(len(f"{name} at step 2") for name in FILES)
+
+
+def test_a_file_that_cannot_be_read_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, newest = made(tmp_path, 2), made(tmp_path, 4)
+    digest = checkpoints.file_digest
+
+    def unreadable(file: Path) -> str:
+        if file == newest / "optimizer.pt":
+            raise OSError(5, "Input/output error")
+        return digest(file)
+
+    monkeypatch.setattr(checkpoints, "file_digest", unreadable)
+    assert checkpoints.newest_verified(tmp_path, MADE_BY) == older
+    assert "checkpoint-4 is set aside: optimizer.pt cannot be read: Input/output error" in capsys.readouterr().out
+
+
+def test_a_disk_that_is_full_before_the_first_byte_is_the_same_message(tmp_path: Path) -> None:
+    with pytest.raises(OutOfSpace, match="goes on where it stopped"), checkpoints.saving(tmp_path / "checkpoint-2"):
+        raise OSError(28, "No space left on device")
