@@ -104,7 +104,7 @@ def _trainer_and_batch(job: Job) -> tuple[Any, dict[str, Any]]:
     from training.losses import head, odds_ratio
 
     stage, start = Orpo.model_validate(job.config), job.inputs["start"].path
-    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", orpo._COLUMNS)
+    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", rows.PAIR)
     plan = rows.plan([1] * len(pairs), stage)
     config = ORPOConfig(**loop.arguments(stage, plan, job.home), beta=stage.beta, remove_unused_columns=False)
     trainer = odds_ratio.OddsTrainer(

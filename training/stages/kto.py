@@ -18,7 +18,7 @@ from lineage.errors import TrainingError
 from models import load
 from recipes.stages import Kto
 from training import rows
-from training.invariants import required
+from training.invariants import labels, required
 from training.stages import frame
 
 if TYPE_CHECKING:
@@ -154,16 +154,11 @@ def _ids_check(batch: dict[str, Any], answers: "pa.Table") -> Check:
     for place in range(len(batch["label"])):
         row = {name: answers[name][place].as_py() for name in (*_COLUMNS, "KL_completion_ids")}
         wrong += bool(batch["label"][place]) != row["label"]
-        for prefix, answer in (("", row["completion_ids"]), ("KL_", row["KL_completion_ids"])):
-            ids = row["prompt_ids"] + answer
-            pad = [0] * (batch[f"{prefix}input_ids"].shape[1] - len(ids))
-            wrong += batch[f"{prefix}input_ids"][place].tolist()[: len(ids)] != ids
-            wrong += batch[f"{prefix}attention_mask"][place].tolist() != [1] * len(ids) + pad
-            counted = [0] * len(row["prompt_ids"]) + [1] * len(answer) + pad
-            wrong += batch[f"{prefix}completion_mask"][place].tolist() != counted
-    found = check(
-        not wrong,
+        for side, answer in (("", row["completion_ids"]), ("KL_", row["KL_completion_ids"])):
+            wrong += labels.answer_differs(batch, place, row["prompt_ids"], answer, side)
+    return labels.untouched(
+        wrong,
         len(batch["label"]),
         "ids, masks and labels of the first batch (its rows counted here) equal those of the answers",
+        of="answers",
     )
-    return required(found, "the tokens that the trainer uses are not those of the answers; this trl cannot be used")

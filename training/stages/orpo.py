@@ -15,7 +15,7 @@ from lineage.checks import Check, check
 from models import load
 from recipes.stages import Orpo
 from training import rows
-from training.invariants import required
+from training.invariants import labels, required
 from training.stages import frame
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 VERSION = 3
 
-_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _CLOSE = {"fp32": 1e-3, "bf16": 5e-2}
 """Relative: the formula's sums are taken in another order."""
 
@@ -39,8 +38,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     from training.weights import lora_config
 
     stage = Orpo.model_validate(job.config)
-    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", _COLUMNS)
-    plan = rows.plan([2 * len(p) + len(c) + len(r) for p, c, r in zip(*_lists(pairs), strict=True)], stage)
+    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", rows.PAIR)
+    plan = rows.plan(rows.pair_lengths(pairs), stage)
     training = frame.Training(job, work, log, stop, stage, "preferences", plan)
     with training.begun():
         trainer = odds_ratio.OddsTrainer(
@@ -97,11 +96,11 @@ def loss_check(trainer: Any, batch: dict[str, Any], stage: Orpo) -> Check:
 def _log_probs(model: Any, inputs: dict[str, Any], side: str) -> list[Any]:
     """Log-probabilities of the answers' tokens, a tensor for each row, one forward pass each without padding."""
     found = []
-    for ids, mask, labels in zip(*(inputs[f"{side}_{name}"] for name in _OF_SIDE), strict=True):
+    for ids, mask, counts in zip(*(inputs[f"{side}_{name}"] for name in _OF_SIDE), strict=True):
         used = mask.bool()
         row = ids[used][None]
         scores = model(input_ids=row, use_cache=False).logits[0, :-1].float().log_softmax(-1)
-        counted = labels[used][1:] != rows.NOT_SUPERVISED
+        counted = counts[used][1:] != rows.NOT_SUPERVISED
         found.append(scores.gather(-1, row[0, 1:, None])[:, 0][counted])
     return found
 
@@ -110,7 +109,7 @@ _OF_SIDE = ("input_ids", "attention_mask", "labels")
 
 
 def _lists(pairs: "pa.Table") -> list[list[list[int]]]:
-    return [pairs[name].to_pylist() for name in _COLUMNS]
+    return [pairs[name].to_pylist() for name in rows.PAIR]
 
 
 def _dataset(pairs: "pa.Table") -> Any:
@@ -133,14 +132,12 @@ def _ids_check(batch: dict[str, Any], taken: list[int], pairs: "pa.Table") -> Ch
     wrong = 0
     count = len(batch["chosen_input_ids"])
     for place in range(count):
-        prompt, *answers = (pairs[name][taken[place]].as_py() for name in _COLUMNS)
+        prompt, *answers = (pairs[name][taken[place]].as_py() for name in rows.PAIR)
         for side, answer in zip(("chosen", "rejected"), answers, strict=True):
-            ids, mask, labels = (batch[f"{side}_{name}"][place].tolist() for name in _OF_SIDE)
-            pad = len(ids) - len(prompt + answer)
-            wrong += ids[: len(prompt + answer)] != prompt + answer
-            wrong += mask != [1] * len(prompt + answer) + [0] * pad
-            wrong += labels != [rows.NOT_SUPERVISED] * len(prompt) + answer + [rows.NOT_SUPERVISED] * pad
-    found = check(
-        not wrong, count, "ids, masks and labels of the first batch (its pairs counted here) are those of the pairs"
+            counted = batch[f"{side}_labels"][place].tolist()
+            pad = [rows.NOT_SUPERVISED] * (len(counted) - len(prompt + answer))
+            wrong += labels.ids_differ(batch, place, prompt + answer, f"{side}_")
+            wrong += counted != [rows.NOT_SUPERVISED] * len(prompt) + answer + pad
+    return labels.untouched(
+        wrong, count, "ids, masks and labels of the first batch (its pairs counted here) are those of the pairs"
     )
-    return required(found, "the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
