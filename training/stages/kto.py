@@ -35,6 +35,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
+    from datasets import Dataset
     from trl import KTOConfig
 
     from training import weights
@@ -65,7 +66,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
                 desirable_weight=stage.desirable_weight,
                 undesirable_weight=stage.undesirable_weight,
             ),
-            train_dataset=_dataset(ordered),
+            train_dataset=Dataset(ordered),
             processing_class=load.tokenizer(training.start),
             peft_config=weights.lora_config(stage.lora),
         )
@@ -140,12 +141,6 @@ def _with_kl_answers(answers: "pa.Table", together: int) -> "pa.Table":
         last = min(first + together, len(answers)) - 1
         before.append(place - 1 if place > first or last == first else last)
     return answers.append_column("KL_completion_ids", answers["completion_ids"].take(pa.array(before)))
-
-
-def _dataset(answers: "pa.Table") -> Any:
-    from datasets import Dataset
-
-    return Dataset(answers)
 
 
 def _ids_check(batch: dict[str, Any], answers: "pa.Table") -> Check:

@@ -108,16 +108,12 @@ def _log_probs(model: Any, inputs: dict[str, Any], side: str) -> list[Any]:
 _OF_SIDE = ("input_ids", "attention_mask", "labels")
 
 
-def _lists(pairs: "pa.Table") -> list[list[list[int]]]:
-    return [pairs[name].to_pylist() for name in rows.PAIR]
-
-
 def _dataset(pairs: "pa.Table") -> Any:
     """The columns that TRL's collator pads: ids, masks and labels of both conversations."""
     from datasets import Dataset
 
     table = []
-    for prompt, *answers in zip(*_lists(pairs), strict=True):
+    for prompt, *answers in zip(*(pairs[name].to_pylist() for name in rows.PAIR), strict=True):
         row = {}
         for side, answer in zip(("chosen", "rejected"), answers, strict=True):
             row[f"{side}_input_ids"] = prompt + answer
