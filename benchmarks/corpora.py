@@ -24,11 +24,15 @@ from typing import Any
 from benchmarks import contamination, duplicates, generated
 from benchmarks.memory import Sampler, promised
 from benchmarks.steps import SHARES
-from benchmarks.tokenizer import tokenizer_folder
+from corpora.commands.tokenizer import tokenizer_folder
 from corpora.contamination.items import ITEMS, items_schema
+from corpora.sources import fetch_model
 from corpora.tables.tables import writing
 from corpora.work.task import workers_of
+from lineage.store import Store, home_folder
 from recipes.execution import CorporaExecution
+from recipes.load import SHIPPED, load_recipe
+from recipes.sources import Model
 
 _MOST_RATIO = 1.15
 _OF_NEAR_DUPLICATES = ("dedup_docs_per_s", "datasketch_docs_per_s", "dedup_speedup", "dedup_recall")
@@ -77,7 +81,7 @@ def main() -> None:
 
 def measure(megabytes: int, workers: int, seed: int) -> Outcome:
     """Generate so much text and put it through all steps."""
-    tokenizer = tokenizer_folder()
+    tokenizer = _demo_tokenizer()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         raw = generate(folder, megabytes * 1_000_000, seed)
@@ -119,6 +123,16 @@ def _report(outcome: Outcome, done: dict[str, Any]) -> None:
     counted = {name: sum(counts[name] for counts in cleaned) for name in done["clean"]["general"]}
     counted |= {"near duplicates": done["removed"], "mixed": done["mixed"]}
     print(f"  rows: {', '.join(f'{count:,} {name}' for name, count in counted.items())}", flush=True)
+
+
+def _demo_tokenizer() -> Path:
+    """Folder with tokenizer and chat template of the demo's base model, fetched once into the cache."""
+    recipe, store = load_recipe(SHIPPED / "demo.yaml"), Store(home_folder())
+    assert isinstance(recipe.model, Model), "the demo begins with a model"
+    fetch_model(recipe.model, SHIPPED, store.home / "cache")
+    found = tokenizer_folder(recipe, SHIPPED, store)
+    assert found is not None, "its model was fetched just now"
+    return found
 
 
 def _memory(small: Outcome, large: Outcome, workers: int) -> dict[str, Any]:

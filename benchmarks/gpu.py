@@ -304,7 +304,7 @@ def _dpo_trainer(size: Size, how: str, fields: dict[str, Any], folder: Path) -> 
     names = ("prompt_ids", "chosen_ids", "rejected_ids")
     columns = [[_tokens(draw, size, -(-length // 2)) for length in _lengths(draw, size, count)] for _ in names]
     table = pa.table([pa.array(column, pa.list_(pa.int32())) for column in columns], names=names)
-    plan = rows.plan(dpo._pair_lengths(table), stage)
+    plan = rows.plan(rows.pair_lengths(table), stage)
     kept = how == "reference kept"
     trainer = PreferenceTrainer(
         micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),

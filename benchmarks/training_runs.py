@@ -213,7 +213,7 @@ def _preference_trainer(start: Path, preferences: Path, pairs: int, full: bool, 
         | ({} if full else {"lora": LORA})
     )
     table = rows.read(preferences / "pairs.parquet", ("prompt_ids", "chosen_ids", "rejected_ids")).slice(0, pairs)
-    plan = rows.plan(dpo._pair_lengths(table), stage)
+    plan = rows.plan(rows.pair_lengths(table), stage)
     trainer = PreferenceTrainer(
         micro_batches=rows.micro_batches(plan, stage.execution.micro_batch),
         model=weights.load_for_training(start, stage),

@@ -214,7 +214,7 @@ def _run(recipe: str, quiet: bool, as_json: bool, say_where: bool = False, **how
     start_fork_server(path, log_of(home, run_id))
 
     from lineage.store import Store
-    from orchestration.instance import open_instance
+    from orchestration.liveness import open_instance
     from orchestration.run import run
     from orchestration.summary import Summary
 

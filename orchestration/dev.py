@@ -20,9 +20,8 @@ from jobs.mlflow_store import prepare_store
 from jobs.mlflow_uri import TRACKING, is_server
 from jobs.process import dies_with_parent
 from orchestration.home import prepare_home
-from orchestration.instance import open_instance
 from orchestration.launcher import end_tree
-from orchestration.liveness import hold_home
+from orchestration.liveness import hold_home, open_instance
 from orchestration.watch import Watch
 from recipes.errors import RecipeError
 

@@ -4,7 +4,7 @@ Dagster cannot tell a run whose process was killed with everything else from one
 and its slot in a pool, for ever. Here the process that executes a run, from the terminal or from the UI, holds
 `<home>/runs/<run>.lock` (`executor`), and a step that has a job holds `<run>.<pid>.lock` until the job is gone, for
 so long the GPU is in use. A run whose locks can all be had is dead. One without a lock, or of another machine, is
-left alone: nothing here says whether it lives.
+left alone: nothing here says whether it lives. Whoever opens the instance of a home ends the dead ones first.
 """
 
 import os
@@ -27,6 +27,28 @@ _UNFINISHED = (
 )
 
 _held: dict[Path, FileLock] = {}
+
+
+@contextmanager
+def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance of a prepared home, rid of what dead processes left in it; says on stderr what that was."""
+    with _with_tables(home) as instance:
+        for sentence in end_dead_runs(instance, home):
+            tell_on_stderr(sentence)
+        yield instance
+
+
+def _with_tables(home: Path) -> dg.DagsterInstance:
+    """One process at a time: on an empty home each storage makes its tables, and two that do it at once break them."""
+    with FileLock(home / "dagster" / "tables.lock"):
+        instance = dg.DagsterInstance.from_config(str(home / "dagster"))
+        _ = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
+        return instance
+
+
+def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Give back the pool slots of a run that has ended; the daemon does it too, where one runs."""
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
 def hold_run(home: Path, run_id: str, job_name: str) -> None:
@@ -70,7 +92,7 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Path) -> list[str]:
                 Tracker(home).end_open_runs(run.run_id)
     for run_id in instance.event_log_storage.get_concurrency_run_ids():
         if _has_ended(instance, run_id):
-            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+            free_slots(instance, run_id)
     _forget_ended(instance, home)
     return said
 
@@ -85,7 +107,7 @@ def _end(instance: dg.DagsterInstance, run_id: str, holder: Holder) -> str | Non
         instance.report_run_canceled(run, f"Terminated, and {reason}")
     else:
         instance.report_run_failed(run, f"The run was dead: {reason}")
-    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    free_slots(instance, run_id)
     return f"Run {run_id[:8]} of {run.job_name} was dead and is ended, its slots are free: {reason}"
 
 

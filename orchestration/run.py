@@ -22,8 +22,7 @@ from assets.tracking import Tracker
 from lineage.store import home_folder
 from orchestration.display import Display
 from orchestration.home import log_of, prepare_home
-from orchestration.instance import free_slots, open_instance
-from orchestration.liveness import hold_run
+from orchestration.liveness import free_slots, hold_run, open_instance
 from orchestration.terminal import quiet_terminal
 from orchestration.watch import Watch
 from orchestration.wiring import build

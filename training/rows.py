@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 NOT_SUPERVISED = -100
 """The label that torch's cross entropy leaves out by default."""
 
+PAIR = ("prompt_ids", "chosen_ids", "rejected_ids")
+"""Columns of a preference pair."""
+
 
 @dataclass(frozen=True)
 class StepPlan:
@@ -137,3 +140,11 @@ def read(file: Path, columns: Sequence[str]) -> "pa.Table":
 
     table: pa.Table = pq.read_table(shards_of(file), columns=list(columns))
     return table
+
+
+def pair_lengths(pairs: "pa.Table") -> list[int]:
+    """Tokens of both conversations of a pair, prompt counted twice: what a step computes."""
+    import pyarrow.compute as pc
+
+    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in PAIR)
+    return [2 * p + c + r for p, c, r in zip(prompt, chosen, rejected, strict=True)]

@@ -18,8 +18,8 @@ import pytest
 
 from assets.making import GPU
 from orchestration.home import prepare_home
-from orchestration.instance import open_instance
 from orchestration.launcher import end_tree
+from orchestration.liveness import open_instance
 
 _LOCATION = Path(__file__).with_name("stubborn_location.py")
 _LAUNCH = """mutation($selector: JobOrPipelineSelector!) {

@@ -20,8 +20,7 @@ from dagster._core.workspace.load_target import PythonFileTarget
 from assets.making import GPU
 from lineage.holding import Holder
 from orchestration.home import prepare_home
-from orchestration.instance import open_instance
-from orchestration.liveness import end_dead_runs, holding_job
+from orchestration.liveness import end_dead_runs, holding_job, open_instance
 from orchestration.watch import Watch
 
 _LOCATION = Path(__file__).with_name("slow_location.py")

@@ -45,7 +45,7 @@ def checked(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     work = tmp_path_factory.mktemp("losses")
     job = dpo_job(tiny_base, work, pairs=4)
     stage = Dpo.model_validate(job.config)
-    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", dpo._COLUMNS)
+    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", rows.PAIR)
     trainer = PreferenceTrainer(
         micro_batches=[[0, 1], [2, 3]],
         model=weights.load_for_training(tiny_base, stage),

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from lineage.checks import Check, check
+from training.invariants import required
 from training.rows import NOT_SUPERVISED
 
 Row = tuple[Sequence[int], Sequence[bool]]
@@ -75,6 +76,30 @@ def one_bos(rows: Sequence[Sequence[int]], bos_id: int | None, marks_turns: bool
         beside = any(after == place + 1 for place, after in pairwise(begins))
         doubled += beside or (not marks_turns and len(begins) > 1)
     return check(doubled == 0, doubled, "rows with a second token that begins a text: none may be")
+
+
+def untouched(wrong: int, count: int, description: str, of: str = "pairs") -> Check:
+    """Of a first batch of `count` pairs or answers, none is `wrong`. Raises TrainingError if one is."""
+    return required(
+        check(not wrong, count, description),
+        f"the tokens that the trainer uses are not those of the {of}; this trl cannot be used",
+    )
+
+
+def answer_differs(batch: Mapping[str, Any], place: int, prompt: list[int], answer: list[int], side: str = "") -> bool:
+    """Whether a row's ids or masks, of which `completion_mask` counts the answer, are not those of prompt and answer.
+
+    side: what the names of the batch's fields begin with.
+    """
+    counted = batch[f"{side}completion_mask"][place].tolist()
+    pad = [0] * (len(counted) - len(prompt + answer))
+    return ids_differ(batch, place, prompt + answer, side) or counted != [0] * len(prompt) + [1] * len(answer) + pad
+
+
+def ids_differ(batch: Mapping[str, Any], place: int, ids: list[int], side: str = "") -> bool:
+    """Whether a row has other ids, before its pads, or is attended to elsewhere than over their length."""
+    seen, mask = (batch[f"{side}{name}"][place].tolist() for name in ("input_ids", "attention_mask"))
+    return bool(seen[: len(ids)] != ids or mask != [1] * len(ids) + [0] * (len(seen) - len(ids)))
 
 
 def _by_row(batch: Mapping[str, Any], name: str) -> list[list[int]]:

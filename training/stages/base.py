@@ -48,7 +48,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     model, tokenizer = _load(release, model_section)
     progress.done("loaded")
     if model_section.chat_template:
-        tokenizer.chat_template = _read_template(folder / model_section.chat_template)
+        tokenizer.chat_template = read_template(folder / model_section.chat_template, "model.chat_template")
     tokenizer.save_pretrained(work)
     if model_section.chat_template:
         _stop_at_end_of_turn(model, work)
@@ -121,11 +121,12 @@ def _load(release: Path, model: Model) -> tuple[Any, Any]:
         raise TrainingError(f"{model.uri}: cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
-def _read_template(path: Path) -> str:
+def read_template(path: Path, field: str) -> str:
+    """The chat template that the recipe's `field` names. Raises TrainingError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise TrainingError(f"model.chat_template: {path}: {error.strerror}") from None
+        raise TrainingError(f"{field}: {path}: {error.strerror}") from None
 
 
 def _stop_at_end_of_turn(model: Any, work: Path) -> None:

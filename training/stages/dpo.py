@@ -18,7 +18,7 @@ from lineage.checks import Check, check
 from models import load
 from recipes.stages import Dpo
 from training import rows
-from training.invariants import required
+from training.invariants import labels, required
 from training.stages import frame
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 VERSION = 3
 CHECKS = {**frame.PAIRS_UNTOUCHED, **frame.REFERENCE_IS_START, **frame.SAVED}
 
-_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _TOLERANCE = 1e-4
 """Relative. Model and reference take the same products in the same order: in fp32 and in bf16 0 was seen."""
 
@@ -44,8 +43,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     from training.weights import lora_config
 
     stage = Dpo.model_validate(job.config)
-    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", _COLUMNS)
-    plan = rows.plan(_pair_lengths(pairs), stage)
+    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", rows.PAIR)
+    plan = rows.plan(rows.pair_lengths(pairs), stage)
     training = frame.Training(job, work, log, stop, stage, "preferences", plan)
     with training.begun():
         trainer = PreferenceTrainer(
@@ -128,14 +127,6 @@ def step0_check(trainer: Any, batch: dict[str, Any], expected: float | None) -> 
     )
 
 
-def _pair_lengths(pairs: "pa.Table") -> list[int]:
-    """Tokens of both conversations of a pair, prompt counted twice: what a step computes."""
-    import pyarrow.compute as pc
-
-    prompt, chosen, rejected = (pc.list_value_length(pairs[name]).to_pylist() for name in _COLUMNS)
-    return [2 * p + c + r for p, c, r in zip(prompt, chosen, rejected, strict=True)]
-
-
 def _dataset(pairs: "pa.Table", order: list[int], known: "pa.Table | None" = None) -> Any:
     """Pairs in the order of training, with what is known of those at its first places in further columns."""
     import pyarrow as pa
@@ -154,16 +145,11 @@ def _ids_check(batch: dict[str, Any], taken: list[int], pairs: "pa.Table") -> Ch
     count = len(batch["input_ids"]) // 2
     wrong = 0
     for place in range(count):
-        prompt, chosen, rejected = (pairs[name][taken[place]].as_py() for name in _COLUMNS)
-        for at, answer in ((place, chosen), (place + count, rejected)):
-            ids = prompt + answer
-            pad = [0] * (batch["input_ids"].shape[1] - len(ids))
-            wrong += batch["input_ids"][at].tolist()[: len(ids)] != ids
-            wrong += batch["attention_mask"][at].tolist() != [1] * len(ids) + pad
-            wrong += batch["completion_mask"][at].tolist() != [0] * len(prompt) + [1] * len(answer) + pad
-    found = check(
-        not wrong,
+        prompt, chosen, rejected = (pairs[name][taken[place]].as_py() for name in rows.PAIR)
+        wrong += labels.answer_differs(batch, place, prompt, chosen)
+        wrong += labels.answer_differs(batch, place + count, prompt, rejected)
+    return labels.untouched(
+        wrong,
         count,
         "ids and masks of the first batch (its pairs counted here) equal those of the preference pairs",
     )
-    return required(found, "the tokens that the trainer uses are not those of the pairs; this trl cannot be used")

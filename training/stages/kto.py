@@ -18,7 +18,7 @@ from lineage.errors import TrainingError
 from models import load
 from recipes.stages import Kto
 from training import rows
-from training.invariants import required
+from training.invariants import labels, required
 from training.stages import frame
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     Raises TrainingError, and Interrupted when `stop` was set.
     """
+    from datasets import Dataset
     from trl import KTOConfig
 
     from training import weights
@@ -70,7 +71,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
                 desirable_weight=stage.desirable_weight,
                 undesirable_weight=stage.undesirable_weight,
             ),
-            train_dataset=_dataset(ordered),
+            train_dataset=Dataset(ordered),
             processing_class=load.tokenizer(training.start),
             peft_config=weights.lora_config(stage.lora),
         )
@@ -147,28 +148,17 @@ def _with_kl_answers(answers: "pa.Table", together: int) -> "pa.Table":
     return answers.append_column("KL_completion_ids", answers["completion_ids"].take(pa.array(before)))
 
 
-def _dataset(answers: "pa.Table") -> Any:
-    from datasets import Dataset
-
-    return Dataset(answers)
-
-
 def _ids_check(batch: dict[str, Any], answers: "pa.Table") -> Check:
     """Compare the first batch, as the loss will see it, with the rows' own ids, token by token."""
     wrong = 0
     for place in range(len(batch["label"])):
         row = {name: answers[name][place].as_py() for name in (*_COLUMNS, "KL_completion_ids")}
         wrong += bool(batch["label"][place]) != row["label"]
-        for prefix, answer in (("", row["completion_ids"]), ("KL_", row["KL_completion_ids"])):
-            ids = row["prompt_ids"] + answer
-            pad = [0] * (batch[f"{prefix}input_ids"].shape[1] - len(ids))
-            wrong += batch[f"{prefix}input_ids"][place].tolist()[: len(ids)] != ids
-            wrong += batch[f"{prefix}attention_mask"][place].tolist() != [1] * len(ids) + pad
-            counted = [0] * len(row["prompt_ids"]) + [1] * len(answer) + pad
-            wrong += batch[f"{prefix}completion_mask"][place].tolist() != counted
-    found = check(
-        not wrong,
+        for side, answer in (("", row["completion_ids"]), ("KL_", row["KL_completion_ids"])):
+            wrong += labels.answer_differs(batch, place, row["prompt_ids"], answer, side)
+    return labels.untouched(
+        wrong,
         len(batch["label"]),
         "ids, masks and labels of the first batch (its rows counted here) equal those of the answers",
+        of="answers",
     )
-    return required(found, "the tokens that the trainer uses are not those of the answers; this trl cannot be used")

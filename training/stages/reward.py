@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from corpora.tables.tables import VALIDATION
 from jobs.job import Job
 from jobs.run_log import RunLog
-from lineage.checks import Check, check
+from lineage.checks import Check
 from models import load
 from recipes.stages import Reward
 from training import rows
-from training.invariants import required
+from training.invariants import labels
 from training.stages import frame
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ CHECKS = {
     "reads_last_token": "the reward of a conversation is read at its last token, however it is padded",
     **frame.SAVED,
 }
-
-_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
 def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, Any]:
@@ -47,7 +45,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     stage = Reward.model_validate(job.config)
     preferences = job.inputs["preferences"].path
-    pairs = _whole(rows.read(preferences / "pairs.parquet", _COLUMNS))
+    pairs = _whole(rows.read(preferences / "pairs.parquet", rows.PAIR))
     plan = rows.plan([len(c) + len(r) for c, r in zip(*pairs.to_pydict().values(), strict=True)], stage)
     tokenizer = load.tokenizer(job.inputs["start"].path)
     scoring.set_free_pad(tokenizer, pairs.columns)
@@ -97,23 +95,19 @@ def _ids_check(batch: dict[str, Any], taken: list[int], pairs: "pa.Table") -> Ch
     count = len(batch["input_ids"]) // 2
     wrong = 0
     for place in range(count):
-        for at, name in ((place, "chosen_ids"), (place + count, "rejected_ids")):
-            ids = pairs[name][taken[place]].as_py()
-            pad = batch["input_ids"].shape[1] - len(ids)
-            wrong += batch["input_ids"][at].tolist()[: len(ids)] != ids
-            wrong += batch["attention_mask"][at].tolist() != [1] * len(ids) + [0] * pad
-    found = check(
-        not wrong,
+        wrong += labels.ids_differ(batch, place, pairs["chosen_ids"][taken[place]].as_py())
+        wrong += labels.ids_differ(batch, place + count, pairs["rejected_ids"][taken[place]].as_py())
+    return labels.untouched(
+        wrong,
         count,
         "ids and masks of the first batch (its pairs counted here) equal those of the preference pairs",
     )
-    return required(found, "the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
 
 
 def _validated(trainer: Any, kept: Path, micro_batch: int) -> dict[str, Any]:
     """How often the trained model prefers the chosen answer of pairs that it has not seen, if any were kept."""
     from training.losses import scoring
 
-    if not kept.is_file() or not len(pairs := _whole(rows.read(kept, _COLUMNS))):
+    if not kept.is_file() or not len(pairs := _whole(rows.read(kept, rows.PAIR))):
         return {}
     return {"validation_pairs": len(pairs), "validation_accuracy": scoring.accuracy(trainer, pairs, micro_batch)}

@@ -11,7 +11,7 @@ from typing import Any
 from jobs.job import Job
 from jobs.progress import Progress
 from jobs.run_log import RunLog
-from lineage.errors import Interrupted, TrainingError
+from lineage.errors import Interrupted
 from recipes.scratch import FromScratch
 from training import vocabulary
 from training.stages import base
@@ -40,7 +40,9 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
 
     for name, given in job.inputs.items():
         log.dataset(name, given.digest, given.path, _rows(given.path), "tokenizer")
-    template = _read(Path(job.config["folder"]) / section.tokenizer.chat_template)
+    template = base.read_template(
+        Path(job.config["folder"]) / section.tokenizer.chat_template, "model.tokenizer.chat_template"
+    )
     tokenizer = vocabulary.train(section.tokenizer, corpora, template, section.sizes.positions, tick)
     tokenizer.save_pretrained(work)
     model = _model(section, tokenizer, work)
@@ -99,10 +101,3 @@ def _rows(folder: Path) -> int:
     from corpora.tables.tables import ROWS
 
     return sum(pq.read_metadata(shard).num_rows for shard in shards_of(folder / ROWS))
-
-
-def _read(template: Path) -> str:
-    try:
-        return template.read_text(encoding="utf-8")
-    except OSError as error:
-        raise TrainingError(f"model.tokenizer.chat_template: {template}: {error.strerror}") from None

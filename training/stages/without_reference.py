@@ -19,7 +19,7 @@ from lineage.checks import Check, check
 from models import load
 from recipes.stages import OnPreferences
 from training import rows
-from training.invariants import required
+from training.invariants import labels, required
 from training.loop.batching import LikeLengths, MeanOverRows
 from training.losses import head
 from training.stages import frame
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Formula = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """A paper's loss of pairs: mean log-probabilities of the tokens of chosen and of rejected answers, each (pairs,)."""
 
-_COLUMNS = ("prompt_ids", "chosen_ids", "rejected_ids")
 _OF_SIDE = ("input_ids", "attention_mask", "labels")
 _CLOSE = {"fp32": 1e-3, "bf16": 5e-2}
 """Relative: the formula's sums are taken in another order."""
@@ -94,8 +93,8 @@ def run(
     trainer_class: of TRL, below `WithoutReference`. config: its configuration, of the arguments that every stage has.
     told: the stage's own metrics, from what each step logged. Raises TrainingError, and Interrupted on `stop`.
     """
-    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", _COLUMNS)
-    plan = rows.plan([2 * len(p) + len(c) + len(r) for p, c, r in zip(*_lists(pairs), strict=True)], stage)
+    pairs = rows.read(job.inputs["preferences"].path / "pairs.parquet", rows.PAIR)
+    plan = rows.plan(rows.pair_lengths(pairs), stage)
     training = frame.Training(job, work, log, stop, stage, "preferences", plan)
     with training.begun():
         trainer = trainer_class(
@@ -146,17 +145,13 @@ def loss_check(trainer: Any, batch: dict[str, Any], stage: OnPreferences, formul
 def _log_probs(model: Any, inputs: dict[str, Any], side: str) -> list[torch.Tensor]:
     """Log-probabilities of the answers' tokens, a tensor for each row, one forward pass each without padding."""
     found = []
-    for ids, mask, labels in zip(*(inputs[f"{side}_{name}"] for name in _OF_SIDE), strict=True):
+    for ids, mask, counts in zip(*(inputs[f"{side}_{name}"] for name in _OF_SIDE), strict=True):
         used = mask.bool()
         row = ids[used][None]
         scores = model(input_ids=row, use_cache=False).logits[0, :-1].float().log_softmax(-1)
-        counted = labels[used][1:] != rows.NOT_SUPERVISED
+        counted = counts[used][1:] != rows.NOT_SUPERVISED
         found.append(scores.gather(-1, row[0, 1:, None])[:, 0][counted])
     return found
-
-
-def _lists(pairs: "pa.Table") -> list[list[list[int]]]:
-    return [pairs[name].to_pylist() for name in _COLUMNS]
 
 
 def _dataset(pairs: "pa.Table") -> Any:
@@ -164,7 +159,7 @@ def _dataset(pairs: "pa.Table") -> Any:
     from datasets import Dataset
 
     table = []
-    for prompt, *answers in zip(*_lists(pairs), strict=True):
+    for prompt, *answers in zip(*(pairs[name].to_pylist() for name in rows.PAIR), strict=True):
         row = {}
         for side, answer in zip(("chosen", "rejected"), answers, strict=True):
             row[f"{side}_input_ids"] = prompt + answer
@@ -179,14 +174,12 @@ def _ids_check(batch: dict[str, Any], taken: list[int], pairs: "pa.Table") -> Ch
     wrong = 0
     count = len(batch["chosen_input_ids"])
     for place in range(count):
-        prompt, *answers = (pairs[name][taken[place]].as_py() for name in _COLUMNS)
+        prompt, *answers = (pairs[name][taken[place]].as_py() for name in rows.PAIR)
         for side, answer in zip(("chosen", "rejected"), answers, strict=True):
-            ids, mask, labels = (batch[f"{side}_{name}"][place].tolist() for name in _OF_SIDE)
-            pad = len(ids) - len(prompt + answer)
-            wrong += ids[: len(prompt + answer)] != prompt + answer
-            wrong += mask != [1] * len(prompt + answer) + [0] * pad
-            wrong += labels != [rows.NOT_SUPERVISED] * len(prompt) + answer + [rows.NOT_SUPERVISED] * pad
-    found = check(
-        not wrong, count, "ids, masks and labels of the first batch (its pairs counted here) are those of the pairs"
+            counted = batch[f"{side}_labels"][place].tolist()
+            pad = [rows.NOT_SUPERVISED] * (len(counted) - len(prompt + answer))
+            wrong += labels.ids_differ(batch, place, prompt + answer, f"{side}_")
+            wrong += counted != [rows.NOT_SUPERVISED] * len(prompt) + answer + pad
+    return labels.untouched(
+        wrong, count, "ids, masks and labels of the first batch (its pairs counted here) are those of the pairs"
     )
-    return required(found, "the tokens that the trainer uses are not those of the pairs; this trl cannot be used")
