@@ -95,15 +95,15 @@ Format = Literal[
     "sharegpt",
     "chatml",
     "prompt_completion",
+    "glaive",
+    "hermes",
     "text",
+    "threads",
     "preference",
     "unpaired",
     "ranked",
     "rated",
     "votes",
-    "threads",
-    "glaive",
-    "hermes",
     "prompts",
 ]
 

@@ -7,9 +7,10 @@ FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are re
 """
 
 from corpora.formats.conversations import conversation, is_turns, reply, single, system_of, text_at, turns
+from corpora.formats.format import Format, each
 from corpora.formats.hermes import is_hermes
 from corpora.formats.items import Conversation, Document, Item
-from corpora.formats.prompts import Fields, earlier, first, instruction, question, turns_field
+from corpora.formats.prompts import TURNS, Fields, earlier, first, instruction, question, turns_field
 from corpora.formats.tool_calls import tools_of
 from corpora.formats.trees import is_message
 
@@ -92,3 +93,35 @@ def read_text(fields: Fields) -> Item:
 
 def _and_tools(fields: Fields) -> str:
     return ", and tools" if "tools" in fields or "functions" in fields else ""
+
+
+FORMATS = (
+    Format(
+        "alpaca", "conversation", "instruction, output", alpaca_fields, each(read_alpaca), frozenset(("instruction",))
+    ),
+    Format(
+        "sharegpt",
+        "conversation",
+        "conversations or conversation, a list of turns",
+        sharegpt_fields,
+        each(read_sharegpt),
+        frozenset(TURNS),
+    ),
+    Format(
+        "chatml",
+        "conversation",
+        "messages, a list of turns",
+        chatml_fields,
+        each(read_chatml),
+        frozenset(("messages",)),
+    ),
+    Format(
+        "prompt_completion",
+        "conversation",
+        "prompt, completion",
+        exchange_fields,
+        each(read_exchange),
+        frozenset(answered for _, answered in EXCHANGES),
+    ),
+    Format("text", "document", "text", text_fields, each(read_text), frozenset(TEXTS)),
+)

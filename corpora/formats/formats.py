@@ -8,13 +8,15 @@ duplicate is left to `cleaning`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from typing import get_args
 
-from corpora.formats import examples, glaive, hermes, judged, judgements, prompts, scored, trees
+from corpora.formats import judged, judgements, scored, trees
 from corpora.formats.answers import Answers
 from corpora.formats.conversations import single, text_at, value_at, value_or_none
+from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import mend_of_several, must_have_two_numbers, remark, why_unread, without_category
 from corpora.reading.row import Row, RowError
@@ -40,24 +42,6 @@ __all__ = [
     "choose_format",
     "reader",
 ]
-
-Fields = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Format:
-    """`fits` tells from a row's fields alone, by naming those that decide; `read` converts, or raises RowError.
-
-    A row is one item, but for trees, which may hold several rankings. A row without any of the fields `needs` is of
-    another format, which is quicker to see.
-    """
-
-    name: str
-    kind: str
-    fields: str
-    fits: Callable[[Fields], str | None]
-    read: Callable[[Fields], list[Item]]
-    needs: frozenset[str] = frozenset()
 
 
 def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]) -> tuple[Format, str]:
@@ -199,7 +183,7 @@ def _separated(path: str, separator: str) -> Format:
         judgements.refuse_judged({name: value for name, value in fields.items() if name != path})
         return Conversation(single(asked, answered))
 
-    return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, _each(read))
+    return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, each(read))
 
 
 def _answered(path: str, source: Source, answers: Answers) -> Format:
@@ -207,104 +191,48 @@ def _answered(path: str, source: Source, answers: Answers) -> Format:
         asked = text_at(fields, path).strip()
         return Conversation(single(asked, answers.choose(asked, category_of(source, fields))))
 
-    return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, _each(read))
+    return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, each(read))
 
 
 def _unanswered(path: str) -> Format:
     def read(fields: Fields) -> Item:
         return Conversation(single(text_at(fields, path), _ANY_ANSWER)[:-1])
 
-    return Format("prompts", "conversation", f"{path}, without an answer", lambda _: None, _each(read))
+    return Format("prompts", "conversation", f"{path}, without an answer", lambda _: None, each(read))
 
 
-def _example(
-    name: str, fields: str, fits: Callable[[Fields], str | None], read: Callable[[Fields], Item], needs: Iterable[str]
-) -> Format:
+def _unjudged(format_: Format) -> Format:
     """A format of rows to imitate, which are those that nobody judged. Pairs and ratings that stand beside what the
     recipe names as examples are no judgement of these."""
 
-    def unjudged(fields: Fields) -> str | None:
+    def fits(fields: Fields) -> str | None:
         if not _JUDGEMENTS.isdisjoint(fields) and (judged.is_judged(fields) or scored.is_rated(fields)):
             return None
-        return fits(fields)
+        return format_.fits(fields)
 
-    def imitated(fields: Fields) -> list[Item]:
+    def read(fields: Fields) -> list[Item]:
         judgements.refuse_judged(fields)
-        return [read(fields)]
+        return format_.read(fields)
 
-    return Format(name, "conversation", fields, unjudged, imitated, frozenset(needs))
-
-
-def _each(read: Callable[[Fields], Item]) -> Callable[[Fields], list[Item]]:
-    """Of a format whose rows are one item each."""
-    return lambda fields: [read(fields)]
+    return replace(format_, fits=fits, read=read)
 
 
-def _read_ranked(fields: Fields) -> list[Item]:
-    return [scored.read_ranked(ranking) for ranking in trees.rankings_of(fields)]
+def _format(name: str) -> Format:
+    module = import_module(f"corpora.formats.{_ELSEWHERE.get(name, name)}")
+    found: Format = next(one for one in module.FORMATS if one.name == name)
+    return _unjudged(found) if found.kind == "conversation" else found
 
 
 _ANY_ANSWER = "…"
-_BETTER = frozenset(better for better, _ in judged.PAIRS)
-_JUDGEMENTS = _BETTER | judgements.JUDGES
-_ANSWERS = frozenset(answered for _, answered in examples.EXCHANGES)
-_RANKED = frozenset(("prompt", *scored.LISTS))
+_JUDGEMENTS = judgements.JUDGES | {better for better, _ in judged.PAIRS}
 
-FORMATS: dict[str, Format] = {
-    format_.name: format_
-    for format_ in (
-        _example("alpaca", "instruction, output", examples.alpaca_fields, examples.read_alpaca, ["instruction"]),
-        _example(
-            "sharegpt",
-            "conversations or conversation, a list of turns",
-            examples.sharegpt_fields,
-            examples.read_sharegpt,
-            prompts.TURNS,
-        ),
-        _example("chatml", "messages, a list of turns", examples.chatml_fields, examples.read_chatml, ["messages"]),
-        _example("prompt_completion", "prompt, completion", examples.exchange_fields, examples.read_exchange, _ANSWERS),
-        _example("glaive", "system, chat", glaive.glaive_fields, glaive.read_glaive, ["chat"]),
-        _example(
-            "hermes",
-            "turns with <tool_call>, <tool_response> or <tools> in their words",
-            hermes.hermes_fields,
-            hermes.read_hermes,
-            hermes.TURNS,
-        ),
-        Format("text", "document", "text", examples.text_fields, _each(examples.read_text), frozenset(examples.TEXTS)),
-        _example("threads", "prompt, a tree of replies", trees.thread_fields, trees.read_thread, ["prompt"]),
-        Format(
-            "preference",
-            "preference",
-            "chosen, rejected",
-            judged.preference_fields,
-            _each(judged.read_preference),
-            _BETTER,
-        ),
-        Format(
-            "unpaired",
-            "unpaired",
-            "an answer and its label",
-            judged.unpaired_fields,
-            _each(judged.read_unpaired),
-            judgements.JUDGES,
-        ),
-        Format("ranked", "ranking", "prompt, answers in order", scored.ranked_fields, _read_ranked, _RANKED),
-        Format(
-            "rated",
-            "ranking",
-            "prompt, answers with ratings",
-            scored.rated_fields,
-            _each(scored.read_rated),
-            frozenset((*scored.LISTS, *scored.SCORES)),
-        ),
-        Format(
-            "votes",
-            "ranking",
-            "prompt, two answers, winner",
-            scored.votes_fields,
-            _each(scored.read_votes),
-            frozenset(first for first, _ in scored.SIDES),
-        ),
-    )
+_ELSEWHERE = {
+    **dict.fromkeys(("alpaca", "sharegpt", "chatml", "prompt_completion", "text"), "examples"),
+    **dict.fromkeys(("preference", "unpaired"), "judged"),
+    **dict.fromkeys(("ranked", "rated", "votes"), "scored"),
+    "threads": "trees",
 }
+"""Formats that are not in the module of their name."""
+
+FORMATS = {name: _format(name) for name in get_args(FormatName) if name not in ("auto", "prompts")}
+"""Every format that rows can be told to be of; each stands in `FORMATS` of its module."""

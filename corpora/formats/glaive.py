@@ -7,15 +7,13 @@ writes its own; so is the end-of-text token.
 """
 
 import re
-from typing import Any
 
 from corpora.formats.conversations import Message, conversation, text_at
+from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.tool_calls import calls_of, tools_of
 from corpora.formats.tool_text import call_in, values_at
 from corpora.reading.row import RowError
-
-Fields = dict[str, Any]
 
 _SPEAKER = re.compile(r"^[ \t]*(USER|ASSISTANT|FUNCTION RESPONSE):", re.MULTILINE)
 _IN_LINE = re.compile(r"(?:^|(?<=\s))(USER|ASSISTANT|FUNCTION RESPONSE):")
@@ -74,3 +72,6 @@ def _turn(speaker: str, words: str, index: int) -> Message:
     content, _, called = words.partition(_CALL)
     call = call_in(called.strip().removesuffix("</functioncall>"), f"the tool calls of turn {index}")
     return {"role": "assistant", "content": content.strip(), "tool_calls": calls_of(call, index)}
+
+
+FORMATS = (Format("glaive", "conversation", "system, chat", glaive_fields, each(read_glaive), frozenset(("chat",))),)

@@ -7,15 +7,13 @@ a template writes its own.
 """
 
 import re
-from typing import Any
 
 from corpora.formats.conversations import ROLES, Message, conversation, is_turns, known_role, system_of, turns
+from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.tool_calls import calls_of, tools_of
 from corpora.formats.tool_text import call_in, value_in
 from corpora.reading.row import RowError
-
-Fields = dict[str, Any]
 
 TURNS = ("messages", "conversations", "conversation")
 
@@ -120,3 +118,15 @@ def _results(message: Message, index: int) -> list[Message]:
     if _RESPONSE.sub("", message["content"]).strip():
         raise RowError(f"words beside the results of tools: turn {index}")
     return [{"role": "tool", "content": result.strip()} for result in results]
+
+
+FORMATS = (
+    Format(
+        "hermes",
+        "conversation",
+        "turns with <tool_call>, <tool_response> or <tools> in their words",
+        hermes_fields,
+        each(read_hermes),
+        frozenset(TURNS),
+    ),
+)

@@ -8,8 +8,9 @@ import re
 
 from corpora.formats.conversations import Message, conversation, system_of, turns
 from corpora.formats.examples import exchange
+from corpora.formats.format import Format, each
 from corpora.formats.items import Item, Preference, Unpaired
-from corpora.formats.judgements import LABELS, is_empty, judge_of, must_say, verdict
+from corpora.formats.judgements import JUDGES, LABELS, is_empty, judge_of, must_say, verdict
 from corpora.formats.prompts import Fields, answer_to, first, prompt_field, prompt_of, turns_field
 from corpora.formats.tool_calls import tools_of
 from corpora.reading.row import RowError
@@ -89,3 +90,16 @@ def _good(fields: Fields) -> bool:
             f"no field '{LABELS[0]}' that says good or bad: name yours in `columns`, as columns: {{label: …}}"
         )
     return must_say(fields[name], name)
+
+
+FORMATS = (
+    Format(
+        "preference",
+        "preference",
+        "chosen, rejected",
+        preference_fields,
+        each(read_preference),
+        frozenset(better for better, _ in PAIRS),
+    ),
+    Format("unpaired", "unpaired", "an answer and its label", unpaired_fields, each(read_unpaired), JUDGES),
+)

@@ -10,12 +10,13 @@ import re
 from typing import Any
 
 from corpora.formats.conversations import conversation
+from corpora.formats.format import Format, each
 from corpora.formats.items import Answer, Item, Ranking
 from corpora.formats.judged import RESPONSES
 from corpora.formats.judgements import RATINGS, number_of
 from corpora.formats.prompts import Fields, answer_to, first, prompt_field, prompt_of
 from corpora.formats.tool_calls import tools_of
-from corpora.formats.trees import is_tree, rankings_fields
+from corpora.formats.trees import is_tree, rankings_fields, rankings_of
 from corpora.reading.row import RowError
 
 SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
@@ -188,3 +189,31 @@ def _counted(fields: Fields, *names: tuple[str, ...]) -> float | None:
         return None
     total = first_votes + second_votes + ties
     return (first_votes + ties / 2) / total if total else None
+
+
+FORMATS = (
+    Format(
+        "ranked",
+        "ranking",
+        "prompt, answers in order",
+        ranked_fields,
+        lambda fields: [read_ranked(ranking) for ranking in rankings_of(fields)],
+        frozenset(("prompt", *LISTS)),
+    ),
+    Format(
+        "rated",
+        "ranking",
+        "prompt, answers with ratings",
+        rated_fields,
+        each(read_rated),
+        frozenset((*LISTS, *SCORES)),
+    ),
+    Format(
+        "votes",
+        "ranking",
+        "prompt, two answers, winner",
+        votes_fields,
+        each(read_votes),
+        frozenset(first for first, _ in SIDES),
+    ),
+)

@@ -8,13 +8,11 @@ deleted, or that reviewers rejected, are left out with all their replies. The fl
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from corpora.formats.conversations import Message, conversation
+from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.reading.row import RowError
-
-Fields = dict[str, Any]
 
 
 def is_tree(fields: Fields) -> bool:
@@ -107,3 +105,10 @@ def _turn(node: Fields, depth: int) -> Message:
     if not isinstance(node.get("text"), str) or not isinstance(role, str):
         raise RowError("unknown shape: a message of the tree without text or role")
     return {"role": {"prompter": "user"}.get(role, role), "content": node["text"]}
+
+
+FORMATS = (
+    Format(
+        "threads", "conversation", "prompt, a tree of replies", thread_fields, each(read_thread), frozenset(("prompt",))
+    ),
+)

@@ -148,7 +148,7 @@ def test_preview_shows_the_rest_when_the_tokenizer_is_not_there(recipe: Path, ru
     status, out, err = run("preview", recipe, "--source", "chat", "--show", "1")
     assert err == ""
     assert status == 0
-    assert "materialise base first" in out and counts(out)["chat"][1] == "40"
+    assert "--select base" in out and counts(out)["chat"][1] == "40"
     assert "Said 0." in out and "⟦" not in out
 
 
@@ -159,7 +159,7 @@ def test_preview_scores_with_the_weights_or_says_that_it_does_not(recipe: Path, 
     fields["sources"]["chat"]["steps"] = [{"kind": "difficulty", "keep_share": 0.5}]
     recipe.write_text(yaml.safe_dump(fields, sort_keys=False))
     _, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
-    assert "chat: filter difficulty is left out: materialise base first" in out
+    assert "chat: filter difficulty is left out: materialize base first" in out
     assert counts(out)["chat"] == ["43", "40", "1", "1", "1", "0", "40"]
     store = Store(recipe.parent / "home")
     store.build(Request("tiny", "base", {}), lambda work: _copied(tiny_base, work), config={}, inputs={}, ref="base")
@@ -187,5 +187,5 @@ def _copied(checkpoint: Path, work: Path) -> dict[str, Any]:
 def test_a_source_that_cannot_be_cleaned_does_not_hide_the_others(recipe: Path, run: Any) -> None:
     (recipe.parent / "chat.jsonl").write_text("")
     status, out, _ = run("preview", recipe, "--show", "0")
-    assert status == 0
+    assert status == 1
     assert "chat: chat.jsonl: source 'chat' is empty" in out and counts(out)["sums"][1] == "120"
