@@ -100,6 +100,7 @@ Format = Literal[
     "text",
     "threads",
     "preference",
+    "openai_preference",
     "unpaired",
     "ranked",
     "rated",

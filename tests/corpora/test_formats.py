@@ -98,6 +98,15 @@ PAIR = Preference(
             "preference",
             Preference([*exchange("x", "y").messages, *PAIR.prompt], PAIR.chosen, PAIR.rejected),
         ),
+        (
+            {
+                "input": {"messages": [SYSTEM, *PAIR.prompt], "tools": [], "parallel_tool_calls": True},
+                "preferred_output": PAIR.chosen,
+                "non_preferred_output": PAIR.rejected,
+            },
+            "openai_preference",
+            Preference([SYSTEM, *PAIR.prompt], PAIR.chosen, PAIR.rejected),
+        ),
     ],
 )
 def test_a_format_is_told_by_its_fields_and_read(value: dict[str, Any], name: str, expected: Any) -> None:
@@ -110,6 +119,27 @@ def test_a_word_for_a_role_is_shown_if_it_is_short(count: int) -> None:
     with pytest.raises(RowError) as raised:
         convert({"messages": turns})
     assert str(raised.value) == f"unknown role{' ' + repr('r' * count) if count <= 24 else ''}: turn 1"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"preferred_output": [*PAIR.chosen, *PAIR.chosen]},
+            "expected one message of the assistant in field 'preferred",
+        ),
+        ({"non_preferred_output": []}, "expected one message of the assistant in field 'non_preferred_output'"),
+        ({"non_preferred_output": PAIR.chosen}, "preferred_output and non_preferred_output are the same"),
+        ({"preferred_output": PAIR.prompt}, "roles out of order: turn 2 is of the user"),
+        ({"input": {"messages": []}}, "no turns"),
+        ({"input": "q"}, "no messages in field 'input'"),
+    ],
+)
+def test_a_bad_row_of_openais_preferences_is_refused_with_its_reason(change: dict[str, Any], message: str) -> None:
+    value = {"input": {"messages": PAIR.prompt}, "preferred_output": PAIR.chosen, "non_preferred_output": PAIR.rejected}
+    with pytest.raises(RowError) as raised:
+        convert({**value, **change}, format="openai_preference")
+    assert str(raised.value).startswith(message)
 
 
 def test_columns_name_fields_by_dotted_paths() -> None:
