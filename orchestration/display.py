@@ -24,6 +24,8 @@ _PIPES_OWN = "[pipes] "
 """How Dagster's own remarks about a Pipes session begin; the job's lines come without it."""
 
 _FAILURE = "dagster._core.definitions.events.Failure: "
+_ENDED = "dagster._core.executor.child_process_executor.ChildProcessCrashException"
+"""A step's process that is gone without a word: a signal from outside, or want of memory."""
 
 
 class Display:
@@ -153,4 +155,11 @@ def _message(event: dg.DagsterEvent) -> str:
         error = event.step_retry_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip().removeprefix(_FAILURE) if error is not None else "no message"
+    if error is None:
+        return "no message"
+    message = error.message.strip()
+    if message.startswith(_ENDED):
+        return (
+            "its process was ended from outside, by a signal or for want of memory; the same command goes on from there"
+        )
+    return message.removeprefix(_FAILURE)

@@ -5,6 +5,7 @@ Rows are read as a source's are, one at a time; in memory are 16 bytes for each 
 """
 
 import itertools
+import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ class Inspected:
 
 def inspected_source(place: str, sha256: str | None, format_: str) -> Source:
     """A source from a place as a recipe names it, or a path. Raises CorpusError."""
-    uri = place if "://" in place else str(Path(place).resolve())
+    uri = place if "://" in place else os.path.realpath(place)
     fields = {"uri": uri, "sha256": sha256, "format": format_, "group": "inspected", "licence": "not stated"}
     try:
         return Source.model_validate(fields)

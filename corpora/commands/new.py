@@ -132,7 +132,7 @@ def _look(file: str, folder: Path, taken: set[str]) -> _Looked:
 
 def _uri(place: str, folder: Path) -> str:
     """A place as the recipe in `folder` has it: a path relative to it."""
-    return place if "://" in place else os.path.relpath(Path(place).resolve(), folder.resolve())
+    return place if "://" in place else os.path.relpath(os.path.realpath(place), folder.resolve())
 
 
 def _held_out(sources: list[_Looked]) -> list[str]:
