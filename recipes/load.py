@@ -4,7 +4,6 @@ YAML is read by `yaml.SafeLoader` with one addition: a key written twice is refu
 because YAML would silently keep the second.
 """
 
-import difflib
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from recipes.errors import RecipeError
 from recipes.frozen import SuiteFile, suite_path, with_tasks_of
 from recipes.schema import Recipe
-from recipes.section import Section
+from recipes.section import Section, meant
 
 SHIPPED = Path(__file__).parent
 
@@ -151,12 +150,10 @@ def _explain(where: str, problem: Any, model: type[Section] = Recipe) -> str:
     path, section = _place(problem["loc"], model.model_json_schema())
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(path[-1], section.get("properties", {}), n=1)
-        message = "unknown key" + (f"; did you mean '{close[0]}'?" if close else "")
+        message = "unknown key" + meant(path[-1], section.get("properties", {}))
     elif problem["type"] == "union_tag_invalid":
         given, known = problem["ctx"]["tag"], re.findall(r"'([^']*)'", problem["ctx"]["expected_tags"])
-        path, close = [*path, "kind"], difflib.get_close_matches(given, known, n=1)
-        message = f"'{given}' is none of {', '.join(known)}" + (f"; did you mean '{close[0]}'?" if close else "")
+        path, message = [*path, "kind"], f"'{given}' is none of {', '.join(known)}{meant(given, known)}"
     elif problem["type"] != "value_error" and problem["type"] != "missing":
         message += f", found {problem['input']!r}"
     return f"{where}: {'.'.join(path)}: {message}" if path else f"{where}: {message}"

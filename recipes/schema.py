@@ -17,7 +17,7 @@ from recipes.execution import CorporaExecution
 from recipes.mixtures import Mixture, Preferences, Prompts
 from recipes.promotion import Promotion
 from recipes.scratch import FromScratch
-from recipes.section import Name, Section
+from recipes.section import Name, Section, meant
 from recipes.sources import Model, Source
 from recipes.stages import Makes, Stage
 from recipes.suite import Evaluation, JudgedTask
@@ -171,7 +171,10 @@ class Recipe(Section):
             if name in _RESERVED:
                 problems.append(f"stages.{name}: this name is reserved")
             if stage.start not in earlier:
-                problems.append(f"stages.{name}.start: '{stage.start}' is none of the checkpoints before it {earlier}")
+                problems.append(
+                    f"stages.{name}.start: '{stage.start}' is none of the checkpoints before it {earlier}"
+                    + meant(stage.start, earlier)
+                )
             elif (made := self._makes(stage.start)) != "language model":
                 problems.append(
                     f"stages.{name}.start: '{stage.start}' is a {made}; {stage.kind} trains language models"
@@ -199,15 +202,15 @@ class Recipe(Section):
     def _input_problem(self, stage: Stage, node: tuple[str, ...]) -> str | None:
         """What is wrong with the data that a stage reads, if anything."""
         if node[0] == "prompts" and node[-1] not in self.prompts:
-            return f"'{node[-1]}' is not a prompts entry"
+            return f"'{node[-1]}' is not a prompts entry{meant(node[-1], self.prompts)}"
         if node[0] == "preferences":
             if node[-1] not in self.preferences:
-                return f"'{node[-1]}' is not a preferences entry"
+                return f"'{node[-1]}' is not a preferences entry{meant(node[-1], self.preferences)}"
             if (holds := self.preferences[node[-1]].holds) != stage.prefers:
                 return f"'{node[-1]}' holds {holds}; {stage.kind} takes {stage.prefers}"
         if node[0] == "mixture":
             if node[-1] not in self.mixtures:
-                return f"'{node[-1]}' is not a mixture"
+                return f"'{node[-1]}' is not a mixture{meant(node[-1], self.mixtures)}"
             if (kind := self.mixtures[node[-1]].kind) != stage.trains_on:
                 return f"'{node[-1]}' holds {kind}; {stage.kind} takes {stage.trains_on}"
         return None
@@ -215,7 +218,7 @@ class Recipe(Section):
     def _evaluation_problems(self) -> list[str]:
         checkpoints = {"base", *self.stages}
         problems = [
-            f"evaluation.reports.{i}: '{name}' is no checkpoint"
+            f"evaluation.reports.{i}: '{name}' is no checkpoint{meant(name, checkpoints)}"
             for i, name in enumerate(self.evaluation.reports)
             if name not in checkpoints
         ]
@@ -224,15 +227,18 @@ class Recipe(Section):
             for i, name in enumerate(self.evaluation.reports)
             if (made := self._makes(name)) != "language model"
         ]
-        for needed in ("base", self.promotion.candidate):
-            if needed not in self.evaluation.reports:
+        candidate = self.promotion.candidate
+        if candidate not in checkpoints:
+            problems.append(f"promotion.candidate: '{candidate}' is no checkpoint{meant(candidate, checkpoints)}")
+        for needed in ("base", candidate):
+            if needed in checkpoints and needed not in self.evaluation.reports:
                 problems.append(f"evaluation.reports: '{needed}' is missing; the gate compares it")
         metrics = self.metric_names()
         targets = self.promotion.targets
         named = {f"target.of.{i}" if len(targets) > 1 else "target": t.metric for i, t in enumerate(targets)}
         named |= {f"guards.{i}": g.metric for i, g in enumerate(self.promotion.guards)}
         problems += [
-            f"promotion.{field}.metric: '{metric}' is none of {sorted(metrics)}"
+            f"promotion.{field}.metric: '{metric}' is none of {sorted(metrics)}{meant(metric, metrics)}"
             for field, metric in named.items()
             if metric not in metrics
         ]

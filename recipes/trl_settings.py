@@ -6,11 +6,12 @@ release that adds a setting (one that uploads weights, say) brings it into no re
 here. tests/recipes/test_arguments.py compares them with the installed libraries, name by name.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
+
+from recipes.section import meant
 
 Optimizer = Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adamw_bnb_8bit", "paged_adamw_8bit"]
 ON_GPU = ("adamw_bnb_8bit", "paged_adamw_8bit")
@@ -189,5 +190,5 @@ def _why_not(kind: str, name: str, passed_on: Mapping[str, Settings]) -> str:
     others = sorted(other for other, names in passed_on.items() if name in names)
     if others:
         return f"a setting of {', '.join(others)}, not of {kind}"
-    close = difflib.get_close_matches(name, [*passed_on[kind], *OWN_FIELD, *REASON], n=1)
-    return "no such setting" + (f"; did you mean '{close[0]}'?" if close else f"; there are {sorted(passed_on[kind])}")
+    known = [*passed_on[kind], *OWN_FIELD, *REASON]
+    return "no such setting" + (meant(name, known) or f"; there are {sorted(passed_on[kind])}")

@@ -257,6 +257,23 @@ def test_a_kind_that_is_none_is_told_by_the_nearest(files: Path) -> None:
     assert done.stderr.rstrip().endswith("did you mean 'sft'?")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (("candidate: sft", "candidate: stf"), "promotion.candidate: 'stf' is no checkpoint; did you mean 'sft'?"),
+        (("start: base", "start: bass"), "is none of the checkpoints before it ['base']; did you mean 'base'?"),
+        (("mixture: chat", "mixture: chta"), "stages.sft.mixture: 'chta' is not a mixture; did you mean 'chat'?"),
+    ],
+)
+def test_a_name_that_is_none_is_told_by_the_nearest(files: Path, wrong: tuple[str, str], message: str) -> None:
+    options = ("--data", "talk.jsonl", "--model", "model", "--device", "cpu")
+    assert temper("new", "bot", *options, cwd=files, TEMPER_HOME=str(files / "home")).returncode == 0
+    text = (files / "bot.yaml").read_text(encoding="utf-8")
+    assert wrong[0] in text
+    (files / "bot.yaml").write_text(text.replace(*wrong), encoding="utf-8")
+    assert message in temper("check", "bot.yaml", cwd=files).stderr
+
+
 def test_output_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
