@@ -38,9 +38,6 @@ class Base(Checkpoint):
     def version(self) -> dict[str, Any]:
         return {"version": self._version, "config": identity(self._model)}
 
-    def identity(self, given: Given) -> dict[str, Any]:
-        return self.version()
-
     def execution(self) -> dict[str, Any]:
         return Execution().model_dump(mode="json")
 
@@ -107,9 +104,6 @@ class StageCheckpoint(Checkpoint):
 
     def version(self) -> dict[str, Any]:
         return {"version": version_of(self._stage.kind), "config": identity(self._stage)}
-
-    def identity(self, given: Given) -> dict[str, Any]:
-        return self.version()
 
     def takes(self, given: Given) -> dict[str, Artifact]:
         return {role: given[name] for role, name in self._roles.items()}

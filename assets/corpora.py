@@ -32,9 +32,6 @@ class EvaluationItems(Node):
             pipeline.name, items.NODE, f"Every item of {', '.join(self._tasks)}, to be kept out of training."
         )
 
-    def identity(self, given: Given) -> dict[str, Any]:
-        return self.version()
-
     def version(self) -> dict[str, Any]:
         return {"version": items.VERSION, "config": items.identity_of(self._tasks)}
 
@@ -139,9 +136,6 @@ class Distinct(Node):
 
     def version(self) -> dict[str, Any]:
         return {"version": near.VERSION, "config": identity(self._section)}
-
-    def identity(self, given: Given) -> dict[str, Any]:
-        return self.version()
 
     def config(self, given: Given) -> dict[str, Any]:
         return {**self._section.model_dump(mode="json"), "execution": self._execution.model_dump(mode="json")}

@@ -167,9 +167,6 @@ class PromptRows(OfCorpora):
             "config": {**config, "splits": self._splits.model_dump(mode="json")},
         }
 
-    def identity(self, given: Given) -> dict[str, Any]:
-        return self.version()
-
     def outside(self, given: Given) -> dict[str, str]:
         punkt = self._prompts.punkt
         self._sources_unchanged(given)

@@ -4,6 +4,7 @@ Whoever asks what is stale, what a run would make or where an artefact comes fro
 artefact gives a node what it is made from and carries out what it says. No scheduler is known here.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ class Given:
         return self.store.home / "cache"
 
 
-class Node:
+class Node(ABC):
     """One node. Its kinds, each in the table of its subject, say what is their own.
 
     name: below the recipe's, as `clean/chat`; what points to the newest artefact is called so, too. kind: what the
@@ -65,13 +66,13 @@ class Node:
         self.recipe, self.name, self.description = recipe, name, description
         self.upstream, self.folder = tuple(dict.fromkeys(upstream)), folder or name
 
+    @abstractmethod
     def version(self) -> Mapping[str, Any]:
         """What decides whether code or recipe have changed, without looking at any input."""
-        raise NotImplementedError
 
     def identity(self, given: Given) -> Mapping[str, Any]:
         """What counts beside kind and inputs: the section of the recipe and the versions of algorithms."""
-        raise NotImplementedError
+        return self.version()
 
     def takes(self, given: Given) -> Mapping[str, Artifact]:
         """The artefacts that count as inputs, by the name of the input."""
@@ -81,16 +82,16 @@ class Node:
         """Digests, by the name of the input, of what counts and is no artefact as a whole."""
         return {}
 
+    @abstractmethod
     def config(self, given: Given) -> dict[str, Any]:
         """What the record keeps, and what a job reads."""
-        raise NotImplementedError
 
     def execution(self) -> dict[str, Any]:
         """How a job is to run."""
-        raise NotImplementedError
+        return {}
 
     def make(self, given: Given, work: Path) -> dict[str, Any]:
-        """Write the artefact into the empty folder `work`; returns its metrics."""
+        """Write the artefact into the empty folder `work`; returns its metrics. Of nodes that no job makes."""
         raise NotImplementedError
 
     def settled(self, given: Given) -> Given:
