@@ -4,7 +4,7 @@ Of an item the candidate may be right where the other model is wrong (`better`, 
 (`worse`). The rule is the score test of T. Tango, "Equivalence test and confidence interval for the difference in
 proportions for the paired-sample design", Statistics in Medicine 17 (1998): its variance is that of the likeliest
 chances whose difference is the threshold itself, so that a candidate that only loses is not passed too often. The
-gate tests by it (`evaluation.statistics.score`); here it says what items can show before anything is evaluated.
+gate tests by its bounds, and before anything is evaluated it says what items can show.
 """
 
 import math
@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 _NORMAL = NormalDist()
 _HALVINGS = 40
-"""Of an interval of length 1: a margin to 12 digits."""
+"""Of an interval of length 1 or 2: to 12 digits."""
 
 
 def null_variance(better: float, worse: float, threshold: float) -> float:
@@ -21,6 +21,24 @@ def null_variance(better: float, worse: float, threshold: float) -> float:
     c = -worse * threshold * (1 - threshold)
     likeliest_worse = (math.sqrt(max(0.0, b * b - 8 * c)) - b) / 4
     return max(0.0, 2 * likeliest_worse + threshold * (1 - threshold))
+
+
+def score_bounds(better: int, worse: int, items: int, alpha: float) -> tuple[float, float]:
+    """The values that the test does not refuse, each bound at level 1 - alpha. better, worse: items won and lost."""
+    return _lower(better / items, worse / items, items, alpha), -_lower(worse / items, better / items, items, alpha)
+
+
+def _lower(better: float, worse: float, items: int, alpha: float) -> float:
+    """The largest value below the difference that the test refuses."""
+    needed = _NORMAL.inv_cdf(1 - alpha) / math.sqrt(items)
+    low, high = -1.0, better - worse
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if better - worse - middle > needed * math.sqrt(null_variance(better, worse, middle)):
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def chance(items: float, better: float, worse: float, threshold: float, alpha: float) -> float:

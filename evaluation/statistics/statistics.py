@@ -33,9 +33,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from evaluation.statistics.clusters import checked, clustered_se, resampled, sums, unevenness
-from evaluation.statistics.score import score_bounds
-from evaluation.statistics.strata import effective_items
+from evaluation.statistics.clusters import checked, clustered_se, effective_items, resampled, sums, unevenness
+from recipes.paired import score_bounds
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from scipy.stats import beta
 from scipy.stats import t as student
 
 from evaluation.gating.power import items_needed, minimum_detectable, power, power_at
-from evaluation.statistics.score import score_bounds
 from evaluation.statistics.statistics import holm, mean_bounds, mean_interval, p_value, paired_difference, quantile
+from recipes.paired import score_bounds
 
 DRAWS = 10_000
 ALPHA = 0.05

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.statistics.score import score_bounds
+from evaluation.statistics.clusters import effective_items
 from evaluation.statistics.statistics import mean_bounds, mean_interval, paired_difference
-from evaluation.statistics.strata import effective_items
 from recipes import paired
+from recipes.paired import score_bounds
 from tests.evaluation.made_strata import MMLU, MMLU_PRO, labels
 
 ALPHA = 0.05
