@@ -61,4 +61,4 @@ def declared(kind: str | None) -> dict[str, str]:
     """The checks of a kind of node, by name, with what each says."""
     if kind in stages.KINDS:
         return stages.checks_of(kind)
-    return {} if kind is None else _DECLARED[kind]
+    return _DECLARED.get(kind or "", {})

@@ -35,6 +35,11 @@ MAKERS: dict[str, Callable[[str, str], dict[str, Any]]] = {
         ]
     },
     "threads": lambda asked, answered: {"prompt": {"text": asked, "replies": [{"text": answered, "replies": []}]}},
+    "openai_preference": lambda asked, answered: {
+        "input": {"messages": [{"role": "user", "content": asked}]},
+        "preferred_output": [{"role": "assistant", "content": answered}],
+        "non_preferred_output": [{"role": "assistant", "content": f"not {answered}"}],
+    },
     "preference": lambda asked, answered: {"prompt": asked, "chosen": answered, "rejected": f"not {answered}"},
     "prompt_completion": lambda asked, answered: {"prompt": asked, "completion": answered},
     "text": lambda asked, answered: {"text": f"{asked} {answered}"},
