@@ -4,6 +4,7 @@ What a sub-command does is in the room it belongs to, and is imported when it is
 completion load nothing heavy. What a person can mend ends in one line on stderr here, and nowhere else.
 """
 
+import errno
 import json
 import logging
 import os
@@ -63,7 +64,8 @@ class _OneEnd(TyperGroup):
             raise
         except OSError as error:  # a disk that is full, a folder that nobody may write into
             logging.getLogger("temper").info("raised here:", exc_info=True)
-            print(f"{error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+            where = error.filename or ("output" if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF) else None)
+            print(f"{where}: {error.strerror}" if where else error, file=sys.stderr)
             status = FAILED
         raise typer.Exit(status or DONE)
 

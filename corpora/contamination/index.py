@@ -165,8 +165,8 @@ def build(items: Path, common_items: int, phrases: Sequence[str]) -> Index:
     order = np.argsort(grams[kept], kind="stable")
     whole, whole_entry = _wholes(words, starts, np.flatnonzero((counts >= WHOLE) & (counts < INSIDE) & ~useless))
     total = np.append(np.uint64(0), np.cumsum(words, dtype=np.uint64))
-    unsaid = (counts < SEED) | (np.bincount(of_entry[~allowed], minlength=len(texts)) > 0)
-    summed = np.flatnonzero((counts >= WHOLE) & unsaid)
+    not_allowed = (counts < SEED) | (np.bincount(of_entry[~allowed], minlength=len(texts)) > 0)
+    summed = np.flatnonzero((counts >= WHOLE) & not_allowed)
     sums = (total[starts[1:]] - total[starts[:-1]])[summed]
     by_sum = np.argsort(sums, kind="stable")
     return Index(
