@@ -15,7 +15,8 @@ class Format:
 
     A row is one item, but for trees, which may hold several rankings. kind: of the items; those of kind `conversation`
     are examples to imitate. fields: what is read, for a person. A row without any of the fields `needs` is of another
-    format, which is quicker to see.
+    format, which is quicker to see. pairs: the names of a better and a worse answer; a row that has both was judged,
+    and is no example to imitate, whatever else it holds.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Format:
     fits: Callable[[Fields], str | None]
     read: Callable[[Fields], list[Item]]
     needs: frozenset[str] = frozenset()
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 def each(read: Callable[[Fields], Item]) -> Callable[[Fields], list[Item]]:

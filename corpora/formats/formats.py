@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import get_args
 
-from corpora.formats import judged, judgements, scored, trees
+from corpora.formats import judgements, scored, trees
 from corpora.formats.answers import Answers
 from corpora.formats.conversations import single, text_at, value_at, value_or_none
 from corpora.formats.format import Fields, Format, each
@@ -98,8 +98,12 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
                 raise RowError("fits two formats: name `format` in the recipe") from None
             if found is not None and found.kind != format_.kind:
                 raise RowError(f"of format {found.name} among {format_.name} rows: it has {found.fits(fields)}")
-            if found is None and format_.kind == "conversation" and scored.is_rated(fields):
-                raise RowError(f"rated among {format_.name} rows: a rated answer is no example to imitate")
+            if found is None and format_.kind == "conversation":
+                if scored.is_rated(fields):
+                    raise RowError(f"rated among {format_.name} rows: a rated answer is no example to imitate")
+                if (pair := _pair_in(fields)) is not None:
+                    beside = f"holds {' and '.join(pair)} among {format_.name} rows"
+                    raise RowError(f"{beside}: an answer that was compared is no example to imitate")
         return format_.read(fields)
 
     return read
@@ -206,15 +210,26 @@ def _unjudged(format_: Format) -> Format:
     recipe names as examples are no judgement of these."""
 
     def fits(fields: Fields) -> str | None:
-        if not _JUDGEMENTS.isdisjoint(fields) and (judged.is_judged(fields) or scored.is_rated(fields)):
-            return None
-        return format_.fits(fields)
+        return None if _is_judged(fields) else format_.fits(fields)
 
     def read(fields: Fields) -> list[Item]:
         judgements.refuse_judged(fields)
         return format_.read(fields)
 
     return replace(format_, fits=fits, read=read)
+
+
+def _is_judged(fields: Fields) -> bool:
+    """Rows that say which answer is better, or how good this one is: they are not to be imitated as such."""
+    if _JUDGEMENTS.isdisjoint(fields):
+        return False
+    return _pair_in(fields) is not None or judgements.judge_of(fields) is not None or scored.is_rated(fields)
+
+
+def _pair_in(fields: Fields) -> tuple[str, str] | None:
+    """The names of a better and a worse answer that the row holds."""
+    pairs = (pair for pair in _PAIRS if set(pair) <= fields.keys())
+    return next((pair for pair in pairs if any(fields[name] is not None for name in pair)), None)
 
 
 def _format(name: str) -> Format:
@@ -224,8 +239,6 @@ def _format(name: str) -> Format:
 
 
 _ANY_ANSWER = "…"
-_JUDGEMENTS = judgements.JUDGES | {better for better, _ in judged.PAIRS}
-
 _ELSEWHERE = {
     **dict.fromkeys(("alpaca", "sharegpt", "chatml", "prompt_completion", "text"), "examples"),
     **dict.fromkeys(("preference", "unpaired"), "judged"),
@@ -236,3 +249,6 @@ _ELSEWHERE = {
 
 FORMATS = {name: _format(name) for name in get_args(FormatName) if name not in ("auto", "prompts")}
 """Every format that rows can be told to be of; each stands in `FORMATS` of its module."""
+
+_PAIRS = tuple(pair for format_ in FORMATS.values() for pair in format_.pairs)
+_JUDGEMENTS = judgements.JUDGES | {better for better, _ in _PAIRS}

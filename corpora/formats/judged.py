@@ -10,7 +10,7 @@ from corpora.formats.conversations import Message, conversation, system_of, turn
 from corpora.formats.examples import exchange
 from corpora.formats.format import Format, each
 from corpora.formats.items import Item, Preference, Unpaired
-from corpora.formats.judgements import JUDGES, LABELS, is_empty, judge_of, must_say, verdict
+from corpora.formats.judgements import JUDGES, LABELS, is_empty, must_say, verdict
 from corpora.formats.prompts import Fields, answer_to, first, prompt_field, prompt_of, turns_field
 from corpora.formats.tool_calls import tools_of
 from corpora.reading.row import RowError
@@ -18,12 +18,6 @@ from corpora.reading.row import RowError
 RESPONSES = ("completion", "response", "answer", "output", "reply")
 PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
 _DIALOGUE = re.compile(r"\n\n(Human|Assistant):")
-
-
-def is_judged(fields: Fields) -> bool:
-    """Rows that say which answer is better, or whether this one is good: they are not to be imitated as such."""
-    paired = any(set(pair) <= fields.keys() and any(fields[name] is not None for name in pair) for pair in PAIRS)
-    return paired or judge_of(fields) is not None
 
 
 def unpaired_fields(fields: Fields) -> str | None:
@@ -100,6 +94,7 @@ FORMATS = (
         preference_fields,
         each(read_preference),
         frozenset(better for better, _ in PAIRS),
+        PAIRS,
     ),
     Format("unpaired", "unpaired", "an answer and its label", unpaired_fields, each(read_unpaired), JUDGES),
 )

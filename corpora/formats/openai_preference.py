@@ -48,5 +48,6 @@ FORMATS = (
         _fields,
         each(_read),
         frozenset((_BETTER,)),
+        ((_BETTER, _WORSE),),
     ),
 )

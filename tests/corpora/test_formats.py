@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from corpora.formats.answers import Answers
-from corpora.formats.formats import Conversation, Document, Preference, choose_format
+from corpora.formats.formats import FORMATS, Conversation, Document, Preference, choose_format, reader
 from corpora.reading.row import Row, RowError
 from lineage.errors import CorpusError
 from tests.corpora.made import source, talk
@@ -236,6 +236,22 @@ def test_judged_answers_are_not_taken_for_examples() -> None:
     for judgement in ({"label": False}, {"rating": 1}):
         format_, _ = choose_format(source("a.jsonl"), None, [row({"prompt": "q", "completion": "a", **judgement})])
         assert format_.kind != "conversation"
+
+
+@pytest.mark.parametrize("pair", [pair for format_ in FORMATS.values() for pair in format_.pairs])
+def test_a_row_with_a_better_and_a_worse_answer_is_no_example_whatever_else_it_holds(pair: tuple[str, str]) -> None:
+    better, worse = ([{"role": "assistant", "content": text}] for text in ("good", "bad"))
+    asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "bad"}]
+    compared = dict(zip(pair, (better, worse), strict=True))
+    for example in ({"messages": asked}, {"conversations": asked}, {"instruction": "q", "output": "bad"}):
+        try:
+            format_, _ = choose_format(source("a.jsonl"), None, [row({**example, **compared})])
+        except CorpusError as error:
+            assert "fit no known format" in str(error)
+        else:
+            assert format_.kind == "preference"
+        with pytest.raises(RowError, match=r"of format preference among chatml rows|no example to imitate"):
+            reader(source("a.jsonl"), FORMATS["chatml"])(row({**example, **compared}))
 
 
 def test_the_evidence_of_a_format_is_kept() -> None:
