@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lineage.errors import EvaluationError
 from lineage.files import fsync
@@ -70,7 +70,7 @@ class Ledger:
         for number, line in enumerate(self._whole_lines(), start=1):
             try:
                 entry = Entry.model_validate(json.loads(line))
-            except (ValueError, ValidationError):
+            except ValueError:
                 raise EvaluationError(
                     f"{self.path}:{number}: not a ledger line; restore the file from a copy"
                 ) from None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpora.mixing import selection as selecting
 from corpora.mixing.selection import Selection, closest, select
 
 _lengths = st.lists(st.integers(1, 300), min_size=1, max_size=9)
@@ -38,6 +39,18 @@ def test_of_sums_as_far_below_as_above_the_lower_is_taken_also_if_it_is_none() -
 @given(lengths=st.lists(st.integers(1, 900), min_size=1, max_size=200), times=st.floats(0.01, 3.5))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_rows_given_hold_what_is_said_and_none_comes_twice_in_a_pass(lengths: list[int], times: float) -> None:
+    _hold(lengths, times)
+
+
+@given(lengths=st.lists(st.integers(1, 900), min_size=40, max_size=200), times=st.floats(0.01, 3.5))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_also_where_a_pass_is_looked_at_in_blocks(lengths: list[int], times: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selecting, "_BLOCK", 16)
+        _hold(lengths, times)
+
+
+def _hold(lengths: list[int], times: float) -> None:
     quota = max(1, int(sum(lengths) * times))
     selection = select(np.array(lengths, np.int32), "key", quota)
     rows = selection.slice(0, selection.count)

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.job import Job, JobInput
+from lineage.checks import check
 from lineage.errors import StoreError
 from lineage.store import RECORD, Artifact, Request, Store, home_folder
 from recipes.errors import TemperError
@@ -37,6 +39,25 @@ def test_a_second_build_is_found_and_makes_nothing(tmp_path: Path) -> None:
     assert (first.reused, second.reused) == (False, True)
     assert (second.path / "rows.txt").read_text(encoding="utf-8") == "hello"
     assert first.digest == second.digest
+
+
+def test_checks_that_block_and_did_not_pass_are_named(tmp_path: Path) -> None:
+    every = {
+        f"{passed}{blocks}": check(passed, 1.0, "…", blocks=blocks)
+        for passed in (True, False)
+        for blocks in (True, False)
+    }
+    assert build(Store(tmp_path)).failed_checks == []
+    assert replace(build(Store(tmp_path)), metrics={"checks": every}).failed_checks == ["FalseTrue"]
+
+
+def test_what_is_sealed_is_there_unless_it_was_asked_for_again(tmp_path: Path) -> None:
+    store, request = Store(tmp_path), Request("demo", "clean/a", {"beta": 0.1})
+    for again in ({}, {"again": True}):
+        store.work_path(request).mkdir(parents=True)
+        (store.work_path(request) / "rows.txt").write_text("hello", encoding="utf-8")
+        made = store.seal(request, config={}, metrics={}, inputs={}, **again)
+        assert made.path == (store.again_path(request) if again else store.object_path(request))
 
 
 def test_force_builds_again_and_the_digest_follows_the_bytes(tmp_path: Path) -> None:
