@@ -1,9 +1,7 @@
 """The back end in this process: a causal model of transformers that decodes greedily, the same for every task.
 
-Prompts are sorted by length and padded on the left. Decoding stops at the end of the turn; a finished
-answer leaves its batch, so that a batch costs what its unfinished answers cost (`generate` of transformers
-keeps finished rows to the end). Nothing of the checkpoint's `generation_config.json` applies: no sampling, no
-penalties.
+Prompts are sorted by length and decoded a batch at a time (`decoding`), up to the end of the turn. Nothing of the
+checkpoint's `generation_config.json` applies: no sampling, no penalties.
 
 In bfloat16 an answer can change with its batch: `batch_size` and dtype belong to the suite. Answers that are known
 from an earlier attempt (`answered`) are not given again.
@@ -20,7 +18,8 @@ from lineage.hashing import fingerprint
 from models import load
 from models.answered import Answered
 from models.answering import Likelihood, LoadedModel, Pair, Response, Tick, prompt_ids, stop_ids
-from models.likelihood import left_padded, likelihoods
+from models.decoding import decode
+from models.likelihood import likelihoods
 from models.template import ChatTemplate
 
 
@@ -137,51 +136,14 @@ def _decode(
     done_before: int,
 ) -> Iterator[tuple[int, _Answer]]:
     """Greedy answers of one batch by row, each as it ends."""
-    import torch
-    from transformers import DynamicCache
-
-    written: list[list[int]] = [[] for _ in rows]
-    live = list(range(len(rows)))
-    ids, mask, positions = left_padded(rows, model.model.device)
-    cache = DynamicCache(config=model.model.config)
     reach = max((len(stop.encode()) for stop in until), default=0)  # a token spells one byte at least
 
     def ends(tokens: list[int]) -> bool:
         tail = model.tokenizer.decode(tokens[-reach:], skip_special_tokens=True) if until else ""
         return any(stop in tail for stop in until)
 
-    with torch.inference_mode():
-        for step in range(max_new_tokens):
-            logits = model.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            best = logits.max(dim=-1)
-            sound = best.values.isfinite().tolist()
-            keep = []
-            for slot, (row, token) in enumerate(zip(live, best.indices.tolist(), strict=True)):
-                if token in model.stop_ids or not sound[slot]:
-                    yield row, _Answer(written[row], cut=False, finite=sound[slot])
-                    continue
-                written[row].append(token)
-                if ends(written[row]):
-                    yield row, _Answer(written[row], cut=False, finite=True)
-                else:
-                    keep.append(slot)
-            ended = len(rows) - len(keep)
-            tick(done_before + max(ended, len(rows) * step // max_new_tokens))
-            if not keep:
-                return
-            ids, positions = best.indices[:, None], positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
-            if len(keep) < len(live):
-                chosen = torch.tensor(keep, device=ids.device)
-                cache.batch_select_indices(chosen)
-                ids, mask, positions = ids[chosen], mask[chosen], positions[chosen]
-                live = [live[slot] for slot in keep]
-    for row in live:
-        yield row, _Answer(written[row], cut=True, finite=True)
+    def told(step: int, ended: int) -> None:
+        tick(done_before + max(ended, len(rows) * step // max_new_tokens))
+
+    for row, answer in decode(model.model, rows, max_new_tokens, model.stop_ids, ends=ends, tick=told):
+        yield row, _Answer(answer.tokens, answer.cut, answer.finite)

@@ -1,7 +1,7 @@
 """TRL's GRPO trainer on prompts that are token ids already, with its answers counted and its promises watched.
 
 TRL 1.16 renders prompts by its own call of the template; here its tokenisation hands the ids on as they are. What is
-drawn is fixed by seed, step and row (`training.drawing`), for any number of processes. In every step the advantages
+drawn is fixed by seed, step and row (`models.drawing`), for any number of processes. In every step the advantages
 of one prompt's answers must sum to 0; in the first the policy must be its own reference, and the loss's
 log-probabilities those at which answers were drawn. The answers of a step are drawn when it begins and used up when
 it ends, so a checkpoint between steps holds all there is.
@@ -18,6 +18,7 @@ from trl import GRPOTrainer  # noqa: TID253
 from trl.trainer.utils import split_tensor_dict  # noqa: TID253
 
 from lineage.errors import TrainingError
+from models.drawing import numbers
 from recipes.stages import Grpo
 from training import drawing
 from training.losses import shared_prompts
@@ -96,14 +97,14 @@ class RolloutTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *arguments: Any, **named: Any) -> Any:
         first = self.accelerator.process_index * len(prompt_ids)
-        numbers = drawing.numbers(
+        drawn = numbers(
             self.args.seed,
             self.state.global_step,
             range(first, first + len(prompt_ids)),
             self.max_completion_length,
         ).to(self.accelerator.device)
         with drawing.drawn_by(
-            self.model, drawing.Drawn(numbers, self.temperature, self.top_p), read_once=self._read_once
+            self.model, drawing.Drawn(drawn, self.temperature, self.top_p), read_once=self._read_once
         ):
             return super()._generate_single_turn(prompt_ids, *arguments, **named)
 

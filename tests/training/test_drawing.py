@@ -6,25 +6,26 @@ from typing import Any
 import pytest
 import torch  # noqa: TID253 - tests of a module that only job processes import
 
+from models.drawing import at, numbers
 from training import drawing
 
 
 def test_every_token_gets_its_share_of_the_numbers() -> None:
     shares = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
-    numbers = (torch.arange(1000, dtype=torch.float64)[:, None] + 0.5) / 1000
-    drawn = drawing.at(numbers, shares.expand(1000, -1))
+    places = (torch.arange(1000, dtype=torch.float64)[:, None] + 0.5) / 1000
+    drawn = at(places, shares.expand(1000, -1))
     assert drawn.flatten().bincount(minlength=6).tolist() == [0, 500, 0, 300, 200, 0]
 
 
 def test_numbers_are_of_seed_step_row_and_place_alone() -> None:
-    whole = drawing.numbers(7, 3, range(8), 16)
-    assert torch.equal(drawing.numbers(7, 3, range(4, 8), 16), whole[4:])
-    assert torch.equal(drawing.numbers(7, 3, range(8), 5), whole[:, :5])
+    whole = numbers(7, 3, range(8), 16)
+    assert torch.equal(numbers(7, 3, range(4, 8), 16), whole[4:])
+    assert torch.equal(numbers(7, 3, range(8), 5), whole[:, :5])
     assert whole.min() >= 0 and whole.max() < 1
-    others = [drawing.numbers(8, 3, range(8), 16), drawing.numbers(7, 4, range(8), 16)]
+    others = [numbers(8, 3, range(8), 16), numbers(7, 4, range(8), 16)]
     values = torch.cat([whole, *others]).flatten()
     assert len(values.unique()) == len(values)
-    assert drawing.numbers(1, 0, range(20_000), 1).mean() == pytest.approx(0.5, abs=0.01)
+    assert numbers(1, 0, range(20_000), 1).mean() == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def answer(tiny_base: Path) -> Any:
     def answer(rows: range, pads: int = 0, **sampling: float) -> torch.Tensor:
         settings = {"temperature": 1.0, "top_p": 1.0, **sampling}
         ids = torch.tensor([[0] * pads + [30 + row, 40] for row in rows])
-        drawn = drawing.Drawn(drawing.numbers(5, 2, rows, 12), **settings)
+        drawn = drawing.Drawn(numbers(5, 2, rows, 12), **settings)
         with drawing.drawn_by(model, drawn):
             made: torch.Tensor = model.generate(
                 input_ids=ids,
