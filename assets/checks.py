@@ -45,6 +45,10 @@ _DECLARED: dict[str, dict[str, str]] = {
         "length_bias": "good and bad answers are not told apart by their length",
     },
     "prompts": {"template_parity": "prompts are tokenised as the template's library does it"},
+    "signal": {
+        "answers_checked": "every answer could be checked",
+        "tells_answers_apart": "there are prompts with answers that differ by it",
+    },
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 

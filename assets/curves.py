@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from lineage.node import Markdown
+from lineage.node import Markdown, as_code
 from lineage.store import Artifact
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -73,8 +73,6 @@ def _answers(samples: Sequence[dict[str, Any]]) -> str:
     shown = [f"after step {last}:"]
     for entry in samples:
         if entry["step"] == last:
-            prompt, answer = (
-                json.dumps(entry[name][-_SHOWN_ANSWER:], ensure_ascii=False) for name in ("prompt", "answer")
-            )
+            prompt, answer = (as_code(entry[name][-_SHOWN_ANSWER:]) for name in ("prompt", "answer"))
             shown.append(f"- {prompt}\n    - {answer}")
     return "\n".join(shown)

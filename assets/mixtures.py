@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assets.candidates import measured, read_by
 from assets.corpora import DISTINCT, answers_digest, clean_corpora, clean_folders, removed_rows
 from assets.pipeline import Pipeline
 from corpora import splits as splitting
@@ -15,18 +16,20 @@ from corpora.sources import observe
 from lineage.errors import CorpusError
 from lineage.node import Given, Markdown, Node
 from lineage.store import Artifact
-from recipes.mixtures import Mixture, Preferences, Prompts
+from recipes.mixtures import CandidateRule, Mixture, Preferences, Prompts
 from recipes.schema import identity
 
 
 class OfCorpora(Node):
     """Made of clean corpora, less what repeats in them, in the base model's tokens and template."""
 
-    def __init__(self, pipeline: Pipeline, name: str, description: str, sources: Sequence[str]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, name: str, description: str, sources: Sequence[str], more: Sequence[str] = ()
+    ) -> None:
+        """more: nodes that it is made from beside the corpora."""
         self._pipeline, self._splits = pipeline, pipeline.recipe.splits
-        super().__init__(
-            pipeline.name, name, description, ("base", DISTINCT, *(f"clean/{source}" for source in sources))
-        )
+        corpora = (f"clean/{source}" for source in sources)
+        super().__init__(pipeline.name, name, description, ("base", DISTINCT, *corpora, *more))
 
     def takes(self, given: Given) -> dict[str, Artifact]:
         return {name: made for name, made in given.artefacts.items() if name != DISTINCT}
@@ -112,9 +115,19 @@ class PreferenceRows(OfCorpora):
             "pairs": ("preferences", "Chosen and rejected answers"),
             "unpaired": ("unpaired", "Good and bad answers"),
         }[preferences.holds]
-        rules = ", ".join(f"{rule.source} ({rule.rule})" for rule in preferences.rules)
-        self._named = list(dict.fromkeys(rule.source for rule in preferences.rules))
-        super().__init__(pipeline, f"preferences/{name}", f"{what} from {rules}.", self._named)
+        rules = ", ".join(
+            f"candidates/{rule.candidates} ({', then '.join(rule.by)})"
+            if isinstance(rule, CandidateRule)
+            else f"{rule.source} ({rule.rule})"
+            for rule in preferences.rules
+        )
+        self._named = list(dict.fromkeys(rule.source for rule in preferences.of_sources))
+        candidates = [
+            node
+            for of, signals in read_by(preferences).items()
+            for node in (f"candidates/{of}", *(f"signals/{of}/{signal}" for signal in signals))
+        ]
+        super().__init__(pipeline, f"preferences/{name}", f"{what} from {rules}.", self._named, candidates)
 
     def version(self) -> dict[str, Any]:
         return {
@@ -130,7 +143,7 @@ class PreferenceRows(OfCorpora):
 
     def outside(self, given: Given) -> dict[str, str]:
         found = super().outside(given)
-        for rule in self._preferences.rules:
+        for rule in self._preferences.of_sources:
             found |= answers_digest(self._pipeline, rule.answers)
         return found
 
@@ -147,6 +160,7 @@ class PreferenceRows(OfCorpora):
             work,
             removed=self._removed(given),
             splits=self._splits,
+            candidates=measured(given, self._preferences),
         )
 
 

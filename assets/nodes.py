@@ -1,5 +1,6 @@
 """The nodes of a recipe: its graph as data, without Dagster."""
 
+from assets.candidates import CandidateRows, signals_on
 from assets.checkpoints import StageCheckpoint, base_of
 from assets.corpora import CleanCorpus, Distinct, EvaluationItems
 from assets.decisions import Decision
@@ -10,7 +11,7 @@ from lineage.node import Node
 
 
 def nodes(pipeline: Pipeline) -> list[Node]:
-    """Every node that makes an artefact, each after those that it is made from or in their order in the recipe."""
+    """Every node that makes an artefact, family by family, each in the order of the recipe."""
     recipe = pipeline.recipe
     return [
         EvaluationItems(pipeline),
@@ -18,8 +19,10 @@ def nodes(pipeline: Pipeline) -> list[Node]:
         Distinct(pipeline),
         base_of(pipeline),
         *(MixtureRows(pipeline, name, mixture) for name, mixture in recipe.mixtures.items()),
-        *(PreferenceRows(pipeline, name, preferences) for name, preferences in recipe.preferences.items()),
         *(PromptRows(pipeline, name, prompts) for name, prompts in recipe.prompts.items()),
+        *(CandidateRows(pipeline, name, section) for name, section in recipe.candidates.items()),
+        *(node for name, section in recipe.candidates.items() for node in signals_on(pipeline, name, section)),
+        *(PreferenceRows(pipeline, name, preferences) for name, preferences in recipe.preferences.items()),
         *(StageCheckpoint(pipeline, name, stage) for name, stage in recipe.stages.items()),
         *(ReportOn(pipeline, name, f"Scores of {name}.", (name,)) for name in dict.fromkeys(recipe.evaluation.reports)),
         Reference(pipeline),

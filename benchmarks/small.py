@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def write_recipe(folder: Path) -> Path:
     return recipe
 
 
-def run(recipe: Path, home: Path, checkout: Path = CHECKOUT) -> str:
+def run(recipe: Path, home: Path, checkout: Path = CHECKOUT, select: Sequence[str] = ()) -> str:
     """`python -m orchestration run` of a checkout, by this interpreter; returns what it printed.
 
     Raises SystemExit with what it said where it fails.
@@ -149,7 +150,8 @@ def run(recipe: Path, home: Path, checkout: Path = CHECKOUT) -> str:
         "MLFLOW_TRACKING_URI": "",
         "MLFLOW_REGISTRY_URI": "",
     }
-    command = [sys.executable, "-m", "orchestration", "run", str(recipe)]
+    selected = ["--select", *select] if select else []
+    command = [sys.executable, "-m", "orchestration", "run", str(recipe), *selected]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{checkout}: exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")

@@ -22,7 +22,7 @@ from evaluation.assembly import Done, build_report, record_metrics, track
 from evaluation.report import write_report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
-from jobs import runner
+from jobs import memory, runner
 from jobs.job import Job
 from jobs.progress import Progress, say
 from jobs.run_log import RunLog
@@ -117,7 +117,9 @@ def _run_tasks(
 
             started = time.monotonic()
             try:
-                with _memory_explained(f"with evaluation.batch_size {evaluation.batch_size}; a smaller one needs less"):
+                with memory.explained(
+                    f"with evaluation.batch_size {evaluation.batch_size}; a smaller one needs less", EvaluationError
+                ):
                     outcome = task.run(model, tick)
             except EvaluationError as error:
                 raise EvaluationError(f"evaluation.tasks.{name}: {error}") from None
@@ -126,19 +128,6 @@ def _run_tasks(
         if model and model.known:
             say(f"{job.ref}: {model.known} answers were known from before")
     return {name: done[name] for name in prepared}
-
-
-@contextmanager
-def _memory_explained(when: str) -> Iterator[None]:
-    """Turn running out of memory into a message. Raises EvaluationError."""
-    try:
-        yield
-    except Exception as error:
-        from jobs.memory import ran_out
-
-        if not ran_out(error):
-            raise
-        raise EvaluationError(f"out of memory {when}, and a larger device has more") from error
 
 
 def _refuse_what_cannot_fit(prepared: Mapping[str, Prepared], model: LoadedModel) -> None:
@@ -189,7 +178,7 @@ def _in_this_process(job: Job, evaluation: Evaluation, answers: Path) -> LoadedM
     if evaluation.execution.threads is not None:
         torch.set_num_threads(evaluation.execution.threads)
     given = job.inputs["checkpoint"]
-    with _memory_explained("while the checkpoint was loaded; bfloat16 needs less than float32"):
+    with memory.explained("while the checkpoint was loaded; bfloat16 needs less than float32", EvaluationError):
         model = load_model(given.path, evaluation.dtype, evaluation.batch_size)
     known = Answered.of(answers, given.digest, evaluation.dtype, str(model.model.device))
     return dataclasses.replace(model, answered=known)

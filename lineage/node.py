@@ -4,6 +4,7 @@ Whoever asks what is stale, what a run would make or where an artefact comes fro
 artefact gives a node what it is made from and carries out what it says. No scheduler is known here.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,11 @@ _CODE_VERSION_CHARACTERS = 12
 
 class Markdown(str):
     """Text that is shown to people as Markdown."""
+
+
+def as_code(text: str) -> str:
+    """Words of data or of a model, for Markdown: one line of code, in which nothing is a link or a picture."""
+    return f"`{json.dumps(text, ensure_ascii=False)[1:-1].replace('`', 'ˋ')}`" if text else ""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """What is made of clean corpora: token-exact mixtures, preferences by rules, prompts that a model answers itself."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from recipes.section import Name, Section, Share
 from recipes.sources import Origin
+
+Against = Literal["rest", "next", "worst"]
+_AGAINST = "the best against all others, each against the next, best and worst"
 
 
 class PairRule(Section):
@@ -20,9 +23,7 @@ class PairRule(Section):
     source: Name
     rule: Literal["recorded", "refuse", "comply", "ranked"] = "recorded"
     answers: str | None = None
-    against: Literal["rest", "next", "worst"] = Field(
-        default="rest", description="rule 'ranked': the best against all others, each against the next, best and worst"
-    )
+    against: Against = Field(default="rest", description=f"rule 'ranked': {_AGAINST}")
     min_gap: float = Field(
         default=0, ge=0, description="rule 'ranked': least difference of scores (worse answers, stars, share of votes)"
     )
@@ -35,6 +36,39 @@ class PairRule(Section):
         if self.rule != "ranked" and (self.against, self.min_gap) != ("rest", 0):
             raise ValueError("against and min_gap are for rule 'ranked'")
         return self
+
+
+class CandidateRule(Section):
+    """How candidates become preference pairs, by signals on them.
+
+    `by`: names of signals; the first by which two answers differ says which is better, and by how much. Answers that
+    were cut, and answers that a signal of `by` has no number for, are in no pair.
+    """
+
+    candidates: Name
+    rule: ClassVar[Literal["candidates"]] = "candidates"
+    answers: ClassVar[None] = None
+    by: list[Name] = Field(min_length=1)
+    against: Against = Field(default="rest", description=f"{_AGAINST}, of each prompt's answers")
+    min_gap: float = Field(default=0, ge=0, description="least difference by the signal that decides")
+    limit: int | None = Field(default=None, ge=1, description="number of pairs, drawn by seed")
+    per_prompt: int | None = Field(default=None, ge=1, description="most pairs of one prompt, those farthest apart")
+
+    @model_validator(mode="after")
+    def _no_signal_twice(self) -> "CandidateRule":
+        if len(set(self.by)) < len(self.by):
+            raise ValueError("by: names a signal twice")
+        return self
+
+
+def _kind_of_rule(section: Any) -> str:
+    of_candidates = "candidates" in section if isinstance(section, dict) else isinstance(section, CandidateRule)
+    return "CandidateRule" if of_candidates else "PairRule"
+
+
+AnyPairRule = Annotated[
+    Annotated[PairRule, Tag("PairRule")] | Annotated[CandidateRule, Tag("CandidateRule")], Discriminator(_kind_of_rule)
+]
 
 
 class UnpairedRule(Section):
@@ -52,7 +86,7 @@ class Preferences(Section):
     Rows that the recipe's `splits` keep from training are written apart.
     """
 
-    pairs: list[PairRule] = []
+    pairs: list[AnyPairRule] = []
     unpaired: list[UnpairedRule] = []
     max_length: int = Field(ge=16)
     seed: int = Field(ge=0)
@@ -62,8 +96,17 @@ class Preferences(Section):
         return "pairs" if self.pairs else "unpaired"
 
     @property
-    def rules(self) -> list[PairRule | UnpairedRule]:
+    def rules(self) -> list[PairRule | CandidateRule | UnpairedRule]:
         return [*self.pairs, *self.unpaired]
+
+    @property
+    def of_sources(self) -> list[PairRule | UnpairedRule]:
+        """The rules that read clean corpora."""
+        return [rule for rule in self.rules if not isinstance(rule, CandidateRule)]
+
+    @property
+    def of_candidates(self) -> list[CandidateRule]:
+        return [rule for rule in self.pairs if isinstance(rule, CandidateRule)]
 
     @model_validator(mode="after")
     def _holds_one_kind(self) -> "Preferences":

@@ -1,11 +1,10 @@
 """Rewards of reinforcement learning, each by its name: a recipe brings weights and limits, never code."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from recipes.section import Name, Section
+from recipes.section import Name, Pattern, Section
 
 
 class RewardBase(Section):
@@ -45,16 +44,7 @@ class FormatReward(RewardBase):
     """1 if the whole answer, without white space round it, matches the regular expression `pattern`, else 0."""
 
     kind: Literal["format"]
-    pattern: str = Field(min_length=1)
-
-    @field_validator("pattern")
-    @classmethod
-    def _is_a_pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
-        return pattern
+    pattern: Pattern
 
 
 RewardTerm = Annotated[

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from recipes.candidates import Candidates
 from recipes.cleaning import Contamination, Duplicates, Length, Splits
 from recipes.execution import CorporaExecution
-from recipes.mixtures import Mixture, Preferences, Prompts
+from recipes.mixtures import CandidateRule, Mixture, Preferences, Prompts
 from recipes.promotion import Promotion
 from recipes.scratch import FromScratch
 from recipes.section import Name, Section, meant
@@ -63,6 +64,7 @@ class Recipe(Section):
     mixtures: dict[Name, Mixture] = {}
     preferences: dict[Name, Preferences] = {}
     prompts: dict[Name, Prompts] = {}
+    candidates: dict[Name, Candidates] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
     evaluation: Evaluation
     promotion: Promotion
@@ -76,13 +78,18 @@ class Recipe(Section):
     def used_sources(self) -> list[str]:
         """Sources whose rows reach a mixture, preferences or prompts, in the order of the recipe."""
         groups = {group for mixture in self.mixtures.values() for group in mixture.members}
-        paired = {rule.source for preferences in self.preferences.values() for rule in preferences.rules}
+        paired = {rule.source for preferences in self.preferences.values() for rule in preferences.of_sources}
         asked = {source for prompts in self.prompts.values() for source in prompts.sources}
         return [name for name, source in self.sources.items() if source.group in groups or name in paired | asked]
 
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> "Recipe":
-        problems = [*self._data_problems(), *self._stage_problems(), *self._evaluation_problems()]
+        problems = [
+            *self._data_problems(),
+            *self._candidate_problems(),
+            *self._stage_problems(),
+            *self._evaluation_problems(),
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -111,7 +118,7 @@ class Recipe(Section):
             f"preferences.{name}.{preferences.holds}.{i}.source: '{rule.source}' is not a source"
             for name, preferences in self.preferences.items()
             for i, rule in enumerate(preferences.rules)
-            if rule.source not in self.sources
+            if not isinstance(rule, CandidateRule) and rule.source not in self.sources
         ]
         problems += [
             f"prompts.{name}.sources.{i}: '{source}' is not a source"
@@ -156,13 +163,56 @@ class Recipe(Section):
         """Sources whose rows must hold an answer: those that are mixed or paired, or serve nothing else."""
         only_asked = {source for prompts in self.prompts.values() for source in prompts.sources}
         groups = {group for mixture in self.mixtures.values() for group in mixture.members}
-        only_asked -= {rule.source for preferences in self.preferences.values() for rule in preferences.pairs}
+        only_asked -= {rule.source for preferences in self.preferences.values() for rule in preferences.of_sources}
         return [name for name, source in self.sources.items() if source.group in groups or name not in only_asked]
 
     def _open_shares(self, mixture: Mixture) -> bool:
         """Whether some mixed group has several sources whose shares are not written out."""
         fed = [source.group for source in self.sources.values()]
         return any(fed.count(group) > 1 for group in mixture.members if group not in mixture.within)
+
+    def _candidate_problems(self) -> list[str]:
+        """Candidates of what is not there, and pairs by signals that are not."""
+        problems = []
+        checkpoints = {"base", *self.stages}
+        for name, section in self.candidates.items():
+            if section.checkpoint not in checkpoints:
+                told = f"'{section.checkpoint}' is no checkpoint{meant(section.checkpoint, checkpoints)}"
+                problems.append(f"candidates.{name}.checkpoint: {told}")
+            elif (made := self._makes(section.checkpoint)) != "language model":
+                problems.append(
+                    f"candidates.{name}.checkpoint: '{section.checkpoint}' is a {made}, which answers nothing"
+                )
+            if section.prompts not in self.prompts:
+                told = f"'{section.prompts}' is not a prompts entry{meant(section.prompts, self.prompts)}"
+                problems.append(f"candidates.{name}.prompts: {told}")
+        for name, preferences in self.preferences.items():
+            for i, rule in enumerate(preferences.pairs):
+                if not isinstance(rule, CandidateRule):
+                    continue
+                where = f"preferences.{name}.pairs.{i}"
+                if rule.candidates not in self.candidates:
+                    told = f"'{rule.candidates}' is not a candidates entry{meant(rule.candidates, self.candidates)}"
+                    problems.append(f"{where}.candidates: {told}")
+                    continue
+                signals = self.candidates[rule.candidates].signals
+                problems += [
+                    f"{where}.by.{j}: '{signal}' is none of the signals on candidates.{rule.candidates} "
+                    f"{list(signals)}{meant(signal, signals)}"
+                    for j, signal in enumerate(rule.by)
+                    if signal not in signals
+                ]
+        return problems
+
+    def _comes_later(self, node: tuple[str, ...], earlier: list[str]) -> str | None:
+        """The checkpoint whose answers a stage's preferences are made of, if it is not made before that stage."""
+        preferences = self.preferences.get(node[-1]) if node[0] == "preferences" else None
+        answering = [
+            self.candidates[rule.candidates].checkpoint
+            for rule in (preferences.of_candidates if preferences else [])
+            if rule.candidates in self.candidates
+        ]
+        return next((name for name in answering if name in self.stages and name not in earlier), None)
 
     def _stage_problems(self) -> list[str]:
         problems: list[str] = []
@@ -183,6 +233,11 @@ class Recipe(Section):
                 f"stages.{name}.{role}: {problem}"
                 for role, node in stage.inputs().items()
                 if (problem := self._input_problem(stage, node))
+            ]
+            problems += [
+                f"stages.{name}.{role}: '{node[-1]}' holds answers of '{later}', which is not made before it"
+                for role, node in stage.inputs().items()
+                if (later := self._comes_later(node, earlier))
             ]
             problems += self._reward_model_problems(name, stage, earlier)
             earlier.append(name)
@@ -269,6 +324,8 @@ _RESERVED = {
     "mixture",
     "preferences",
     "prompts",
+    "candidates",
+    "signals",
     "report",
     "decision",
     "registry",

@@ -17,10 +17,11 @@ from recipes.errors import DONE
 from recipes.execution import TrainingExecution
 from training import stages
 from training.loop import checkpoints
+from training.stages.candidates import KEPT
 
 _KEPT = runner.Kept(
     checkpoints.FOLDER,
-    lambda folder: checkpoints.newest_finished(folder) is not None,
+    lambda folder: checkpoints.newest_finished(folder) is not None or (folder / KEPT).is_file(),
     informative=("history.json", "samples.json"),
 )
 _NOT_PARAMS = ("execution", "folder", "cache")  # MLflow lets no param change, and these may between attempts

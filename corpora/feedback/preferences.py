@@ -6,15 +6,16 @@ the rows is left to it.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corpora import splits as splitting
 from corpora.cleaning.content import content_id
+from corpora.feedback.candidates import LEFT_OUT, Measured, candidate_pairs
 from corpora.feedback.checks import check_pairs, check_unpaired
-from corpora.feedback.rules import Found, Row, Rule, judged_by
+from corpora.feedback.rules import Found, Row, judged_by
 from corpora.formats.answers import load_answers
 from corpora.formats.items import Preference, Unpaired
 from corpora.splits import SIDES, Side, side_of
@@ -33,10 +34,12 @@ from lineage.hashing import text_digest
 from models.messages import Message
 from models.template import ChatTemplate
 from recipes.cleaning import Splits
-from recipes.mixtures import Preferences
+from recipes.mixtures import CandidateRule, PairRule, Preferences, UnpairedRule
 from recipes.sources import Source
 
 VERSION = 3
+
+Rule = PairRule | CandidateRule | UnpairedRule
 
 _REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap", "repeated", "near_duplicate")
 _TRAINED_ON = {"pairs": PAIRS, "unpaired": UNPAIRED}
@@ -67,19 +70,27 @@ def build_preferences(
     *,
     removed: Mapping[str, Path] | None = None,
     splits: Splits | None = None,
+    candidates: Mapping[str, Measured] | None = None,
 ) -> dict[str, Any]:
     """Write the rows to train on, in an order drawn by the seed, into `work` and return the metrics.
 
     They are in pairs.parquet or unpaired.parquet; what `splits` keeps from training lies in validation.parquet and
     held_out.parquet. clean: clean folder by source. checkpoint: whose tokenizer and template are used. folder: of
-    the recipe, for its files of answers. removed: by source, a table of the ids of rows to leave out. Raises
-    CorpusError if a source has the wrong kind of rows, or a rule gives none.
+    the recipe, for its files of answers. removed: by source, a table of the ids of rows to leave out. candidates: by
+    name. Raises CorpusError if a source has the wrong kind of rows, or a rule gives none.
     """
     template, splits = ChatTemplate.load(checkpoint), splits or Splits()
     kept = {name: KeptRows(path, (removed or {}).get(name)) for name, path in clean.items()}
+
+    def found_by(rule: Rule, left_out: dict[str, int]) -> Iterator[Found]:
+        if isinstance(rule, CandidateRule):
+            return _of_candidates(rule, (candidates or {})[rule.candidates], left_out)
+        left_out["near_duplicate"] = kept[rule.source].duplicates
+        answers = None if rule.answers is None else load_answers(folder / rule.answers)
+        return judged_by(rule, kept[rule.source], sources[rule.source], answers, left_out)
+
     drawn = [
-        _draw(number, rule, preferences, kept[rule.source], sources[rule.source], template, folder, splits)
-        for number, rule in enumerate(preferences.rules)
+        _draw(number, rule, preferences, found_by, template, splits) for number, rule in enumerate(preferences.rules)
     ]
     holds = preferences.holds
     files: dict[Side, str] = {"train": _TRAINED_ON[holds], **_apart(splits)}
@@ -89,7 +100,7 @@ def build_preferences(
         holds: written["train"],
         "rules": [
             {
-                "source": rule.source,
+                **_named(rule),
                 "rule": rule.rule,
                 holds: len(of_rule.rows["train"]),
                 "available": of_rule.available,
@@ -124,34 +135,43 @@ def _draw(
     number: int,
     rule: Rule,
     preferences: Preferences,
-    corpus: KeptRows,
-    source: Source,
+    found_by: Callable[[Rule, dict[str, int]], Iterator[Found]],
     template: ChatTemplate,
-    folder: Path,
     splits: Splits,
 ) -> _Drawn:
     """The rule's rows that fit `max_length`; with a limit, that many of those to train on, by the seed."""
-    answers = None if rule.answers is None else load_answers(folder / rule.answers)
     drawn = _Drawn({side: [] for side in SIDES})
-    drawn.left_out["near_duplicate"] = corpus.duplicates
-    found = judged_by(rule, corpus, answers, drawn.left_out)
+    if isinstance(rule, CandidateRule):
+        drawn.left_out |= dict.fromkeys(LEFT_OUT, 0)
+    found = found_by(rule, drawn.left_out)
     for item, row in _usable(found, preferences.max_length, template, drawn.left_out):
-        about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
-        drawn.rows[side_of({"messages": item.prompt}, splits)].append({**row, **about})
+        drawn.rows[side_of({"messages": item.prompt}, splits)].append(row)
     drawn.available = len(drawn.rows["train"])
     if not drawn.available:
+        [(field, name)] = _named(rule).items()
         apart = sum(len(drawn.rows[side]) for side in _KEPT_APART)
         kept_apart = f"; {apart} are in validation and held_out" if apart else ""
         raise CorpusError(
-            f"preferences: rule '{rule.rule}' of source '{rule.source}' gives no {_NAMES[preferences.holds]} "
+            f"preferences: rule '{rule.rule}' of {field} '{name}' gives no {_NAMES[preferences.holds]} "
             f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length})"
         )
     drawn.rows["train"] = heapq.nsmallest(
         rule.limit or drawn.available,
         drawn.rows["train"],
-        key=lambda row: _rank(preferences.seed, f"draw/{number}", rule.source, row["id"]),
+        key=lambda row: _rank(preferences.seed, f"draw/{number}", *_named(rule).values(), row["id"]),
     )
     return drawn
+
+
+def _named(rule: Rule) -> dict[str, str]:
+    """What a rule reads, by the field that names it."""
+    return {"candidates": rule.candidates} if isinstance(rule, CandidateRule) else {"source": rule.source}
+
+
+def _of_candidates(rule: CandidateRule, candidates: Measured, left_out: dict[str, int]) -> Iterator[Found]:
+    for pair, signal, margin, prompt in candidate_pairs(candidates, rule, left_out):
+        about = {"source": prompt["source"], "signal": signal, "sensitive": prompt["sensitive"]}
+        yield Found(pair, {"margin": margin, **about})
 
 
 _NAMES = {"pairs": "pairs", "unpaired": "answers"}
@@ -178,7 +198,7 @@ def _usable(
         if reason is not None:
             left_out[reason] += 1
             continue
-        yield item, {"id": id_, **vars(item), **one.judgement, **ids}
+        yield item, {"id": id_, **vars(item), **one.about, **ids}
 
 
 def _answers(item: Preference | Unpaired) -> dict[str, list[Message]]:

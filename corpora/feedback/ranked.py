@@ -9,19 +9,21 @@ import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from corpora.formats.items import Answer, Preference
 from corpora.tables.tables import KeptRows
 from lineage.hashing import fingerprint
 from models.messages import Message, plain_messages
-from recipes.mixtures import PairRule
+from recipes.mixtures import Against, PairRule
+
+T = TypeVar("T")
 
 
 def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float]]:
     """Each pair with the difference of its scores. Those that differ less than the rule asks are counted."""
     for prompt, tools, answers in _by_prompt(rows):
-        for better, worse in _held(_merged(answers), rule.against):
+        for better, worse in held(_merged(answers), rule.against):
             margin = better["score"] - worse["score"]
             if margin > 0 and margin >= rule.min_gap:
                 yield Preference(prompt, better["messages"], worse["messages"], tools), margin
@@ -29,7 +31,8 @@ def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> It
                 left_out["small_gap"] += 1
 
 
-def _held(answers: list[Answer], against: str) -> Iterator[tuple[Answer, Answer]]:
+def held(answers: list[T], against: Against) -> Iterator[tuple[T, T]]:
+    """Which of the answers, best first, are held against which."""
     if against == "next":
         return itertools.pairwise(answers)
     others = answers[1:] if against == "rest" else answers[1:][-1:]

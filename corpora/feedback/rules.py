@@ -17,6 +17,7 @@ from corpora.tables.tables import KeptRows
 from lineage.errors import CorpusError
 from models.messages import plain_messages
 from recipes.mixtures import PairRule, UnpairedRule
+from recipes.sources import Source
 
 Rule = PairRule | UnpairedRule
 Row = dict[str, Any]
@@ -32,13 +33,19 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Found:
-    """What a rule found, and what else the row says of it: the column `margin` of pairs, `label` of single answers."""
+    """What a rule found, and what else the row says of it.
+
+    about: the columns `source`, `signal` (what decided) and `sensitive`, and `margin` of pairs, `label` of single
+    answers.
+    """
 
     item: Preference | Unpaired
-    judgement: Row
+    about: Row
 
 
-def judged_by(rule: Rule, rows: KeptRows, answers: Answers | None, left_out: dict[str, int]) -> Iterator[Found]:
+def judged_by(
+    rule: Rule, rows: KeptRows, source: Source, answers: Answers | None, left_out: dict[str, int]
+) -> Iterator[Found]:
     """Everything that a rule finds in a corpus; what it leaves out is counted.
 
     Raises CorpusError if the corpus has the wrong kind of rows.
@@ -46,11 +53,12 @@ def judged_by(rule: Rule, rows: KeptRows, answers: Answers | None, left_out: dic
     if rows.kind not in _KINDS[rule.rule]:
         needed = f"needs {' or '.join(_KINDS[rule.rule])} rows, source '{rule.source}' has {rows.kind} rows"
         raise CorpusError(f"preferences: rule '{rule.rule}' {needed}")
+    about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
     if isinstance(rule, UnpairedRule):
-        return (Found(item, {"label": item.label}) for row in rows for item in _single(row))
+        return (Found(item, {"label": item.label, **about}) for row in rows for item in _single(row))
     if rule.rule == "ranked":
-        return (Found(pair, {"margin": margin}) for pair, margin in ranked_pairs(rows, rule, left_out))
-    return (Found(_pair(rule, row, answers), {"margin": None}) for row in rows)
+        return (Found(pair, {"margin": margin, **about}) for pair, margin in ranked_pairs(rows, rule, left_out))
+    return (Found(_pair(rule, row, answers), {"margin": None, **about}) for row in rows)
 
 
 def _pair(rule: PairRule, row: Row, answers: Answers | None) -> Preference:

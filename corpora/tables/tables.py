@@ -24,6 +24,8 @@ FILTERED = "filtered.parquet"
 MANIFEST = "manifest.json"
 PAIRS = "pairs.parquet"
 PROMPTS = "prompts.parquet"
+CANDIDATES = "candidates.parquet"
+SIGNAL = "signal.parquet"
 UNPAIRED = "unpaired.parquet"
 VALIDATION = "validation.parquet"
 HELD_OUT = "held_out.parquet"
@@ -99,6 +101,13 @@ def facts_of(path: Path) -> dict[str, Any]:
         raise CorpusError(f"{path}: is not a table of this project")
     facts: dict[str, Any] = json.loads(found)
     return facts
+
+
+def rows_in(path: Path) -> int:
+    """How many rows a table of one file has."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
 
 
 def rows_of(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -220,6 +229,25 @@ def prompts_schema() -> "pa.Schema":
     names = [(name, pa.string()) for name in ("id", "source", "verifier")]
     prompt = [("prompt", _messages()), ("prompt_ids", pa.list_(pa.int32()))]
     return pa.schema([*names, ("sensitive", pa.bool_()), *prompt])
+
+
+def candidates_schema() -> "pa.Schema":
+    """Prompts with the answers that a checkpoint gave them.
+
+    Of each answer its `text`, its tokens without the one that stopped it, the log-probability (natural, by the
+    checkpoint's own logits) of all of these and the stop, and `finish`: `stop`, or `length` where it was cut.
+    """
+    import pyarrow as pa
+
+    answer = [("text", pa.string()), ("ids", pa.list_(pa.int32())), ("logprob", pa.float64()), ("finish", pa.string())]
+    return pa.schema([*prompts_schema(), ("answers", pa.list_(pa.struct(answer)))])
+
+
+def signal_schema() -> "pa.Schema":
+    """Of each prompt of the candidates, in their order, a number for each answer, or null where there is none."""
+    import pyarrow as pa
+
+    return pa.schema([("id", pa.string()), ("values", pa.list_(pa.float64()))])
 
 
 def _messages() -> "pa.DataType":

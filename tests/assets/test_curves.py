@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from assets.curves import curve, sparkline
+from lineage.node import as_code
 from lineage.store import Artifact
 
 
@@ -26,4 +27,10 @@ def test_a_history_and_samples_are_shown_and_their_absence_is_not(tmp_path: Path
         "| gradient norm | `█▁` | 1 | 0.5 |",
         "| log-probability of chosen | `▁` | -9 | -9 |",
     ]
-    assert shown["samples"] == 'after step 8:\n- "2 + 2?"\n    - "it is\\n8"'
+    assert shown["samples"] == "after step 8:\n- `2 + 2?`\n    - `it is\\n8`"
+
+
+def test_nothing_that_a_model_says_is_a_picture_or_a_link() -> None:
+    for text in ("![x](http://a/b.png)", "`![x](http://a/b.png)`", "``` [x](http://a) ```", "a\n\n![x](http://a)"):
+        shown = as_code(text)
+        assert shown[0] == shown[-1] == "`" and "`" not in shown[1:-1] and "\n" not in shown

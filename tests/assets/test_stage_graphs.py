@@ -89,6 +89,61 @@ def test_a_model_of_the_recipes_own_waits_for_the_text_of_its_tokenizer(tmp_path
     assert {"base", "clean/text"} <= graph["mixture/reading"]
 
 
+ASKED = {"problems": {"sources": ["sums"], "max_length": 128, "seed": 5}}
+TRIES = {
+    **{"checkpoint": "sft", "prompts": "problems", "max_new_tokens": 8, "seed": 5},
+    "signals": {"right": {"kind": "verifier"}, "short": {"kind": "length"}},
+}
+OWN = {"pairs": [{"candidates": "tries", "by": ["right"]}], "max_length": 256, "seed": 5}
+
+
+def test_pairs_of_a_models_own_answers_stand_behind_their_signals(tmp_path: Path) -> None:
+    preferences = {**FIELDS["preferences"], "own": OWN}
+    stages = {"sft": _SFT, "dpo": {**_DPO, "preferences": "own"}}
+    graph = parents(tmp_path, recipe(stages, prompts=ASKED, candidates={"tries": TRIES}, preferences=preferences))
+    assert graph["candidates/tries"] == {"sft", "prompts/problems"}
+    assert graph["signals/tries/right"] == graph["signals/tries/short"] == {"candidates/tries"}
+    assert graph["preferences/own"] == {"base", "distinct", "candidates/tries", "signals/tries/right"}
+    assert graph["dpo"] == {"sft", "preferences/own"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"candidates": {"tries": {**TRIES, "checkpoint": "stf"}}},
+            "tries.checkpoint: 'stf' is no checkpoint; did you",
+        ),
+        ({"candidates": {"tries": {**TRIES, "prompts": "problem"}}}, "tries.prompts: 'problem' is not a prompts entry"),
+        (
+            {"candidates": {"tires": TRIES}},
+            "pairs.0.candidates: 'tries' is not a candidates entry; did you mean 'tires'?",
+        ),
+        (
+            {"preferences": {"own": {**OWN, "pairs": [{"candidates": "tries", "by": ["rihgt"]}]}}},
+            "preferences.own.pairs.0.by.0: 'rihgt' is none of the signals on candidates.tries ['right', 'short']; did",
+        ),
+        ({"candidates": {"tries": {**TRIES, "checkpoint": "dpo"}}}, "'own' holds answers of 'dpo', which is not made"),
+        (
+            {"candidates": {"tries": {**TRIES, "samples": 1}}},
+            "tries.samples: Input should be greater than or equal to 2",
+        ),
+        (
+            {"candidates": {"tries": {**TRIES, "signals": {"odd": {"kind": "format", "pattern": "("}}}}},
+            "signals.odd.pattern: not a regular expression",
+        ),
+        (
+            {"candidates": {"tries": {**TRIES, "execution": {"devices": 2}}}},
+            "execution.devices: one device draws all answers",
+        ),
+    ],
+)
+def test_candidates_of_what_is_not_there_are_refused_at_load(sections: dict[str, Any], message: str) -> None:
+    stages = {"sft": _SFT, "dpo": {**_DPO, "preferences": "own"}}
+    given = {"prompts": ASKED, "candidates": {"tries": TRIES}, "preferences": {"own": OWN}, **sections}
+    assert message in problems(recipe(stages, **given))
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [

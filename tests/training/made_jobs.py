@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.job import Job, JobInput
 from lineage.store import Artifact, Store
+from recipes.candidates import Candidates
 from recipes.execution import TrainingExecution
 from recipes.schema import identity
 from recipes.stages import Dpo, Grpo, Kto, Orpo, Pretrain, Reward, Sft, Simpo, StageBase
@@ -122,6 +123,30 @@ def grpo_job(base: Path, home: Path, prompts: int = 12, execution: dict[str, Any
     }
     inputs = {"start": JobInput.of(Store(home).open(base)), "prompts": JobInput.of(made)}
     return _job(home, Grpo.model_validate(fields), inputs, execution)
+
+
+def candidates_job(base: Path, home: Path, prompts: int = 12, **changes: Any) -> Job:
+    """Answers of the tiny base to `prompts` sums, three to each, in a store of its own."""
+    made = tiny.sealed(home, "prompts", lambda work: tiny.write_prompts(work, base, prompts), prompts=prompts)
+    fields = {"checkpoint": "base", "prompts": "prompts", "samples": 3, "max_new_tokens": 8, "seed": 7, "batch_size": 8}
+    section = Candidates.model_validate({**fields, "dtype": "float32", **changes})
+    inputs = {"checkpoint": JobInput.of(Store(home).open(base)), "prompts": JobInput.of(made)}
+    return Job(
+        kind="candidates",
+        recipe="tiny",
+        node="candidates/tries",
+        ref="candidates/tries",
+        home=home,
+        payload={
+            "node": "candidates",
+            "version": 1,
+            "config": section.drawn_as(),
+            "inputs": {name: given.digest for name, given in inputs.items()},
+        },
+        config=section.model_dump(mode="json", exclude={"signals"}),
+        execution={**section.execution.model_dump(mode="json"), "threads": 1},
+        inputs=inputs,
+    )
 
 
 def _job(home: Path, stage: Any, inputs: dict[str, JobInput], execution: dict[str, Any] | None) -> Job:

@@ -6,7 +6,7 @@ from typing import Any
 
 from recipes import stages
 
-KINDS = ("base", "scratch", *stages.KINDS)
+KINDS = ("base", "scratch", "candidates", *stages.KINDS)
 """Every kind, each the module of its name; none loads a heavy library before it runs."""
 
 

@@ -1,0 +1,75 @@
+"""A checkpoint's own answers become pairs that it learns from, by the real command; a new signal asks it nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks import small
+from corpora.tables.tables import PAIRS, rows_of
+from lineage.store import Artifact, Store
+
+CANDIDATES = {
+    "tries": {
+        "checkpoint": "base",
+        "prompts": "problems",
+        "samples": 4,
+        "max_new_tokens": 200,
+        "seed": 5,
+        "dtype": "float32",
+        "signals": {"short": {"kind": "length"}},
+        "execution": {"threads": 1},
+    }
+}
+OWN = {"own": {"pairs": [{"candidates": "tries", "by": ["short"], "against": "worst"}], "max_length": 256, "seed": 5}}
+BEFORE = ("evaluation_items", "clean/notes", "clean/chat", "clean/sums", "distinct", "base", "prompts/problems")
+NODES = ("candidates/tries", "signals/tries/short", "preferences/own", "dpo")
+
+
+def write(folder: Path, candidates: dict[str, Any], preferences: dict[str, Any]) -> Path:
+    path = folder / f"{small.NAME}.yaml"
+    fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    dpo = {**fields["stages"]["dpo"], "start": "base", "preferences": "own"}
+    fields |= {
+        "sources": {name: fields["sources"][name] for name in ("notes", "chat", "sums")},
+        "prompts": {"problems": {**fields["prompts"]["problems"], "limit": 24}},
+        "mixtures": {},
+        "candidates": candidates,
+        "preferences": preferences,
+        "stages": {"dpo": dpo},
+    }
+    fields["evaluation"]["reports"] = ["base", "dpo"]
+    path.write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def made(home: Path, *nodes: str) -> dict[str, Artifact]:
+    found = {node: Store(home).ref(small.NAME, node) for node in nodes}
+    return {node: artifact for node, artifact in found.items() if artifact is not None}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return small.write_recipe(tmp_path / "recipe")
+
+
+def test_pairs_of_a_models_own_answers_by_signals(recipe: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    small.run(write(recipe.parent, CANDIDATES, OWN), home, select=[*BEFORE, *NODES])
+    first = made(home, *NODES)
+    assert set(first) == set(NODES)
+    pairs = list(rows_of(first["preferences/own"].path / PAIRS))
+    assert pairs and {(row["source"], row["signal"]) for row in pairs} == {("sums", "short")}
+    assert all(len(row["chosen_ids"]) < len(row["rejected_ids"]) for row in pairs)
+    assert all(check["passed"] for check in first["candidates/tries"].metrics["checks"].values() if check["blocking"])
+    assert first["dpo"].record["inputs"]["preferences"] == first["preferences/own"].digest
+
+    signals = {**CANDIDATES["tries"]["signals"], "varied": {"kind": "repetition", "n": 1}}
+    by_both = {"own": {**OWN["own"], "pairs": [{**OWN["own"]["pairs"][0], "by": ["varied", "short"]}]}}
+    changed = write(recipe.parent, {"tries": {**CANDIDATES["tries"], "signals": signals}}, by_both)
+    small.run(changed, home, select=["candidates/tries", "signals/tries/varied", "preferences/own"])
+    second = made(home, *NODES)
+    same = {node for node in NODES if second[node].fingerprint == first[node].fingerprint}
+    assert same == {"candidates/tries", "signals/tries/short", "dpo"}
+    assert {row["signal"] for row in rows_of(second["preferences/own"].path / PAIRS)} <= {"varied", "short"}
