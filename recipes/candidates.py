@@ -18,9 +18,10 @@ class SignalBase(Section):
 
 
 class VerifierSignal(SignalBase):
-    """What the problem's own reasoning-gym verifier gives, from 0 to 1."""
+    """What the problem's own reasoning-gym verifier gives, from 0 to 1; without `partial` only 1 counts."""
 
     kind: Literal["verifier"]
+    partial: bool = True
 
 
 class InstructionsSignal(SignalBase):

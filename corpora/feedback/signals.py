@@ -121,7 +121,8 @@ def _values(signal: Signal, rows: Sequence[Row]) -> list[Value]:
     answers = [(row, answer) for row in rows for answer in row["answers"]]
     match signal:
         case VerifierSignal():
-            return _verified(answers, verifiers.GYM, verifiers.scores)
+            found = _verified(answers, verifiers.GYM, verifiers.scores)
+            return found if signal.partial else [_whole(value) for value in found]
         case InstructionsSignal():
             return _verified(answers, verifiers.INSTRUCTIONS, _share_followed)
         case FormatSignal():
@@ -133,6 +134,10 @@ def _values(signal: Signal, rows: Sequence[Row]) -> list[Value]:
             return [_distinct(answer["text"], signal.n) for _, answer in answers]
         case LikelihoodSignal():
             return [answer["logprob"] / (len(answer["ids"]) + (answer["finish"] == "stop")) for _, answer in answers]
+
+
+def _whole(value: Value) -> Value:
+    return value if value is None or isinstance(value, Unchecked) else float(value == 1)
 
 
 def _verified(

@@ -7,6 +7,7 @@ and places, never the text itself.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from corpora.formats.learning import refuse_unlearned_turn
 from corpora.formats.tool_calls import call_ids, calls_of
 from corpora.reading.row import RowError
 from models.messages import Message
@@ -18,10 +19,10 @@ __all__ = [
     "known_role",
     "reply",
     "single",
-    "system_of",
     "text_at",
     "turns",
     "value_at",
+    "with_system",
 ]
 
 _CALL = "function_call"
@@ -44,6 +45,7 @@ ROLES = {
     _CALL: "assistant",
     "tool_call": "assistant",
 }
+_SYSTEMS = ("system", "system_prompt", "system_message")
 _WRITTEN_CALLS = (_CALL, "tool_call")
 _SPELLINGS = (("role", "content"), ("from", "value"))
 _FOLLOWS = {
@@ -89,10 +91,19 @@ def text_at(fields: Mapping[str, Any], path: str) -> str:
     return value
 
 
-def system_of(fields: Mapping[str, Any], *names: str) -> list[Message]:
-    """A system prompt kept beside the turns, in the first of these fields that has one; by default `system`."""
-    found = (fields.get(name) for name in names or ("system",))
-    return next(([{"role": "system", "content": text}] for text in found if isinstance(text, str) and text), [])
+def with_system(fields: Mapping[str, Any], messages: list[Message]) -> list[Message]:
+    """The messages behind the system prompt that the row keeps beside them, if it does.
+
+    Raises RowError if they begin with another one.
+    """
+    beside = next((text for name in _SYSTEMS if isinstance(text := fields.get(name), str) and text.strip()), None)
+    if beside is None:
+        return messages
+    if not messages or ROLES.get(messages[0]["role"].lower()) != "system":
+        return [{"role": "system", "content": beside}, *messages]
+    if messages[0]["content"].strip() != beside.strip():
+        raise RowError("two system prompts that differ: beside the turns and in them")
+    return messages
 
 
 def is_turns(value: Any) -> bool:
@@ -121,13 +132,12 @@ def conversation(messages: list[Message]) -> list[Message]:
     """The messages with known roles and trimmed words: at most a system prompt, then user and assistant in turn.
 
     Between a call and what the assistant makes of it stand the tools' answers; a conversation may also end with a
-    call. An empty system prompt is left out. Raises RowError if the order is another one, or words are missing.
+    call. A system prompt may be empty, which is not the same as none. Raises RowError if the order is another one, or
+    words are missing.
     """
     named = [
         {**m, "role": known_role(m["role"], i), "content": m["content"].strip()} for i, m in enumerate(messages, 1)
     ]
-    if len(named) > 1 and named[0]["role"] == "system" and not named[0]["content"]:
-        named = named[1:]
     offset = 0 if named and named[0]["role"] == "system" else 1
     last = "start"
     for index, message in enumerate(named, start=offset):
@@ -135,7 +145,7 @@ def conversation(messages: list[Message]) -> list[Message]:
         if message["role"] not in expected:
             due = " or the ".join(role for role in expected if role != "system")
             raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}")
-        if not message["content"] and message["role"] != "tool" and "tool_calls" not in message:
+        if not message["content"] and message["role"] not in ("system", "tool") and "tool_calls" not in message:
             raise RowError(f"empty turn: turn {index}")
         last = "call" if "tool_calls" in message else message["role"]
     if last not in ("assistant", "call"):
@@ -165,12 +175,12 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
     role, content = turn[spelling[0]], turn.get(spelling[1])
     assistant = ROLES.get(role.lower()) == "assistant"
-    if assistant and 0 in (turn.get("weight"), turn.get("loss_weight")):
-        raise RowError(f"a turn of weight 0, which is not to be learned: turn {index}")
+    if assistant:
+        refuse_unlearned_turn(turn, index)
     if role.lower() in _WRITTEN_CALLS:
         return {"role": role, "content": "", "tool_calls": calls_of(content, index)}
     said = parts_of(content, index)
-    if not assistant and (said.reasoning or said.calls):
+    if not assistant and (said.reasoning or said.calls or turn.get("tool_calls")):
         raise RowError(f"reasoning or calls that are not of the assistant: turn {index}")
     calls = (turn.get("tool_calls") or turn.get(_CALL) or said.calls) if assistant else None
     if said.words is None and not calls:

@@ -6,7 +6,7 @@ reads it. Field names are those of public data sets: Alpaca's, Dolly's (`context
 FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are read by `judged` and `scored`.
 """
 
-from corpora.formats.conversations import conversation, is_turns, reply, single, system_of, text_at, turns
+from corpora.formats.conversations import conversation, is_turns, reply, single, text_at, turns, with_system
 from corpora.formats.format import Format, each
 from corpora.formats.hermes import is_hermes
 from corpora.formats.items import Conversation, Document, Item
@@ -36,8 +36,8 @@ def alpaca_fields(fields: Fields) -> str | None:
 
 def read_alpaca(fields: Fields) -> Item:
     answered = text_at(fields, first(fields, _ALPACA_OUTPUTS) or _ALPACA_OUTPUTS[0])
-    messages = [*system_of(fields), *earlier(fields), *single(instruction(fields), answered)]
-    return Conversation(conversation(messages), tools_of(fields))
+    messages = [*earlier(fields), *single(instruction(fields), answered)]
+    return Conversation(conversation(with_system(fields, messages)), tools_of(fields))
 
 
 def sharegpt_fields(fields: Fields) -> str | None:
@@ -47,7 +47,7 @@ def sharegpt_fields(fields: Fields) -> str | None:
 
 def read_sharegpt(fields: Fields) -> Item:
     found = fields.get(turns_field(fields) or "conversations", fields.get("conversation"))
-    return Conversation(conversation([*system_of(fields), *turns(found)]), tools_of(fields))
+    return Conversation(conversation(with_system(fields, turns(found))), tools_of(fields))
 
 
 def chatml_fields(fields: Fields) -> str | None:
@@ -56,7 +56,7 @@ def chatml_fields(fields: Fields) -> str | None:
 
 
 def read_chatml(fields: Fields) -> Item:
-    return Conversation(conversation([*system_of(fields), *turns(fields.get("messages"))]), tools_of(fields))
+    return Conversation(conversation(with_system(fields, turns(fields.get("messages")))), tools_of(fields))
 
 
 def exchange(fields: Fields) -> tuple[str, str] | None:
@@ -76,8 +76,7 @@ def exchange_fields(fields: Fields) -> str | None:
 def read_exchange(fields: Fields) -> Item:
     asked, answered = exchange(fields) or EXCHANGES[0]
     before = question(fields, asked)
-    if before[0]["role"] != "system":
-        before = [*system_of(fields, "system", "system_prompt"), *earlier(fields), *before]
+    before = with_system(fields, before if before[0]["role"] == "system" else [*earlier(fields), *before])
     if not isinstance(fields.get(answered), list):
         text_at(fields, answered)
     return Conversation(conversation([*before, *reply(fields[answered], answered)]), tools_of(fields))

@@ -19,6 +19,7 @@ from corpora.formats.conversations import single, text_at, value_at, value_or_no
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import mend_of_several, must_have_two_numbers, remark, why_unread, without_category
+from corpora.formats.learning import refuse_unlearned
 from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
 from lineage.errors import CorpusError
@@ -90,6 +91,9 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
     def read(row: Row) -> list[Item]:
         if (problem := verifiers.refusal(row.value)) is not None:
             raise RowError(problem)
+        refuse_unlearned(row.value)
+        if format_.kind != "document":
+            _refuse_media(row.value)
         fields = without_category(source, row.value)
         if told_by_rows:
             try:
@@ -107,6 +111,13 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
         return format_.read(fields)
 
     return read
+
+
+def _refuse_media(fields: Fields) -> None:
+    """Raises RowError for a row that is about something that a model of text cannot see or hear."""
+    held = next((what for name, what in _MEDIA.items() if fields.get(name)), None)
+    if held is not None:
+        raise RowError(f"holds {held}, which a text model cannot {'hear' if held == 'sound' else 'see'}")
 
 
 def category_of(source: Source, fields: Fields) -> str | None:
@@ -239,6 +250,11 @@ def _format(name: str) -> Format:
 
 
 _ANY_ANSWER = "…"
+_MEDIA = {
+    **dict.fromkeys(("image", "images"), "images"),
+    **dict.fromkeys(("audio", "audios"), "sound"),
+    **dict.fromkeys(("video", "videos"), "videos"),
+}
 _ELSEWHERE = {
     **dict.fromkeys(("alpaca", "sharegpt", "chatml", "prompt_completion", "text"), "examples"),
     **dict.fromkeys(("preference", "unpaired"), "judged"),

@@ -8,7 +8,7 @@ a template writes its own.
 
 import re
 
-from corpora.formats.conversations import ROLES, Message, conversation, is_turns, known_role, system_of, turns
+from corpora.formats.conversations import ROLES, Message, conversation, is_turns, known_role, turns, with_system
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.tool_calls import calls_of, tools_of
@@ -39,12 +39,13 @@ def read_hermes(fields: Fields) -> Item:
     found: list[Message] = []
     tools = tools_of(fields)
     said = turns(fields.get(_field(fields) or TURNS[0]))
-    beside = system_of(fields)
-    for index, message in enumerate([*beside, *said], start=1 - len(beside)):
+    messages = with_system(fields, said)
+    for index, message in enumerate(messages, start=1 - len(messages) + len(said)):
         role = known_role(message["role"], index)
         if role == "system":
             tools = tools or _functions(message["content"])
-            found.append({"role": role, "content": _without_instructions(message["content"])})
+            words = _without_instructions(message["content"])
+            found += [{"role": role, "content": words}] if words else []
         elif role == "assistant" and "tool_calls" not in message:
             found.append(_answer(message["content"], index))
         elif role == "tool" or message["content"].lstrip().startswith("<tool_response>"):

@@ -6,7 +6,7 @@ dialogues as text). What says good or bad is told by `judgements`. Ranked, rated
 
 import re
 
-from corpora.formats.conversations import Message, conversation, system_of, turns
+from corpora.formats.conversations import Message, conversation, turns, with_system
 from corpora.formats.examples import exchange
 from corpora.formats.format import Format, each
 from corpora.formats.items import Item, Preference, Unpaired
@@ -60,7 +60,7 @@ def _whole(fields: Fields) -> list[Message]:
     """The conversation of a row that has one answer, in any of the forms of an example."""
     name = "messages" if "messages" in fields else turns_field(fields)
     if name is not None:
-        return [*system_of(fields), *turns(fields[name])]
+        return with_system(fields, turns(fields[name]))
     names = exchange(fields)
     answered = names[1] if names else first(fields, RESPONSES, str | list) or RESPONSES[0]
     return answer_to(prompt_of(fields), fields.get(answered), answered)

@@ -3,14 +3,13 @@
 import json
 from typing import Any
 
-from corpora.formats.conversations import Message, is_turns, reply, single, system_of, text_at, turns
+from corpora.formats.conversations import Message, is_turns, reply, single, text_at, turns, with_system
 from corpora.reading.row import RowError
 
 Fields = dict[str, Any]
 
 _PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "inputs", "input")
 TURNS = ("conversations", "conversation", "dialog", "data")
-_SYSTEMS = ("system", "system_prompt")
 _ALPACA_INPUTS = ("input", "context")
 
 
@@ -40,11 +39,11 @@ def prompt_of(fields: Fields) -> list[Message]:
     """
     name = prompt_field(fields)
     if name is None:
-        return system_of(fields, *_SYSTEMS)
+        return with_system(fields, [])
     asked = question(fields, name)
-    if asked[0]["role"] == "system":
-        return asked
-    return [*system_of(fields, *_SYSTEMS), *([] if name == "history" else earlier(fields)), *asked]
+    if asked[0]["role"] != "system" and name != "history":
+        asked = [*earlier(fields), *asked]
+    return with_system(fields, asked)
 
 
 def question(fields: Fields, name: str) -> list[Message]:
@@ -55,7 +54,7 @@ def question(fields: Fields, name: str) -> list[Message]:
     if isinstance(value, dict):
         name, fields = first(value, ("text", "full_text", "content")) or "text", value
     text = instruction(fields) if name == "instruction" else text_at(fields, name)
-    return [{"role": "user", "content": unwrapped(text)}]
+    return [{"role": "user", "content": unwrapped(text) if is_arena(fields) else text}]
 
 
 def instruction(fields: Fields) -> str:
@@ -73,17 +72,26 @@ def instruction(fields: Fields) -> str:
 def earlier(fields: Fields) -> list[Message]:
     """Turns before the question, kept as LLaMA-Factory does: `history`, a list of question and answer."""
     found: list[Message] = []
-    for turn in fields.get("history") or []:
+    history = fields.get("history") or []
+    for turn in history if isinstance(history, list) else [history]:
         if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)):
             raise RowError("field 'history' is not a list of question and answer")
         found += single(*turn)
     return found
 
 
-def answer_to(before: list[Message], value: Any, field: str) -> list[Message]:
-    """The whole conversation of an answer: it may hold the prompt itself, or follow `before`. Raises RowError."""
+def is_arena(fields: Fields) -> bool:
+    """Whether the row is of Chatbot Arena's tables, which keep prompts and answers in JSON lists."""
+    return "winner_model_a" in fields
+
+
+def answer_to(before: list[Message], value: Any, field: str, listed: bool = False) -> list[Message]:
+    """The whole conversation of an answer: it may hold the prompt itself, or follow `before`. Raises RowError.
+
+    listed: it is in a JSON list, as `is_arena` says.
+    """
     given = reply(value, field)
-    if len(given) == 1:
+    if len(given) == 1 and listed:
         given = [{**given[0], "content": unwrapped(given[0]["content"])}]
     return given if len(given) > 1 else [*before, *given]
 

@@ -14,7 +14,7 @@ from corpora.formats.format import Format, each
 from corpora.formats.items import Answer, Item, Ranking
 from corpora.formats.judged import RESPONSES
 from corpora.formats.judgements import RATINGS, number_of
-from corpora.formats.prompts import Fields, answer_to, first, prompt_field, prompt_of
+from corpora.formats.prompts import Fields, answer_to, first, is_arena, prompt_field, prompt_of
 from corpora.formats.tool_calls import tools_of
 from corpora.formats.trees import is_tree, rankings_fields, rankings_of
 from corpora.reading.row import RowError
@@ -118,7 +118,7 @@ def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> 
         raise RowError("no answers" if not answers else "not every answer has a score that is a number")
     before = prompt_of(fields)
     texts = [answer[first(answer, _TEXTS) or "text"] if _is_record(answer) else answer for answer in answers]
-    whole = [conversation(answer_to(before, text, "answer")) for text in texts]
+    whole = [conversation(answer_to(before, text, "answer", is_arena(fields))) for text in texts]
     if any(messages[:-1] != whole[0][:-1] for messages in whole):
         raise RowError("the answers are to different prompts")
     found = [Answer(messages=m[-1:], score=score) for m, score in zip(whole, scores, strict=True) if score is not None]

@@ -44,8 +44,9 @@ def calls_of(value: Any, index: int) -> str:
 def call_ids(value: Any) -> dict[str, str]:
     """The function's name by the id of a call, as far as calls have ids."""
     calls = value if isinstance(value, list) else []
-    named = [(call.get("id"), call.get("function", call).get("name")) for call in calls if isinstance(call, dict)]
-    return {key: name for key, name in named if isinstance(key, str) and isinstance(name, str)}
+    named = [(call.get("id"), call.get("function") or call) for call in calls if isinstance(call, dict)]
+    functions = {key: inner.get("name") for key, inner in named if isinstance(key, str) and isinstance(inner, dict)}
+    return {key: name for key, name in functions.items() if isinstance(name, str)}
 
 
 def _call(call: Any, where: str) -> dict[str, Any]:

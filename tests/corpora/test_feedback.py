@@ -164,7 +164,7 @@ def test_votes_of_every_shape(row: dict[str, Any], share: float) -> None:
         ("votes", {**SIDES, "votes_a": 0, "votes_b": 0}, "no winner"),
         ("votes", {"prompt": "q"}, "no two answers"),
         ("votes", {**TALKS, "conversation_b": [*talk("p", "y")["messages"]], "winner": "a"}, "different prompts"),
-        ("votes", {**SIDES, "prompt": '["q", "p"]', "winner": "a"}, "several turns in one field"),
+        ("votes", {**SIDES, "prompt": '["q", "p"]', "winner_model_a": 1}, "several turns in one field"),
     ],
 )
 def test_feedback_that_does_not_convert(name: str, row: dict[str, Any], reason: str) -> None:

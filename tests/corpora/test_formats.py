@@ -1,5 +1,6 @@
 """Formats: told apart by their rows, converted into one schema, refused when unclear."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,12 +191,145 @@ def test_turns_out_of_order_do_not_convert(roles: list[str], reason: str) -> Non
         convert(value, format="chatml")
 
 
-def test_an_empty_turn_does_not_convert_but_an_empty_system_prompt_is_left_out() -> None:
+def test_an_empty_turn_does_not_convert_but_an_empty_system_prompt_stays() -> None:
     with pytest.raises(RowError, match="empty turn: turn 1"):
         convert(talk(" ", "a"))
-    assert convert({"messages": [{"role": "system", "content": ""}, *talk("q", "a")["messages"]]})[1] == exchange(
-        "q", "a"
-    )
+    empty = [{"role": "system", "content": ""}, *talk("q", "a")["messages"]]
+    assert convert({"messages": empty})[1] == Conversation(empty)
+
+
+@pytest.mark.parametrize("name", ["system", "system_prompt", "system_message"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        talk("q", "a"),
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+        {"instruction": "q", "output": "a"},
+        {"prompt": "q", "completion": "a"},
+        {"prompt": "q", "chosen": "a", "rejected": "b"},
+        {"prompt": talk("q", "a")["messages"][:1], "completion": "a", "label": True},
+        {"prompt": "q", "response_a": "a", "response_b": "b", "winner": "a"},
+    ],
+)
+def test_a_system_prompt_beside_what_is_said_is_kept_and_not_twice(row: dict[str, Any], name: str) -> None:
+    def begins(value: dict[str, Any]) -> list[Any]:
+        item = convert(value)[1]
+        whole = item.messages if isinstance(item, Conversation) else item.prompt
+        return [(message["role"], message["content"]) for message in whole[:2]]
+
+    assert begins({**row, name: "Be kind."}) == [("system", "Be kind."), ("user", "q")]
+    assert begins({**row, name: ""}) == begins({**row, name: None}) == begins(row)
+    turns = next((key for key in ("messages", "conversations") if key in row), None)
+    if turns is not None:
+        role, content = ("role", "content") if turns == "messages" else ("from", "value")
+        inside = {**row, turns: [{role: "system", content: "Be kind."}, *row[turns]]}
+        assert begins({**inside, name: "Be kind. "}) == [("system", "Be kind."), ("user", "q")]
+        with pytest.raises(RowError, match="two system prompts that differ"):
+            convert({**inside, name: "Be rude."})
+
+
+@pytest.mark.parametrize("field", ["image", "images", "audio", "audios", "video", "videos"])
+def test_a_row_about_what_a_text_model_cannot_see_is_refused(field: str) -> None:
+    rows = [talk("<image>What is it?", "A cat."), {"prompt": "q", "chosen": "a", "rejected": "b"}]
+    for value in rows:
+        format_, _ = choose_format(source("a.jsonl"), None, [row(value)])
+        read = reader(source("a.jsonl"), format_)
+        for held in (["cat.jpg"], "cat.jpg", {"bytes": "x"}):
+            with pytest.raises(RowError, match=r"holds (images|sound|videos), which a text model cannot (see|hear)"):
+                read(row({**value, field: held}))
+        for nothing in (None, [], ""):
+            assert read(row({**value, field: nothing})) == read(row(value))
+    document = {"text": "A page.", field: "http://a/b.png"}
+    assert reader(source("a.jsonl"), FORMATS["text"])(row(document)) == [Document("A page.")]
+
+
+def test_words_in_brackets_are_words_but_in_the_tables_of_chatbot_arena() -> None:
+    assert convert({"prompt": '["milk"]', "completion": "One."})[1] == exchange('["milk"]', "One.")
+    assert convert({"prompt": "q", "completion": '["milk"]'})[1] == exchange("q", '["milk"]')
+    found = convert({"prompt": "q", "chosen": '["Rome", "Oslo"]', "rejected": '["Rome"]'})[1]
+    assert (found.chosen[0]["content"], found.rejected[0]["content"]) == ('["Rome", "Oslo"]', '["Rome"]')
+
+
+_GOOD: dict[str, dict[str, Any]] = {
+    "alpaca": {"instruction": "q", "input": "i", "output": "a", "history": [["b", "c"]], "system": "s"},
+    "sharegpt": {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "tools": "[]"},
+    "chatml": {
+        "messages": [
+            {"role": "user", "content": "q"},
+            {
+                **{"role": "assistant", "content": "", "reasoning_content": "r"},
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": {"a": 1}}}],
+            },
+            {"role": "tool", "content": "1", "tool_call_id": "1"},
+            {"role": "assistant", "content": [{"type": "text", "text": "a"}], "weight": 1},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+    },
+    "prompt_completion": {"prompt": "q", "completion": "a", "history": []},
+    "text": {"text": "t"},
+    "glaive": {"system": "SYSTEM: s", "chat": "USER: q\n\nASSISTANT: a"},
+    "hermes": {
+        "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "<tool_call>{}</tool_call>"}]
+    },
+    "preference": {"prompt": "q", "chosen": "a", "rejected": [{"role": "assistant", "content": "b"}]},
+    "openai_preference": {
+        "input": {"messages": [{"role": "user", "content": "q"}], "tools": []},
+        "preferred_output": [{"role": "assistant", "content": "a"}],
+        "non_preferred_output": [{"role": "assistant", "content": "b"}],
+    },
+    "unpaired": {"prompt": "q", "completion": "a", "label": True},
+    "ranked": {"prompt": "q", "answers": ["a", "b"], "ranks": [1, 2]},
+    "rated": {"prompt": "q", "answers": [{"text": "a", "rating": 1}, {"text": "b", "rating": 2}], "scores": [1, 2]},
+    "votes": {"prompt": "q", "response_a": "a", "response_b": {"content": "b"}, "winner": "a"},
+    "threads": {
+        "prompt": {"text": "q", "role": "prompter", "replies": [{"text": "a", "role": "assistant", "replies": []}]}
+    },
+}
+_ODD: list[Any] = [
+    None,
+    True,
+    5,
+    -1.5,
+    "",
+    "x",
+    [],
+    [5],
+    [None],
+    ["x"],
+    [[]],
+    [{}],
+    {},
+    {"x": 5},
+    {"role": 5, "content": []},
+]
+
+
+def _altered(value: Any) -> Iterator[Any]:
+    """The value with one of its parts, or all of it, in the place of each odd one."""
+    yield from _ODD
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield {name: inner for name, inner in value.items() if name != key}
+            yield from ({**value, key: other} for other in _altered(part))
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            yield from ([*value[:place], other, *value[place + 1 :]] for other in _altered(part))
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_an_odd_value_anywhere_is_a_reason_or_read_and_never_a_traceback(name: str) -> None:
+    tried = 0
+    for value in _altered(_GOOD[name]):
+        if not isinstance(value, dict):
+            continue
+        for declared in ({}, {"format": name}):
+            tried += 1
+            try:
+                format_, _ = choose_format(source("a.jsonl", **declared), None, [row(value)])
+                reader(source("a.jsonl", **declared), format_)(row(value))
+            except (RowError, CorpusError):
+                pass
+    assert tried > 30
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def test_signals_say_of_each_answer_what_they_are_called(tmp_path: Path) -> None
     assert values(tmp_path, {"kind": "likelihood"}, [texts])[0] == [-0.25, -1 / 7, -1]
     found, metrics = values(tmp_path, {"kind": "verifier"}, [[answer("7"), answer("8")]], _SUM)
     assert found[0] == 1 > found[1]
+    assert values(tmp_path, {"kind": "verifier", "partial": False}, [[answer("7"), answer("17")]], _SUM)[0] == [1, 0]
     assert metrics["telling"] == 1 and metrics["checks"]["tells_answers_apart"]["passed"]
 
 

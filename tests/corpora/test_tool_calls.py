@@ -94,7 +94,7 @@ def test_no_functions_are_none(tools: Any) -> None:
         (openai({"tool_calls": []}, {"role": "tool", "content": "3"}), "not text: the words of turn 2"),
         (
             {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0}]},
-            "a turn of weight 0",
+            "a turn whose 'weight' says that it is not to be learned: turn 2",
         ),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},

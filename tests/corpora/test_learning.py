@@ -1,0 +1,84 @@
+"""What a row says is not to be learned is never learned, and never in silence."""
+
+from typing import Any
+
+import pytest
+
+from corpora.formats.formats import choose_format, reader
+from corpora.reading.row import Row, RowError
+from tests.corpora.made import source
+
+_NO = [
+    *({name: value} for name in ("loss", "train", "training") for value in (False, 0, 0.0, "false", "no")),
+    *({name: value} for name in ("weight", "loss_weight", "loss_scale") for value in (0, 0.0, "0", False)),
+    *({"masked": value} for value in (True, 1, "true")),
+]
+_YES: list[dict[str, Any]] = [
+    *({name: value} for name in ("loss", "train", "training") for value in (True, 1, "true", None)),
+    *({name: value} for name in ("weight", "loss_weight", "loss_scale") for value in (1, 1.0, "1", None)),
+    *({"masked": value} for value in (False, 0, None)),
+    {"train_detail": None},
+]
+_UNKNOWN: list[dict[str, Any]] = [
+    {"loss": "maybe"},
+    {"weight": 0.5},
+    {"loss_scale": 2},
+    {"masked": [1]},
+    {"train_detail": [{"train": False}]},
+]
+
+
+def talk(**marks: Any) -> list[dict[str, Any]]:
+    """Marks are of the first answer; that what is asked is not learned needs no saying."""
+    asked, again = ({"role": "user", "content": words, "loss": False, "weight": 0} for words in ("q", "again"))
+    return [asked, {"role": "assistant", "content": "a", **marks}, again, {"role": "assistant", "content": "b"}]
+
+
+def shared(**marks: Any) -> list[dict[str, Any]]:
+    """The same as ShareGPT spells it."""
+    names = {"role": "from", "content": "value"}
+    roles = {"user": "human", "assistant": "gpt"}
+    spelt = [{names.get(key, key): value for key, value in turn.items()} for turn in talk(**marks)]
+    return [{**turn, "from": roles[turn["from"]]} for turn in spelt]
+
+
+def read(value: dict[str, Any]) -> Any:
+    row = Row("a.jsonl", 1, 0, value, b"")
+    return reader(source("a.jsonl"), choose_format(source("a.jsonl"), None, [row])[0])(row)
+
+
+@pytest.mark.parametrize("marks", _NO)
+def test_a_turn_that_is_not_to_be_learned_is_refused_by_the_field_that_says_so(marks: dict[str, Any]) -> None:
+    [name] = marks
+    for value in ({"messages": talk(**marks)}, {"conversations": shared(**marks)}):
+        with pytest.raises(RowError, match=f"a turn whose '{name}' says that it is not to be learned: turn 2"):
+            read(value)
+    call = {"id": "1", "function": {"name": "f", "arguments": {}}, **marks}
+    with pytest.raises(RowError, match=f"'{name}' says that it is not to be learned: turn 2"):
+        read({"messages": [talk()[0], {"role": "assistant", "content": "", "tool_calls": [call]}]})
+
+
+@pytest.mark.parametrize("marks", _YES)
+def test_a_turn_that_says_that_it_is_learned_or_nothing_is_read(marks: dict[str, Any]) -> None:
+    assert read({"messages": talk(**marks)}) == read({"messages": talk()}) == read({"conversations": shared(**marks)})
+
+
+@pytest.mark.parametrize("marks", _UNKNOWN)
+def test_what_is_not_understood_is_refused_by_name(marks: dict[str, Any]) -> None:
+    [name] = marks
+    with pytest.raises(RowError, match=f"'{name}'.*: turn 2"):
+        read({"messages": talk(**marks)})
+
+
+@pytest.mark.parametrize("marks", _NO)
+def test_a_row_that_is_not_to_be_learned_is_refused(marks: dict[str, Any]) -> None:
+    [name] = marks
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    for value in ({"messages": talk()}, {"instruction": "q", "output": "a"}, pair, {"text": "t"}):
+        with pytest.raises(RowError, match=f"field '{name}' says that the row is not to be learned"):
+            read({**value, **marks})
+
+
+def test_a_measured_loss_of_a_row_is_no_word_about_learning() -> None:
+    for marks in ({"loss": 2.31}, {"weight": 72}, {"train_detail": "x"}, {"training": "marathon"}):
+        assert read({"prompt": "q", "completion": "a", **marks}) == read({"prompt": "q", "completion": "a"})
