@@ -26,6 +26,8 @@ _ACCEPTED = ("question", "query")
 
 LISTED_SCORES = ("ratings", "scores", "stars", "rewards")
 _LISTED_RANKS = ("ranks", "ranking")
+_STEPS = "labels"
+"""Beside a list of texts it judges each: the steps of one answer, as TRL keeps them, and no answers in an order."""
 _TEXTS = ("response", "answer", "text", "completion", "content", "output", "message")
 SIDES = (
     *((f"{name}_a", f"{name}_b") for name in ("response", "conversation", "answer", "completion")),
@@ -56,7 +58,8 @@ def ranked_fields(fields: Fields) -> str | None:
     if _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
         return f"{asked}, {name} and their ranks"
     several = asked in _ACCEPTED and name == LISTS[0]
-    plain = all(isinstance(a, str) for a in answers) and not several and not _beside(fields, LISTED_SCORES, answers)
+    judged = _beside(fields, (*LISTED_SCORES, _STEPS), answers)
+    plain = all(isinstance(a, str) for a in answers) and not several and not judged
     return f"{asked}, {name} in order, best first" if plain else None
 
 

@@ -47,6 +47,13 @@ def test_unpaired_answers_of_every_shape(row: dict[str, Any], name: str, said: A
     assert convert({**row, name: said}) == ("unpaired", Unpaired(Q, a("a"), good))
 
 
+def test_labelled_steps_of_one_answer_are_no_answers_in_order() -> None:
+    steps = {"prompt": "q", "completions": ["first", "then", "so"], "labels": [True, False, False]}
+    with pytest.raises(CorpusError, match="fit no known format"):
+        convert(steps)
+    assert convert({**steps, "labels": None})[0] == "ranked"
+
+
 def test_a_document_has_no_answer_that_a_label_could_judge() -> None:
     assert convert({"text": "x", "label": 1})[0] == "text"
 
