@@ -221,14 +221,17 @@ def write_documents(folder: Path, checkpoint: Path, documents: int, length: int 
     pq.write_table(pa.Table.from_pylist(sequences, packed_schema()), folder / "rows.parquet")
 
 
-def write_prompts(folder: Path, checkpoint: Path, prompts: int) -> None:
-    """`prompts.parquet` as a recipe's prompts write it, of sums of reasoning-gym with their verifier."""
+def write_prompts(folder: Path, checkpoint: Path, prompts: int, terms: int = 2) -> None:
+    """`prompts.parquet` as a recipe's prompts write it, of sums of reasoning-gym with their verifier.
+
+    terms: at the most; all prompts of two are of one length.
+    """
     import reasoning_gym
 
     from corpora.tables.tables import PROMPTS, prompts_schema, writing
 
     template = ChatTemplate.load(checkpoint)
-    problems = reasoning_gym.create_dataset("chain_sum", size=prompts, seed=0, max_terms=2, max_digits=1)
+    problems = reasoning_gym.create_dataset("chain_sum", size=prompts, seed=0, max_terms=terms, max_digits=1)
     with writing(folder / PROMPTS, prompts_schema()) as table:
         for index in range(prompts):
             entry = problems[index]

@@ -126,8 +126,8 @@ def grpo_job(base: Path, home: Path, prompts: int = 12, execution: dict[str, Any
 
 
 def candidates_job(base: Path, home: Path, prompts: int = 12, **changes: Any) -> Job:
-    """Answers of the tiny base to `prompts` sums, three to each, in a store of its own."""
-    made = tiny.sealed(home, "prompts", lambda work: tiny.write_prompts(work, base, prompts), prompts=prompts)
+    """Answers of the tiny base to `prompts` sums of various lengths, three to each, in a store of its own."""
+    made = tiny.sealed(home, "prompts", lambda work: tiny.write_prompts(work, base, prompts, terms=6), prompts=prompts)
     fields = {"checkpoint": "base", "prompts": "prompts", "samples": 3, "max_new_tokens": 8, "seed": 7, "batch_size": 8}
     section = Candidates.model_validate({**fields, "dtype": "float32", **changes})
     inputs = {"checkpoint": JobInput.of(Store(home).open(base)), "prompts": JobInput.of(made)}

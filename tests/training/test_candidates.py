@@ -61,6 +61,30 @@ def test_what_is_recorded_of_an_answer_is_so(tiny_base: Path, tmp_path: Path) ->
     assert found.metrics["cut"] == 36 == found.metrics["answers"]
 
 
+@pytest.mark.parametrize("bug", ["pads", "temperature"])
+def test_an_answer_that_was_scored_otherwise_than_it_was_drawn_is_noticed(
+    bug: str, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models import decoding
+
+    padded, drawn = decoding.left_padded, decoding.drawn
+
+    def seen(rows: Any, device: Any) -> Any:
+        ids, mask, positions = padded(rows, device)
+        return ids, mask | True, positions
+
+    def cold(*arguments: Any) -> Any:
+        choose = drawn(*arguments)
+        return lambda logits, answers, step: choose(logits / 0.7, answers, step)
+
+    if bug == "pads":
+        monkeypatch.setattr(decoding, "left_padded", seen)
+    else:
+        monkeypatch.setattr(decoding, "drawn", cold)
+    found = made(candidates_job(tiny_base, tmp_path, prompts=6, max_new_tokens=4, batch_size=24))
+    assert not found.metrics["checks"]["scored_as_drawn"]["passed"]
+
+
 def test_tokens_come_as_often_as_the_model_says(tiny_base: Path, tmp_path: Path) -> None:
     import torch
 

@@ -5,6 +5,7 @@ asked. Prompts of like lengths are answered together, each read once for all its
 at once: an attempt that was stopped or killed loses no more than the one it was at.
 """
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ CHECKS = {
 _APART = {"float32": 1e-4, "bfloat16": 5e-2}
 """Nats a token: rounding."""
 _MOST_CUT = 0.5
+_SCORED = 8
+"""Prompts whose answers are read once more, each alone."""
 
 KEPT = "answers.sqlite"
 """What another attempt goes on from, among what is kept of one."""
@@ -61,7 +64,9 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     with writing(work / CANDIDATES, candidates_schema(), {"checkpoint": job.inputs["checkpoint"].digest}) as table:
         for row in prompts:
             table.add({**row, "answers": [_as_written(answer, model) for answer in answers[row["id"]]]})
-    return _told(prompts, answers, _scored(model, prompts[0], answers[prompts[0]["id"]]), section)
+    scored = prompts[:: math.ceil(len(prompts) / _SCORED)]
+    apart = max(_scored(model, row, answers[row["id"]]) for row in scored)
+    return _told(prompts, answers, apart, len(scored), section)
 
 
 def _must_fit(prompts: Sequence[Row], section: Candidates, model: "Transformers") -> None:
@@ -163,7 +168,7 @@ def _scored(model: "Transformers", prompt: Row, answers: Sequence[Answer]) -> fl
 
 
 def _told(
-    prompts: Sequence[Row], answers: dict[str, list[Answer]], apart: float, section: Candidates
+    prompts: Sequence[Row], answers: dict[str, list[Answer]], apart: float, scored: int, section: Candidates
 ) -> dict[str, Any]:
     every = [answer for of_prompt in answers.values() for answer in of_prompt]
     cut = sum(answer["cut"] for answer in every)
@@ -182,8 +187,8 @@ def _told(
             "scored_as_drawn": check(
                 apart <= _APART[section.dtype],
                 apart,
-                "nats a token between the log-probabilities of one prompt's answers as they were drawn and the model's "
-                f"own of each answer: within {_APART[section.dtype]:g}",
+                f"nats a token between the log-probabilities of answers to {scored} prompts as they were drawn and the "
+                f"model's own of each answer: within {_APART[section.dtype]:g}",
             ),
             "answers_end": check(
                 cut <= _MOST_CUT * len(every),
