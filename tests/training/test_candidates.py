@@ -10,7 +10,7 @@ import pytest
 from corpora.tables.tables import CANDIDATES, rows_of
 from jobs.job import Job
 from lineage.store import Artifact
-from recipes.errors import DONE
+from recipes.errors import DONE, REFUSED
 from tests.training.made_jobs import candidates_job, finish, run_here, start, wait_for
 
 
@@ -120,7 +120,9 @@ def test_a_killed_attempt_loses_no_more_than_a_batch(tiny_base: Path, tmp_path: 
     assert again is not None and again.digest == whole.digest
 
 
-def test_prompts_that_do_not_fit_are_refused(tiny_base: Path, tmp_path: Path) -> None:
-    status, said = finish(candidates_job(tiny_base, tmp_path, max_new_tokens=4000).write())
-    assert status == 2
+def test_prompts_that_do_not_fit_are_refused(
+    tiny_base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(candidates_job(tiny_base, tmp_path, max_new_tokens=4000)) == REFUSED
+    said = capfd.readouterr().out
     assert "4000 new ones exceed the model's context of 2048 tokens; lower max_length of prompts.prompts" in said
