@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import get_args
+from typing import Any, get_args
 
 from corpora.formats import judgements, scored, trees
 from corpora.formats.answers import Answers
@@ -70,7 +70,7 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         )
     if not shown:
         first = f"; {sample[0].file}:{sample[0].line} has {', '.join(sorted(sample[0].value)[:12])}" if sample else ""
-        none = f"{source.uri}: its rows fit no known format{first}. Name `format`, with `columns` if needed"
+        none = f"{source.uri}: its rows fit no known format{first}. {_mend(sample)}"
         raise CorpusError(none + why_unread(source, sample))
     if len(shown) > 1:
         places = [f"{len(rows)} {name} ({rows[0].file}:{rows[0].line})" for name, rows in sorted(shown.items())]
@@ -81,6 +81,19 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     if name == "unpaired":
         must_have_two_numbers(source, sample)
     return FORMATS[name], "; ".join(filter(None, (by, remark(source, FORMATS[name].kind, sample))))
+
+
+def _mend(sample: Sequence[Row]) -> str:
+    """What may be done about rows of no format: a file of one object may hold its rows in a list."""
+    held = sample[0].value.items() if len(sample) == 1 else ()
+    inside = next((name for name, value in held if _is_records(value)), None)
+    if inside is None:
+        return "Name `format`, with `columns` if needed"
+    return f"Its rows may be the list in '{inside}': let that list be the whole file"
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
 
 
 def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:

@@ -1,4 +1,4 @@
-"""Split a file that is one JSON list into its elements, even when some of them are damaged.
+"""Split a file that is one JSON list, or JSON objects one behind the other, even when some of them are damaged.
 
 Good elements are found by the standard decoder, which runs at the speed of C; where it fails, the end of the
 broken element is looked for by brackets, and by the indentation of the next element in case a bracket or quote
@@ -10,6 +10,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 from corpora.reading.row import LONGEST, Element
 from corpora.reading.streams import Stream
@@ -85,27 +86,44 @@ class _Window:
             self.byte += len(half)
 
 
-def elements(stream: Stream, encoding: str, start: int) -> Iterator[Element]:
+def layout_of(head: str) -> Literal["list", "objects", "lines"]:
+    """How a file that begins so holds its rows: in one list, as objects of several lines or on one, or one a line."""
+    text = head.lstrip()
+    if text.startswith("["):
+        return "list"
+    first = text.partition("\n")[0].strip()
+    if first == "{":
+        return "objects"
+    try:
+        end = _DECODER.raw_decode(text)[1] if text.startswith("{") else 0
+    except (ValueError, RecursionError):
+        return "lines"
+    return "objects" if end > len(first) or text[end : len(first)].lstrip().startswith("{") else "lines"
+
+
+def elements(stream: Stream, encoding: str, start: int, listed: bool = True) -> Iterator[Element]:
     """Every element of the list, good or broken, in order; one more for a missing end or text after it.
 
-    The stream stands at byte `start`, before the list.
+    The stream stands at byte `start`, before the list. listed: else they are objects one behind the other.
     """
     window = _Window(stream, encoding, start)
-    window.skip(_SPACE)
-    window.take(window.at + 1)
-    yield from _elements(window)
+    if listed:
+        window.skip(_SPACE)
+        window.take(window.at + 1)
+    yield from _elements(window, listed)
     yield from stream.rest(window.line, window.byte)
 
 
-def _elements(window: _Window) -> Iterator[Element]:
-    indent, first = None, True
+def _elements(window: _Window, listed: bool) -> Iterator[Element]:
+    indent, first = ("", False) if not listed else (None, True)
     while True:
-        window.skip(_BETWEEN)
+        window.skip(_BETWEEN if listed else _SPACE)
         if window.at == len(window.text):
-            yield window.take(window.at, "the file ends before its list does")
+            if listed:
+                yield window.take(window.at, "the file ends before its list does")
             yield from window.remains("half a character at the end of the file")
             return
-        if window.text[window.at] == "]":
+        if listed and window.text[window.at] == "]":
             window.take(window.at + 1)
             break
         if first:

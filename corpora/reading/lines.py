@@ -1,11 +1,11 @@
 """Rows of a file, one by one, so that a bad row never costs the good ones beside it.
 
-A row is a JSON object: a line of a `.jsonl` file, an element of the list in a `.json` file, a line of a `.txt` file
-as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of the list in a `.yaml`, a row of a `.parquet`; all but
-the last also compressed as `.gz` or `.zst`. Text is UTF-8, or UTF-16 if a byte order mark says so. What cannot be a
-row comes back as a `BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not
-between rows are in one row or another. Reasons never quote the text of a row. Which fields a row must have is left
-to `formats`.
+A row is a JSON object: in a `.jsonl` or `.json` file a line, an element of the one list, or one of several objects over
+several lines; a line of a `.txt` file as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of the list in a
+`.yaml`, a row of a `.parquet`. All but the last may be compressed by gzip or zstd, and text be UTF-8 or UTF-16: a file
+is what its first bytes are, whatever its name says of that. What cannot be a row comes back as a `BadRow` with its
+place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in one row or another.
+Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from corpora.reading.columnar import parquet_rows, streamed_rows
 from corpora.reading.delimited import records
-from corpora.reading.json_list import elements
+from corpora.reading.json_list import elements, layout_of
 from corpora.reading.json_row import parse_row
 from corpora.reading.row import BadRow, Block, Element, Row, RowError
-from corpora.reading.streams import Stream, decode, encoding_of, lines
+from corpora.reading.streams import Stream, compression_of, decode, decode_start, encoding_of, lines
 from corpora.reading.yaml_list import items
 from corpora.sources.raw import RawFile
 from lineage.errors import CorpusError
@@ -27,7 +27,7 @@ __all__ = ["BadRow", "Block", "Row", "RowError", "blocks", "container_of", "pars
 _KINDS = {
     ".jsonl": "lines",
     ".ndjson": "lines",
-    ".json": "json",
+    ".json": "lines",
     ".txt": "text",
     ".csv": "delimited",
     ".tsv": "delimited",
@@ -41,7 +41,7 @@ _CHUNK = 1 << 20
 
 
 class Container(NamedTuple):
-    """`kind` is one of lines, json, text, delimited, yaml, parquet and stream; `compression` gzip, zstd or None."""
+    """`kind` is one of lines, text, delimited, yaml, parquet and stream; `compression` gzip, zstd or None."""
 
     kind: str
     compression: str | None
@@ -59,7 +59,7 @@ def container_of(file: RawFile) -> Container:
             f"{file.name}: rows are read from {known} files, all but .parquet also with .gz or .zst after it, "
             f"not '{suffix if compression is None else suffix + outer}'"
         )
-    return Container(kind, compression)
+    return Container(kind, compression if kind in ("parquet", "stream") else compression_of(file.path, compression))
 
 
 def read_rows(file: RawFile) -> Iterator[Row | BadRow]:
@@ -100,8 +100,8 @@ def _elements(container: Container, block: Block) -> tuple[str, Iterator[Element
         found = records(stream, encoding, start)
     elif container.kind == "yaml":
         found = items(stream, encoding, start)
-    elif container.kind == "json" and head[mark:].decode(encoding, "replace").lstrip().startswith("["):
-        found = elements(stream, encoding, start)
+    elif container.kind == "lines" and not block.start and (layout := _layout(head[mark:], encoding)) != "lines":
+        found = elements(stream, encoding, start, layout == "list")
     else:
         closing = b"" if container.kind == "text" else b"}"
         found = lines(stream, encoding, block.line, start, block.end, closing)
@@ -128,8 +128,14 @@ def _cuttable(file: RawFile) -> bool:
     container = container_of(file)
     if container.kind not in ("lines", "text") or container.compression:
         return False
-    with file.path.open("rb") as opened:
-        return encoding_of(opened.read(4))[0] == "utf-8"
+    with Stream(file.path, None) as stream:
+        head = stream.head()
+    encoding, mark = encoding_of(head)
+    return encoding == "utf-8" and (container.kind == "text" or _layout(head[mark:], encoding) == "lines")
+
+
+def _layout(head: bytes, encoding: str) -> str:
+    return layout_of(decode_start(head, encoding))
 
 
 def _cut(file: RawFile, block_bytes: int) -> Iterator[Block]:

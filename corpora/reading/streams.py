@@ -1,9 +1,10 @@
-"""The bytes inside a file: decompressed if its name says so, cut into lines, whatever damage they have.
+"""The bytes inside a file: decompressed if they are compressed, cut into lines, whatever damage they have.
 
 Damage never raises: a stream ends where its file cannot be decompressed any further, and then says so. What the
 lines mean is left to those who ask for them.
 """
 
+import codecs
 import io
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,11 +16,15 @@ from corpora.reading.row import LONGEST, Element, RowError, in_parts
 
 UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BUFFER = 1 << 20
 _HEAD = 1 << 16
 _SLICE = 4096
 """Compressed bytes fed at once: bounds what comes out to 4 MB for gzip (1032 : 1), 128 MB for zstd at its worst."""
 
+
+FIRST = 64
+"""Bytes of a file that tell its encoding and compression."""
 
 _PADDING = b"\0"
 """What may stand between and after the members of a compressed file."""
@@ -68,12 +73,35 @@ class Stream:
         yield from left
 
 
+def compression_of(path: Path, named: str | None) -> str | None:
+    """How a file is compressed, by its first bytes, whatever its name is; `named` where these are damaged."""
+    with path.open("rb") as file:
+        head = file.read(FIRST)
+    found = next((compression for magic, compression in _MAGIC.items() if head.startswith(magic)), None)
+    return found if found or (head and _is_text(head)) else named
+
+
+def _is_text(head: bytes) -> bool:
+    text = decode_start(head, encoding_of(head)[0])
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def decode_start(head: bytes, encoding: str) -> str:
+    """The text of a file's first bytes; where they are cut within a character, without it."""
+    return codecs.getincrementaldecoder(encoding)("replace").decode(head)
+
+
 def encoding_of(head: bytes) -> tuple[str, int]:
-    """The encoding that a file's first bytes name, and the length of its byte order mark; UTF-8 without one."""
+    """The encoding that a file's first bytes tell, and the length of its byte order mark: UTF-16 by its mark, or by
+    characters of which every other byte is 0, else UTF-8."""
     if head.startswith(UTF8_BOM):
         return "utf-8", len(UTF8_BOM)
-    utf16 = _UTF16.get(head[:2])
-    return ("utf-8", 0) if utf16 is None else (utf16, 2)
+    if (utf16 := _UTF16.get(head[:2])) is not None:
+        return utf16, 2
+    even, odd = head[0:FIRST:2], head[1:FIRST:2]
+    if len(odd) > 1 and any(even) != any(odd):
+        return ("utf-16-le" if any(even) else "utf-16-be"), 0
+    return "utf-8", 0
 
 
 def decode(raw: bytes, encoding: str) -> str:

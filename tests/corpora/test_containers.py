@@ -40,6 +40,10 @@ def yaml_of(rows: list[dict[str, Any]]) -> str:
 TEXTS = {
     "a.jsonl": LINES,
     "a.json": json.dumps(ROWS, indent=1),
+    "list.jsonl": json.dumps(ROWS),
+    "several lines.jsonl": "\n".join(json.dumps(row, indent=2) for row in ROWS) + "\n",
+    "several lines.json": "".join(json.dumps(row, indent=None if row is ROWS[0] else 1) for row in ROWS),
+    "behind each other.json": " ".join(json.dumps(row) for row in ROWS),
     "a.csv": csv_of(ROWS),
     "semicolon.csv": csv_of(ROWS, ";"),
     "a.tsv": csv_of(ROWS, "\t"),
@@ -74,6 +78,30 @@ def test_text_containers_give_the_same_rows(tmp_path: Path, name: str, outer: st
         assert inner[start : start + len(row.raw)] == row.raw
         before = inner[len(ENCODINGS[encoding]) : start].decode(encoding)
         assert before.count("\n") + 1 == row.line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_file_is_what_its_first_bytes_are(tmp_path: Path, name: str, encoding: str) -> None:
+    plain = TEXTS[name].encode(encoding)  # without a byte order mark
+    for suffix, content in (
+        ("", gzip.compress(plain)),
+        ("", zstandard.compress(plain)),
+        (".gz", plain),
+        (".zst", plain),
+        (".gz", zstandard.compress(plain)),
+        ("", plain),
+    ):
+        good, bad = read(tmp_path / f"{name}{suffix}", content)
+        assert not bad and [row.value for row in good] == ROWS
+
+
+@pytest.mark.parametrize("first", ['{"text": "cut', '{"text": 1} x', "{", "[1", '"text"', '{"a": {', ""])
+def test_a_first_line_that_is_broken_costs_no_other(tmp_path: Path, first: str) -> None:
+    rest = "".join(json.dumps({"text": str(number)}) + "\n" for number in range(5))
+    good, bad = read(tmp_path / "a.jsonl", f"{first}\n{rest}".encode())
+    assert [row.value["text"] for row in good][-4:] == ["1", "2", "3", "4"]
+    assert b"".join(row.raw for row in (*bad, *good)).replace(b"\n", b"").startswith(first.lstrip("[").strip().encode())
 
 
 def test_a_parquet_gives_rows_with_their_numbers_and_json(tmp_path: Path) -> None:

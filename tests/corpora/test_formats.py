@@ -366,6 +366,14 @@ def test_rows_of_no_format_are_an_error_that_names_their_fields() -> None:
         choose_format(source("a.jsonl"), None, [row({"title": "x", "body": "y"})])
 
 
+def test_rows_inside_the_one_object_of_a_file_are_looked_for() -> None:
+    wrapped = {"version": "1", "data": [{"instruction": "a", "output": "b"}]}
+    with pytest.raises(CorpusError, match="may be the list in 'data': let that list be the whole file"):
+        choose_format(source("a.json"), None, [row(wrapped)])
+    with pytest.raises(CorpusError, match="Name `format`"):
+        choose_format(source("a.json"), None, [row(wrapped), row(wrapped, 2)])
+
+
 def test_judged_answers_are_not_taken_for_examples() -> None:
     for judgement in ({"label": False}, {"rating": 1}):
         format_, _ = choose_format(source("a.jsonl"), None, [row({"prompt": "q", "completion": "a", **judgement})])
