@@ -35,11 +35,6 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def bytes_digest(data: bytes) -> str:
-    """sha256 (64 hex digits) of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def file_digest(path: Path) -> str:
     """sha256 (64 hex digits) of a file, read in blocks of 1 MiB."""
     hasher = hashlib.sha256()

@@ -40,10 +40,8 @@ class Answered:
     @classmethod
     def of(cls, folder: Path, checkpoint_digest: str, dtype: str, device: str) -> "Answered":
         """Those of a checkpoint as it is loaded now."""
-        loaded = {"checkpoint": checkpoint_digest, "dtype": dtype, "device": device, "decoding": VERSION}
-        return cls(
-            folder / f"{fingerprint(loaded | {name: version(name) for name in ('torch', 'transformers')})}.sqlite"
-        )
+        libraries = {name: version(name) for name in ("torch", "transformers")}
+        return cls.by(folder, checkpoint=checkpoint_digest, dtype=dtype, device=device, **libraries)
 
     def get(self, questions: Sequence[str]) -> dict[str, Any]:
         """The answers that are known, by question."""

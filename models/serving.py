@@ -22,7 +22,6 @@ from typing import Literal
 from jobs.process import dies_with_parent
 from lineage.errors import EvaluationError
 from models.endpoint import Endpoint, ServerDown, look_up
-from recipes.execution import EvaluationExecution
 from recipes.suite import Evaluation
 
 _INSTALL = "pip install {kind}, best in an environment of its own whose bin/{kind} is on PATH: it brings its own torch"
@@ -50,7 +49,7 @@ def launched(
     kind: Literal["vllm", "sglang"] = "sglang" if evaluation.backend == "sglang" else "vllm"
     port = _free_port()
     key = secrets.token_urlsafe(24) if kind == "vllm" else None
-    arguments = _arguments(kind, checkpoint, digest, port, evaluation, evaluation.execution)
+    arguments = _arguments(kind, checkpoint, digest, port, evaluation)
     environment = {**os.environ, **({"VLLM_API_KEY": key} if key else {}), **_QUIET}
     with log.open("wb") as written:
         process = subprocess.Popen(
@@ -80,11 +79,9 @@ def launched(
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
-def _arguments(
-    kind: str, checkpoint: Path, name: str, port: int, evaluation: Evaluation, execution: EvaluationExecution
-) -> list[str]:
+def _arguments(kind: str, checkpoint: Path, name: str, port: int, evaluation: Evaluation) -> list[str]:
     where = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", name, "--dtype", evaluation.dtype]
-    at_once, devices = str(evaluation.batch_size), str(execution.devices)
+    at_once, devices = str(evaluation.batch_size), str(evaluation.execution.devices)
     if kind == "vllm":
         own = ["--max-num-seqs", at_once, "--tensor-parallel-size", devices, "--generation-config", "vllm"]
         return ["serve", str(checkpoint), *where, *own, "--seed", str(evaluation.seed)]
