@@ -22,7 +22,7 @@ from jobs.process import unless_stopped
 from jobs.progress import reporting, say
 from jobs.run_log import RunLog, run_log
 from lineage.errors import CorpusError, EvaluationError, Interrupted, TrainingError
-from lineage.files import no_room, tells_of_no_room
+from lineage.files import empty, no_room, tells_of_no_room
 from recipes.errors import DONE, TemperError
 
 Stage = Callable[[Job, Path, RunLog, threading.Event], dict[str, Any]]
@@ -99,7 +99,7 @@ def _held(job: Job, stop: threading.Event, kept: Kept) -> Iterator[Path | None]:
     with job.store.building(job.request, say, unless_stopped(stop, job.ref)) as work:
         try:
             if not (sealed := is_there(job)):
-                _clear(work, kept)
+                empty(work, kept.folder)  # half-written results must not be sealed with whole ones
                 _verify_inputs(job)
             group.join()
             yield None if group.agreed(lambda: sealed) else work
@@ -113,20 +113,9 @@ def _held(job: Job, stop: threading.Event, kept: Kept) -> Iterator[Path | None]:
             raise no_room(work, error) from error
 
 
-def _clear(work: Path, kept: Kept) -> None:
-    """Only what is kept outlives an attempt: half-written results must not be sealed with whole ones."""
-    for child in work.iterdir():
-        if child.name == kept.folder:
-            continue
-        if child.is_dir():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
-
-
 def _leave(work: Path, kept: Kept) -> None:
     """Of an attempt that ended in a message: what another may go on from, if there is anything."""
-    _clear(work, kept)
+    empty(work, kept.folder)
     if not kept.is_worth(work / kept.folder):
         shutil.rmtree(work)
 

@@ -37,6 +37,13 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(canonical_json(value) + "\n", encoding="utf-8")
 
 
+def empty(folder: Path, but: str | None = None) -> None:
+    """Remove all that is in a folder, but for what is called `but`."""
+    for child in folder.iterdir():
+        if child.name != but:
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+
 def fsync(path: Path) -> None:
     """Have the system write a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lineage.errors import StoreError
-from lineage.files import fsync, write_json
+from lineage.files import empty, fsync, write_json
 from lineage.hashing import file_digest, fingerprint, tree_digest
 from lineage.holding import holding, tell_on_stderr
 from lineage.provenance import provenance
@@ -254,11 +254,11 @@ class Store:
             with self.building(request, tell) as work:
                 found = None if force else self.find(request)
                 if found is None:
-                    _empty(work, unfinished)
+                    empty(work, unfinished)
                     try:
                         metrics = make(work)
                     except BaseException:
-                        _empty(work, unfinished)
+                        empty(work, unfinished)
                         raise
                     recorded: dict[str, Any] = {"config": config, "metrics": metrics, "inputs": inputs}
                     found = self.seal(request, **recorded, informative=informative, again=force)
@@ -352,12 +352,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read: {error}") from None
     return value
-
-
-def _empty(folder: Path, but: str | None) -> None:
-    for child in folder.iterdir():
-        if child.name != but:
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
 def home_folder() -> Path:
