@@ -7,7 +7,6 @@ In bfloat16 an answer can change with its batch: `batch_size` and dtype belong t
 from an earlier attempt (`answered`) are not given again.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from lineage.hashing import fingerprint
 from models import load
 from models.answered import Answered
 from models.answering import Likelihood, LoadedModel, Pair, Response, Tick, prompt_ids, stop_ids
-from models.decoding import decode
+from models.decoding import Decoded, decode
 from models.likelihood import likelihoods
 from models.template import ChatTemplate
 
@@ -87,28 +86,20 @@ def _generate(
         rows = [ids[index] for index in batch]
         given = {}
         for row, answer in _decode(model, rows, max_new_tokens, until, tick, len(ids) - len(left) + start):
-            given[questions[batch[row]]] = dataclasses.asdict(answer)
+            kept = {"tokens": answer.tokens, "cut": answer.cut, "finite": answer.finite}
+            given[questions[batch[row]]] = kept
             if model.answered and model.alone:
-                model.answered.put({questions[batch[row]]: dataclasses.asdict(answer)})
+                model.answered.put({questions[batch[row]]: kept})
         if model.answered and not model.alone:
             model.answered.put(given)
         known |= given
     tick(len(ids))
-    answers = [_Answer(**known[question]) for question in questions]
+    answers = [Decoded(**known[question]) for question in questions]
     texts = model.tokenizer.batch_decode([answer.tokens for answer in answers], skip_special_tokens=True)
     return [
         Response(text, len(row), len(answer.tokens), answer.cut, answer.finite)
         for text, row, answer in zip(texts, ids, answers, strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """Token ids without the stop; `cut` and `finite` as in Response."""
-
-    tokens: list[int]
-    cut: bool
-    finite: bool
 
 
 def _questions(
@@ -134,7 +125,7 @@ def _decode(
     until: Sequence[str],
     tick: Tick,
     done_before: int,
-) -> Iterator[tuple[int, _Answer]]:
+) -> Iterator[tuple[int, Decoded]]:
     """Greedy answers of one batch by row, each as it ends."""
     reach = max((len(stop.encode()) for stop in until), default=0)  # a token spells one byte at least
 
@@ -145,5 +136,4 @@ def _decode(
     def told(step: int, ended: int) -> None:
         tick(done_before + max(ended, len(rows) * step // max_new_tokens))
 
-    for row, answer in decode(model.model, rows, max_new_tokens, model.stop_ids, ends=ends, tick=told):
-        yield row, _Answer(answer.tokens, answer.cut, answer.finite)
+    return decode(model.model, rows, max_new_tokens, model.stop_ids, ends=ends, tick=told)
