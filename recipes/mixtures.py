@@ -47,7 +47,6 @@ class CandidateRule(Section):
 
     candidates: Name
     rule: ClassVar[Literal["candidates"]] = "candidates"
-    answers: ClassVar[None] = None
     by: list[Name] = Field(min_length=1)
     against: Against = Field(default="rest", description=f"{_AGAINST}, of each prompt's answers")
     min_gap: float = Field(default=0, ge=0, description="least difference by the signal that decides")

@@ -82,13 +82,17 @@ def compression_of(path: Path, named: str | None) -> str | None:
 
 
 def _is_text(head: bytes) -> bool:
-    text = decode_start(head, encoding_of(head)[0])
+    encoding, mark = encoding_of(head)
+    try:
+        text = decode_start(head[mark:], encoding, "strict")
+    except UnicodeDecodeError:
+        return False
     return all(character.isprintable() or character.isspace() for character in text)
 
 
-def decode_start(head: bytes, encoding: str) -> str:
+def decode_start(head: bytes, encoding: str, errors: str = "replace") -> str:
     """The text of a file's first bytes; where they are cut within a character, without it."""
-    return codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    return codecs.getincrementaldecoder(encoding)(errors).decode(head)
 
 
 def encoding_of(head: bytes) -> tuple[str, int]:

@@ -247,6 +247,15 @@ def test_yaml_without_a_list_is_one_bad_row(tmp_path: Path, content: bytes) -> N
     assert not good and [row.raw for row in bad] == [content] and bad[0].reason.startswith("no list of rows")
 
 
+@pytest.mark.parametrize("outer", [".gz", ".zst"])
+@pytest.mark.parametrize("header", [b"\xff" * 64, b"\0" * 64, b"\x01{}\n" * 16])
+def test_a_compressed_file_whose_beginning_is_damaged_is_not_taken_for_text(
+    tmp_path: Path, outer: str, header: bytes
+) -> None:
+    good, bad = read(tmp_path / f"a.jsonl{outer}", header + OUTER[outer](LINES.encode())[64:])
+    assert not good and bad[0].reason.endswith("what follows is the rest of the file, still compressed")
+
+
 def test_blocks_of_what_cannot_be_cut_are_whole_files(tmp_path: Path) -> None:
     for name, content in (("a.jsonl.gz", gzip.compress(b"{}\n" * 99)), ("b.jsonl", "{}\n".encode("utf-16") * 9)):
         (tmp_path / name).write_bytes(content)

@@ -61,11 +61,11 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         model = load_model(job.inputs["checkpoint"].path, section.dtype, section.batch_size)
         _must_fit(prompts, section, model)
         answers = all_answers(job.ref, model, prompts, section, work / checkpoints.FOLDER, stop)
+        scored = prompts[:: math.ceil(len(prompts) / _SCORED)]
+        apart = max(_scored(model, row, answers[row["id"]]) for row in scored)
     with writing(work / CANDIDATES, candidates_schema(), {"checkpoint": job.inputs["checkpoint"].digest}) as table:
         for row in prompts:
             table.add({**row, "answers": [_as_written(answer, model) for answer in answers[row["id"]]]})
-    scored = prompts[:: math.ceil(len(prompts) / _SCORED)]
-    apart = max(_scored(model, row, answers[row["id"]]) for row in scored)
     return _told(prompts, answers, apart, len(scored), section)
 
 
