@@ -4,6 +4,7 @@ Field access and checks that every format shares; which field holds what is left
 and places, never the text itself.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ __all__ = [
     "turns",
     "value_at",
     "with_system",
+    "written_out",
 ]
 
 _CALL = "function_call"
@@ -38,16 +40,30 @@ ROLES = {
     "chatgpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "bing": "assistant",
+    "ai": "assistant",
     "tool": "tool",
     "function": "tool",
     "observation": "tool",
     "tool_response": "tool",
+    "tool_result": "tool",
+    "ipython": "tool",
     _CALL: "assistant",
     "tool_call": "assistant",
 }
 _SYSTEMS = ("system", "system_prompt", "system_message")
 _WRITTEN_CALLS = (_CALL, "tool_call")
-_SPELLINGS = (("role", "content"), ("from", "value"))
+_SPELLINGS = (
+    ("role", "content"),
+    ("from", "value"),
+    ("role", "value"),
+    ("role", "text"),
+    ("from", "content"),
+    ("from", "text"),
+    ("speaker", "text"),
+    ("speaker", "content"),
+)
 _FOLLOWS = {
     "start": ("system", "user"),
     "system": ("user",),
@@ -111,10 +127,21 @@ def is_turns(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(_spelling(turn) for turn in value)
 
 
-def turns(value: Any) -> list[Message]:
-    """A list of turns in either spelling, or of words by user and assistant in turn; roles as written, calls as JSON.
+def written_out(value: Any) -> Any:
+    """The list of turns that a field holds as JSON text, as tables without lists keep it; any other value as it is."""
+    if not (isinstance(value, str) and value.lstrip().startswith("[")):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return found if is_turns(found) else value
 
-    Raises RowError.
+
+def turns(value: Any) -> list[Message]:
+    """A list of turns in one of the known spellings, or of words by user and assistant in turn.
+
+    Roles are as written, calls are JSON. Raises RowError.
     """
     if not isinstance(value, list) or not value:
         raise RowError("no turns")

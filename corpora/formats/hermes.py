@@ -8,7 +8,16 @@ a template writes its own.
 
 import re
 
-from corpora.formats.conversations import ROLES, Message, conversation, is_turns, known_role, turns, with_system
+from corpora.formats.conversations import (
+    ROLES,
+    Message,
+    conversation,
+    is_turns,
+    known_role,
+    turns,
+    with_system,
+    written_out,
+)
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.tool_calls import calls_of, tools_of
@@ -27,8 +36,7 @@ _ENDINGS = ("</tools>", "</tool_call>")
 
 def is_hermes(fields: Fields) -> bool:
     """Whether some turn has calls, their results or functions in its words."""
-    name = _field(fields)
-    return name is not None and any(_marked(turn) for turn in fields[name])
+    return any(_marked(turn) for turn in _said(fields))
 
 
 def hermes_fields(fields: Fields) -> str | None:
@@ -38,7 +46,7 @@ def hermes_fields(fields: Fields) -> str | None:
 def read_hermes(fields: Fields) -> Item:
     found: list[Message] = []
     tools = tools_of(fields)
-    said = turns(fields.get(_field(fields) or TURNS[0]))
+    said = turns(_said(fields) or fields.get(TURNS[0]))
     messages = with_system(fields, said)
     for index, message in enumerate(messages, start=1 - len(messages) + len(said)):
         role = known_role(message["role"], index)
@@ -56,7 +64,14 @@ def read_hermes(fields: Fields) -> Item:
 
 
 def _field(fields: Fields) -> str | None:
-    return next((name for name in TURNS if is_turns(fields.get(name))), None)
+    return next((name for name in TURNS if is_turns(written_out(fields.get(name)))), None)
+
+
+def _said(fields: Fields) -> list[Fields]:
+    """The turns as they are written."""
+    name = _field(fields)
+    found: list[Fields] = [] if name is None else written_out(fields[name])
+    return found
 
 
 def _marked(turn: Fields) -> str | None:
@@ -69,7 +84,7 @@ def _marked(turn: Fields) -> str | None:
 
 
 def _marks(fields: Fields) -> str:
-    return ", ".join(dict.fromkeys(tag for turn in fields[_field(fields) or ""] if (tag := _marked(turn))))
+    return ", ".join(dict.fromkeys(tag for turn in _said(fields) if (tag := _marked(turn))))
 
 
 def _functions(system: str) -> str | None:

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-from corpora.formats.conversations import Message, is_turns, reply, single, text_at, turns, with_system
+from corpora.formats.conversations import Message, is_turns, reply, single, text_at, turns, with_system, written_out
 from corpora.reading.row import RowError
 
 Fields = dict[str, Any]
 
 _PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "inputs", "input")
-TURNS = ("conversations", "conversation", "dialog", "data")
+TURNS = ("conversations", "conversation", "dialog", "dialogue", "data")
 _ALPACA_INPUTS = ("input", "context")
 
 
@@ -21,7 +21,7 @@ def first(fields: Fields, names: tuple[str, ...], kinds: Any = str) -> str | Non
 def turns_field(fields: Fields) -> str | None:
     """The field in which turns are kept as ShareGPT files do, if there is one; bare words count from two on."""
     for name in TURNS:
-        value = fields.get(name)
+        value = written_out(fields.get(name))
         if is_turns(value) or (isinstance(value, list) and len(value) > 1 and all(isinstance(t, str) for t in value)):
             return name
     return None

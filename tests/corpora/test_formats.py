@@ -1,5 +1,6 @@
 """Formats: told apart by their rows, converted into one schema, refused when unclear."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,40 @@ def test_a_system_prompt_beside_what_is_said_is_kept_and_not_twice(row: dict[str
         assert begins({**inside, name: "Be kind. "}) == [("system", "Be kind."), ("user", "q")]
         with pytest.raises(RowError, match="two system prompts that differ"):
             convert({**inside, name: "Be rude."})
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        *((role, words) for role in ("role", "from") for words in ("content", "value", "text")),
+        ("speaker", "text"),
+        ("speaker", "content"),
+    ],
+)
+@pytest.mark.parametrize("field", ["messages", "conversations", "conversation", "dialogue"])
+def test_turns_in_every_spelling_also_as_json_text(field: str, words: str, role: str) -> None:
+    said = [{role: who, words: text} for who, text in (("human", "q"), ("AI", "a"))]
+    for value in (said, json.dumps(said)):
+        assert convert({field: value})[1] == exchange("q", "a")
+
+
+def test_words_that_look_like_turns_stay_words_where_words_are_expected() -> None:
+    asked = json.dumps([{"role": "user", "content": "q"}])
+    assert convert({"prompt": asked, "completion": "a"})[1] == exchange(asked, "a")
+    assert convert({"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": "a"}]})[
+        1
+    ] == exchange(asked, "a")
+
+
+def test_calls_in_tags_are_calls_in_turns_as_json_text_too() -> None:
+    turns = [
+        {"from": "human", "value": "q"},
+        {"from": "gpt", "value": '<tool_call>{"name": "f", "arguments": {}}</tool_call>'},
+        {"from": "tool", "value": "<tool_response>1</tool_response>"},
+        {"from": "gpt", "value": "a"},
+    ]
+    assert convert({"conversations": json.dumps(turns)}) == convert({"conversations": turns})
+    assert convert({"conversations": turns})[0] == "hermes"
 
 
 @pytest.mark.parametrize("field", ["image", "images", "audio", "audios", "video", "videos"])
