@@ -41,7 +41,7 @@ def test_every_shipped_recipe_is_valid(path: Path) -> None:
 def test_every_answers_file_of_a_shipped_recipe_exists(path: Path) -> None:
     recipe = load_recipe(path)
     named = [s.answers for s in recipe.sources.values()] + [
-        rule.answers for p in recipe.preferences.values() for rule in p.pairs
+        rule.answers for p in recipe.preferences.values() for rule in p.of_sources
     ]
     for name in filter(None, named):
         assert (path.parent / name).is_file()
