@@ -52,7 +52,10 @@ _DECLARED: dict[str, dict[str, str]] = {
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 
-WARNING_ONLY = {"labels_agree", "length_bias", "near_duplicate_share", "share_bound"}
+WARNING_ONLY = {
+    *("labels_agree", "length_bias", "near_duplicate_share", "share_bound"),
+    *("answers_checked", "answers_end", "samples_differ", "tells_answers_apart"),
+}
 DOES_NOT_APPLY = {
     "rows_apart": "rows were padded, not packed",
     "frozen_unmoved": "all weights were trained, or they were held in fewer bits",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from assets.checks import WARNING_ONLY
 from benchmarks import small
 from corpora.tables.tables import PAIRS, rows_of
 from lineage.store import Artifact, Store
@@ -63,6 +64,9 @@ def test_pairs_of_a_models_own_answers_by_signals(recipe: Path, tmp_path: Path) 
     assert pairs and {(row["source"], row["signal"]) for row in pairs} == {("sums", "short")}
     assert all(len(row["chosen_ids"]) < len(row["rejected_ids"]) for row in pairs)
     assert all(check["passed"] for check in first["candidates/tries"].metrics["checks"].values() if check["blocking"])
+    for node in NODES:
+        for name, check in first[node].metrics["checks"].items():
+            assert check["blocking"] == (name not in WARNING_ONLY), (node, name)
     assert first["dpo"].record["inputs"]["preferences"] == first["preferences/own"].digest
 
     signals = {**CANDIDATES["tries"]["signals"], "varied": {"kind": "repetition", "n": 1}}

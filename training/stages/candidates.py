@@ -30,7 +30,7 @@ CHECKS = {
     "answers_finite": "no token of an answer was decided by NaN or infinity",
     "scored_as_drawn": "an answer's log-probability is that which the model gives it when it reads it alone",
     "answers_end": "most answers end by themselves, and are not cut",
-    "answers_differ": "the answers to a prompt are not all the same",
+    "samples_differ": "the answers to a prompt are not all the same",
 }
 
 _APART = {"float32": 1e-4, "bfloat16": 5e-2}
@@ -196,7 +196,7 @@ def _told(
                 f"of {len(every)} answers, those cut at max_new_tokens {section.max_new_tokens}, which are in no pair",
                 blocks=False,
             ),
-            "answers_differ": _differ(different),
+            "samples_differ": _differ(different),
         },
     }
 
