@@ -181,7 +181,7 @@ def _in_this_process(job: Job, evaluation: Evaluation, answers: Path) -> LoadedM
     with memory.explained("while the checkpoint was loaded; bfloat16 needs less than float32", EvaluationError):
         model = load_model(given.path, evaluation.dtype, evaluation.batch_size)
     known = Answered.of(answers, given.digest, evaluation.dtype, str(model.model.device))
-    return dataclasses.replace(model, answered=known)
+    return dataclasses.replace(model, answered=known, thinking_tokens=evaluation.thinking_tokens)
 
 
 def _set_seed(seed: int) -> None:

@@ -50,6 +50,8 @@ class LoadedModel(ABC):
 
     template: ChatTemplate
     batch_size: int
+    thinking_tokens: int = 0
+    """Tokens that it may think before it answers, in addition to those of the answer; 0 asks it not to think."""
 
     @property
     def tokenizer(self) -> Any:
@@ -75,9 +77,9 @@ class LoadedModel(ABC):
     def known(self) -> int:
         """Answers that were known from before."""
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], tools: str | None = None) -> str:
         """A conversation as the model was trained to see it, up to where the assistant speaks."""
-        return self.template.render(messages, generation_prompt=True)
+        return self.template.render(messages, True, tools, thinking=self.thinking_tokens > 0)
 
     def chat_prompt(self, user: str) -> str:
         """One user turn, rendered."""
@@ -94,11 +96,13 @@ class LoadedModel(ABC):
 def generate(
     model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str] = ()
 ) -> list[Response]:
-    """Greedy answers to rendered prompts, in their order. until: texts at which an answer ends, without them.
+    """Greedy answers to rendered prompts, in their order, without thoughts.
 
-    Raises EvaluationError before the first token if a prompt and its answer may not fit the model's context.
+    until: texts at which an answer ends, without them; in thoughts they end nothing. Raises EvaluationError before
+    the first token if a prompt and its answer may not fit the model's context.
     """
-    return [_ended(response, until) for response in model.generate(prompts, max_new_tokens, tick, until)]
+    limit, stops = max_new_tokens + model.thinking_tokens, () if model.thinking_tokens else until
+    return [_ended(response, until) for response in model.generate(prompts, limit, tick, stops)]
 
 
 def log_likelihoods(model: LoadedModel, pairs: Sequence[Pair], tick: Tick) -> list[Likelihood]:

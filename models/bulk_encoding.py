@@ -1,16 +1,16 @@
-"""Many conversations at a time into token ids and loss masks, as flat arrays: what `ChatTemplate.encode` says of one.
+"""Many rows at a time into token ids and loss masks, as flat arrays: what `ChatTemplate.encode_rendered` says of one.
 
 The mask follows from where each token lies (`tokens`). A row whose tokens do not spell its text, or with a token
-across the border of an assistant turn, is encoded by `ChatTemplate.encode` itself, which knows better or says why not.
+across the border of an assistant turn, is encoded by that function itself, which knows better or says why not.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.messages import Message
-from models.template import ChatTemplate, Encoded, Rendered
+from models.template import ChatTemplate, Encoded
 from models.tokens import BulkTokenizer
+from models.turns import Rendered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,16 +27,10 @@ class EncodedRows(NamedTuple):
     ends: "Array"
 
 
-def encode_conversations(
-    template: ChatTemplate,
-    tokenizer: BulkTokenizer,
-    conversations: Sequence[Sequence[Message]],
-    tools: Sequence[str | None],
-) -> EncodedRows:
-    """tokenizer: the template's. Raises CorpusError like `ChatTemplate.encode`."""
+def encode_rendered(template: ChatTemplate, tokenizer: BulkTokenizer, rendered: Sequence[Rendered]) -> EncodedRows:
+    """tokenizer: the template's. Raises CorpusError like `ChatTemplate.encode_rendered`."""
     import numpy as np
 
-    rendered = template.rendered(conversations, tools)
     texts = [row.text.encode() for row in rendered]
     tokens = tokenizer.encode([row.text for row in rendered])
     bounds = np.append(0, tokens.ends)
@@ -47,7 +41,7 @@ def encode_conversations(
     supervised, melted = _mask(spans, upto)
     wrong[melted] = True
     found = EncodedRows(tokens.ids, supervised, tokens.ends)
-    others = {row: template.encode(conversations[row], tools[row]) for row in np.flatnonzero(wrong).tolist()}
+    others = {row: template.encode_rendered(rendered[row]) for row in np.flatnonzero(wrong).tolist()}
     return _with_rows(found, others) if others else found
 
 

@@ -31,6 +31,7 @@ class Transformers(LoadedModel):
     batch_size: int
     stop_ids: frozenset[int]
     answered: Answered | None = None
+    thinking_tokens: int = 0
 
     @property
     def context(self) -> int:
@@ -95,10 +96,12 @@ def _generate(
         known |= given
     tick(len(ids))
     answers = [Decoded(**known[question]) for question in questions]
-    texts = model.tokenizer.batch_decode([answer.tokens for answer in answers], skip_special_tokens=True)
     return [
-        Response(text, len(row), len(answer.tokens), answer.cut, answer.finite)
-        for text, row, answer in zip(texts, ids, answers, strict=True)
+        Response(
+            model.template.said(answer.tokens, row),
+            *(len(row), len(answer.tokens), answer.cut, answer.finite),
+        )
+        for row, answer in zip(ids, answers, strict=True)
     ]
 
 

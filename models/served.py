@@ -24,6 +24,7 @@ from models.answering import Likelihood, LoadedModel, Pair, Response, Tick, prom
 from models.endpoint import Endpoint, ServerDown, ask, look_up, refusal
 from models.messages import Message
 from models.template import ChatTemplate
+from models.thoughts import WRITTEN_OUT
 from recipes.suite import Evaluation
 
 _VERSIONS = ("//version", "//get_server_info", "//info")
@@ -53,6 +54,7 @@ class Served(LoadedModel):
     scores: bool
     seed: int
     answered: Answered
+    thinking_tokens: int = 0
 
     @property
     def context(self) -> int:
@@ -70,12 +72,14 @@ class Served(LoadedModel):
     def known(self) -> int:
         return self.answered.found
 
-    def render(self, messages: Sequence[Message]) -> str:
-        return canonical_json(list(messages)) if self.api == "chat" else super().render(messages)
+    def render(self, messages: Sequence[Message], tools: str | None = None) -> str:
+        return canonical_json(list(messages)) if self.api == "chat" else super().render(messages, tools)
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int, tick: Tick, until: Sequence[str]) -> list[Response]:
         limits = {"model": self.name, "max_tokens": max_new_tokens, "temperature": 0, "top_p": 1, "seed": self.seed}
         if self.api == "chat":
+            told = self.template.told_to_think(self.thinking_tokens > 0)
+            limits |= {"chat_template_kwargs": told} if told else {}
             path, bodies = "/chat/completions", [{**limits, "messages": _messages(prompt)} for prompt in prompts]
         else:
             path, rows = "/completions", prompt_ids(self, prompts, max_new_tokens)
@@ -180,6 +184,7 @@ def connect(
         scores=scores,
         seed=evaluation.seed,
         answered=Answered.by(answers, **identity, **settings),
+        thinking_tokens=evaluation.thinking_tokens,
     )
 
 
@@ -262,8 +267,9 @@ def _answer(endpoint: Endpoint, reply: Any) -> dict[str, Any]:
 
 
 def _response(answer: dict[str, Any]) -> Response:
+    """Without thoughts, which a server that knows them has taken out already."""
     text = base64.b64decode(answer["text"]).decode("utf-8", "surrogatepass")
-    return Response(**{**answer, "text": text})
+    return Response(**{**answer, "text": WRITTEN_OUT.parted(text)[1]})
 
 
 def _likelihood(endpoint: Endpoint, reply: Any, context: list[int], answer: list[int]) -> Likelihood:

@@ -2,40 +2,34 @@
 
 Training, preference pairs and evaluation all come here, so they see the same bytes. Which tokens count in the
 loss is found in two independent ways that must agree: by character spans in the rendered text (`encode`), and by
-tokenising growing prefixes of the conversation (`encode_by_prefix`). Supervised are the assistant's words and
-the end-of-turn token after them, not the newline that templates put behind it. An assistant's tool calls are its
-words too, the results of the calls are not; `tools`, the functions' schemas as JSON, are part of the prompt.
+tokenising growing prefixes of the conversation (`encode_by_prefix`). Supervised is what the model has to write by
+itself: the assistant's words with all that its template puts before them but the prompt, and the end-of-turn token
+after them, not the newline that templates put behind it. An assistant's tool calls are its words too, the results of
+the calls are not; `tools`, the functions' schemas as JSON, are part of the prompt.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
 from models import load
 from models.messages import Message
-from models.tool_rendering import (
-    PROBE,
-    PROBE_TOOLS,
-    for_template,
-    has_tools,
-    missing_from_probe,
-    spans_by_headers,
-    tools_for_template,
-)
+from models.thoughts import WRITTEN_OUT, Marks, joined, opens_thoughts, parted
+from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, in_openai_form, missing_from_probe, tools_for_template
+from models.turns import Rendered, Shapes, laid_out, learns, rows_of, thinks, unstable
 
 Encoded = tuple[list[int], list[bool]]
 """Token ids of a whole conversation, and for each of them whether the loss counts it."""
 
+_REFUSALS = (TypeError, KeyError, ValueError, AttributeError)
+"""What Python says of a template's expression that a conversation does not suit, beside jinja's own errors."""
 
-class Rendered(NamedTuple):
-    """What the model reads, and the characters of each assistant turn: its words and their end-of-turn token."""
-
-    text: str
-    spans: list[tuple[int, int]]
+_TAIL = 16
+"""Tokens of a prompt in which it may open thoughts."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +42,48 @@ class ChatTemplate:
 
     @classmethod
     def load(cls, checkpoint: Path) -> "ChatTemplate":
-        """Read tokenizer and template of a checkpoint folder.
+        """Read tokenizer and template of a checkpoint folder; of several named ones `default`, as transformers does.
 
         Raises CorpusError if there is no template, no fast tokenizer, or no end-of-turn token.
         """
         tokenizer = load.tokenizer(checkpoint)
-        if not isinstance(tokenizer.chat_template, str):
+        held = tokenizer.chat_template
+        if isinstance(held, dict) and "default" not in held:
+            raise CorpusError(
+                f"{checkpoint}: of its chat templates ({', '.join(sorted(held))}) none is `default`; "
+                "name one in model.chat_template of the recipe"
+            )
+        if not held:
             raise CorpusError(f"{checkpoint}: has no chat template; name one in model.chat_template of the recipe")
         if not tokenizer.is_fast or not (checkpoint / "tokenizer.json").is_file():
             raise CorpusError(f"{checkpoint}: has no tokenizer.json, which character positions of tokens come from")
-        identity = {"template": tokenizer.chat_template, "tokenizer": file_digest(checkpoint / "tokenizer.json")}
+        identity = {"template": held, "tokenizer": file_digest(checkpoint / "tokenizer.json")}
         template = cls(checkpoint.name, tokenizer, fingerprint(identity))
         _ = template.end_of_turn
         return template
 
-    def render(self, messages: Sequence[Message], generation_prompt: bool = False, tools: str | None = None) -> str:
-        """The text that the model reads. Raises CorpusError if the template refuses the conversation."""
+    def render(
+        self,
+        messages: Sequence[Message],
+        generation_prompt: bool = False,
+        tools: str | None = None,
+        thinking: bool = False,
+    ) -> str:
+        """The text that the model reads. thinking: whether it is, or was, asked to think before it answers.
+
+        Raises CorpusError if the template refuses the conversation.
+        """
         from jinja2 import TemplateError
 
         try:
             rendered: str = self.tokenizer.apply_chat_template(
-                [for_template(message) for message in messages],
+                [self._for_template(message) for message in messages],
                 tools=tools_for_template(tools),
                 tokenize=False,
                 add_generation_prompt=generation_prompt,
+                **_switches(thinking),
             )
-        except (TemplateError, TypeError, KeyError) as error:
+        except (TemplateError, *_REFUSALS) as error:
             roles = [message.get("role") for message in messages]
             raise CorpusError(f"{self.name}: its chat template refuses a conversation of {roles}: {error}") from None
         return rendered
@@ -86,12 +96,34 @@ class ChatTemplate:
     @cached_property
     def end_of_turn(self) -> str:
         """Text of the special token that follows the assistant's words in a rendered conversation."""
-        probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        tail = self._pieces(probe)[-1]
+        roles = ("user", "assistant")
+        tail = Shapes(self.render, "", self.name).pieces(roles)[-1]
         special = [token for token in self._special_tokens if tail.startswith(token)]
         if not special:
-            raise CorpusError(f"{self.name}: its chat template puts no special token after an assistant turn: {tail!r}")
+            raise CorpusError(
+                f"{self.name}: its chat template puts no special token after an assistant turn: {tail!r}; a model that "
+                "learns from it never stops. Give one that ends them, as with the end-of-text token, in "
+                "model.chat_template"
+            )
         return max(special, key=len)
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """Ids of the tokens that end turns: those of words, and those of calls."""
+        return frozenset({self.end_of_turn_id, self._token_id(self._end_of_call)})
+
+    def _end_of(self, message: Message) -> str:
+        return self._end_of_call if message.get("tool_calls") else self.end_of_turn
+
+    @cached_property
+    def _end_of_call(self) -> str:
+        """The special token behind a turn that calls functions: that of any turn, or one of its own."""
+        try:
+            asked, called = (self.render(PROBE[:1], True, PROBE_TOOLS), self.render(PROBE[:2], False, PROBE_TOOLS))
+        except CorpusError:
+            return self.end_of_turn
+        special = [token for token in self._special_tokens if called.rstrip().endswith(token)]
+        return self.end_of_turn if self.end_of_turn in called[len(asked) :] or not special else max(special, key=len)
 
     @property
     def begins_turns(self) -> bool:
@@ -102,7 +134,7 @@ class ChatTemplate:
 
     def controls(self, messages: Sequence[Message], tools: str | None = None) -> bool:
         """Whether some message's own text spells a control token, which would forge the turns' structure."""
-        texts = [message["content"] for message in messages]
+        texts = [text for message in messages for text in parted(message["content"]) if text]
         if has_tools(messages, tools):
             texts += [message[name] for message in messages for name in ("tool_calls", "name") if message.get(name)]
             texts += [tools or ""]
@@ -118,13 +150,11 @@ class ChatTemplate:
     def tools_problem(self) -> str | None:
         """Why this template cannot express functions, calls and their results; None if it can."""
         try:
-            text, spans = self._spans(PROBE, PROBE_TOOLS)
-            missing = missing_from_probe(text, spans)
-            return (
-                f"{self.name}: its chat template leaves out tool {missing}"
-                if missing
-                else self.parity(PROBE, None, PROBE_TOOLS)
-            )
+            rows = self._by_texts(PROBE, PROBE_TOOLS, mask=False)
+            missing = missing_from_probe(rows)
+            if missing:
+                return f"{self.name}: its chat template leaves out tool {missing}"
+            return next((why for row in rows if (why := self.parity(row.messages, None, PROBE_TOOLS))), None)
         except CorpusError as error:
             return str(error)
 
@@ -133,42 +163,121 @@ class ChatTemplate:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def prompt_ids(self, messages: Sequence[Message], tools: str | None = None) -> list[int]:
+    def prompt_ids(self, messages: Sequence[Message], tools: str | None = None, thinking: bool = False) -> list[int]:
         """Ids of a conversation that waits for the assistant: they end with the generation prompt."""
-        return self.tokenise(self.render(messages, generation_prompt=True, tools=tools))
+        return self.tokenise(self.render(messages, True, tools, thinking))
+
+    def said(self, ids: Sequence[int], prompt_ids: Sequence[int]) -> str:
+        """What an answer of these tokens says, without control tokens and without what was thought before.
+
+        Nothing if the thoughts, which the answer or its prompt began, never ended.
+        """
+        return self.parted(ids, prompt_ids)[1]
+
+    def parted(self, ids: Sequence[int], prompt_ids: Sequence[int]) -> tuple[str, str]:
+        """What an answer of these tokens thinks, and what it says, without control tokens."""
+        told: str = self.tokenizer.decode(ids, skip_special_tokens=False)
+        asked: str = self.tokenizer.decode(prompt_ids[-_TAIL:], skip_special_tokens=False)
+        thoughts, words = self._marks.parted(told, opened=opens_thoughts(asked))
+        if words == told:
+            return "", str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        for token in self._special_tokens:
+            thoughts, words = thoughts.replace(token, ""), words.replace(token, "")
+        return thoughts, words
+
+    def told_to_think(self, thinking: bool) -> dict[str, bool]:
+        """What a server's chat template has to be told, as `chat_template_kwargs`; nothing if it has no such switch."""
+        asked = [{"role": "user", "content": "probe"}]
+        with_switch, without = (self.render(asked, True, thinking=switch) for switch in (True, False))
+        return {} if with_switch == without else _switches(thinking)
+
+    @cached_property
+    def _marks(self) -> Marks:
+        """How this template's model tells its thoughts from its words."""
+        if not self._reads_thoughts:
+            return WRITTEN_OUT
+        asked = [{"role": "user", "content": "probe"}]
+        thought, plain = (
+            self.render([*asked, {"role": "assistant", "content": content}], thinking=thinking).removeprefix(
+                self.render(asked, True, thinking=thinking)
+            )
+            for content, thinking in ((joined("probe_thoughts", "probe_words"), True), ("probe_words", False))
+        )
+        opening, _, rest = thought.partition("probe_thoughts")
+        closing = rest.partition("probe_words")[0]
+        return Marks(opening.strip(), closing.strip(), plain.partition("probe_words")[0])
 
     @cached_property
     def header_ids(self) -> list[int]:
         """Ids of what invites the assistant to speak."""
-        return self.tokenise(self._assistant_header)
+        asked = [{"role": "user", "content": "a"}]
+        return self.tokenise(self.render(asked, True).removeprefix(self.render(asked)))
 
     def answer_ids(
-        self, prompt: Sequence[Message], answer: Message, prompt_ids: Sequence[int], tools: str | None = None
+        self,
+        prompt: Sequence[Message],
+        answer: Message,
+        prompt_ids: Sequence[int],
+        tools: str | None = None,
+        thinking: bool = False,
     ) -> list[int]:
         """Ids of one answer up to and with its end-of-turn token, to follow `prompt_ids`. Raises CorpusError."""
-        ids = self.tokenise(self.render([*prompt, answer], tools=tools))
-        answered = ids[len(prompt_ids) :]
-        if ids[: len(prompt_ids)] != list(prompt_ids) or self.end_of_turn_id not in answered:
-            raise CorpusError(
-                f"{self.name}: its chat template is not prefix-stable: an answer changes the prompt before it; "
-                "give another one in model.chat_template"
-            )
-        return answered[: answered.index(self.end_of_turn_id) + 1]
+        ids = self.tokenise(self.render([*prompt, answer], False, tools, thinking))
+        answered, end = ids[len(prompt_ids) :], self._token_id(self._end_of(answer))
+        if ids[: len(prompt_ids)] != list(prompt_ids) or end not in answered:
+            raise CorpusError(unstable(self.name, len(prompt)))
+        return answered[: answered.index(end) + 1]
 
-    def encode(self, messages: Sequence[Message], tools: str | None = None) -> Encoded:
-        """Token ids and mask, the mask by character spans of the assistant's words. Raises CorpusError."""
-        text, spans = self._spans(messages, tools)
+    def encode(self, messages: Sequence[Message], tools: str | None = None, *, mask: bool = False) -> Encoded:
+        """Token ids and mask of one row, the mask by character spans of the assistant's turns.
+
+        mask: whether thoughts are context alone. Raises CorpusError, also if the conversation takes several rows.
+        """
+        [rows] = self.rendered([messages], [tools], mask=mask)
+        if len(rows) != 1 or len(rows[0].messages) != len(messages):
+            raise CorpusError(
+                f"{self.name}: a conversation of {len(messages)} turns is learned in {len(rows)} rows of "
+                f"{[len(row.messages) for row in rows]} turns"
+            )
+        return self.encode_rendered(rows[0])
+
+    def encode_rendered(self, row: Rendered) -> Encoded:
+        """Token ids and mask of a row. Raises CorpusError."""
         backend = self.tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
-        encoding = backend.encode(text, add_special_tokens=False)
-        return encoding.ids, self._mask(encoding, spans)
+        encoding = backend.encode(row.text, add_special_tokens=False)
+        return encoding.ids, self._mask(encoding, row.spans)
 
-    def rendered(self, conversations: Sequence[Sequence[Message]], tools: Sequence[str | None]) -> list[Rendered]:
-        """Several conversations as the model reads them. Raises CorpusError like `encode`."""
-        plain = [row for row, (m, t) in enumerate(zip(conversations, tools, strict=True)) if not has_tools(m, t)]
-        texts = dict(zip(plain, self._render_all([conversations[row] for row in plain]), strict=True))
-        return [self._spans(m, t, texts.get(row)) for row, (m, t) in enumerate(zip(conversations, tools, strict=True))]
+    def rendered(
+        self, conversations: Sequence[Sequence[Message]], tools: Sequence[str | None], *, mask: bool = False
+    ) -> list[list[Rendered]]:
+        """The rows in which several conversations are learned. mask: whether thoughts are context alone.
+
+        Raises CorpusError if the template refuses one of them or changes its words.
+        """
+        plain = {
+            row: cuts
+            for row, (messages, own) in enumerate(zip(conversations, tools, strict=True))
+            if not has_tools(messages, own)
+            and not any(parted(message["content"])[0] for message in messages)
+            and (cuts := self._shapes.cuts(messages))
+        }
+        shorter = [(row, cut.upto) for row, cuts in plain.items() for cut in cuts]
+        texts = dict(zip(shorter, self._render_all([conversations[row][:upto] for row, upto in shorter]), strict=True))
+        found = []
+        for row, (messages, own) in enumerate(zip(conversations, tools, strict=True)):
+            laid = [laid_out(messages, cut, self.end_of_turn) for cut in plain.get(row, ())]
+            known = [one.text == texts[row, len(one.messages)] for one in laid]
+            found.append(laid if known and all(known) else self._by_texts(messages, own, mask=mask))
+        return found
+
+    def _by_texts(self, messages: Sequence[Message], tools: str | None, *, mask: bool) -> list[Rendered]:
+        return rows_of(messages, tools, self.render, self._end_of, self.name, mask=mask)
+
+    @cached_property
+    def _shapes(self) -> Shapes:
+        return Shapes(self.render, self.end_of_turn, self.name)
 
     def _mask(self, encoding: Any, spans: list[tuple[int, int]]) -> list[bool]:
         supervised = [False] * len(encoding.ids)
@@ -183,50 +292,78 @@ class ChatTemplate:
             supervised[first : last + 1] = [True] * (last + 1 - first)
         return supervised
 
-    def encode_by_prefix(self, messages: Sequence[Message], tools: str | None = None) -> Encoded:
+    def encode_by_prefix(self, messages: Sequence[Message], tools: str | None = None, *, mask: bool = False) -> Encoded:
         """The same by tokenising each growing prefix. Raises CorpusError if the template is not prefix-stable."""
-        ids = self.tokenise(self.render(messages, tools=tools))
+        ids = self.tokenise(self.render(messages, tools=tools, thinking=thinks(messages)))
         supervised = [False] * len(ids)
         for index, message in enumerate(messages):
-            if message["role"] != "assistant":
+            if not learns(message):
                 continue
-            before = self.prompt_ids(messages[:index], tools)
-            last_turn = index == len(messages) - 1
-            upto = ids if last_turn else self.tokenise(self.render(messages[: index + 1], tools=tools))
-            if ids[: len(upto)] != upto or upto[: len(before)] != before:
-                raise CorpusError(
-                    f"{self.name}: its chat template is not prefix-stable: turn {index} changes what comes before it, "
-                    "so a prompt in training is not the prompt in use; give another one in model.chat_template"
-                )
-            if self.end_of_turn_id not in upto[len(before) :]:
-                raise CorpusError(f"{self.name}: turn {index} is not followed by {self.end_of_turn}")
-            last = len(upto) - upto[::-1].index(self.end_of_turn_id)
-            supervised[len(before) : last] = [True] * (last - len(before))
+            asked, answered = messages[:index], messages[: index + 1]
+            upto = self.tokenise(self.render(answered, tools=tools, thinking=thinks(answered)))
+            prompts = [self.prompt_ids(asked, tools, thinking) for thinking in (False, True)]
+            if mask and thinks(answered):
+                prompts = [self._ids_before_words(answered, tools)]
+            before = max((len(prompt) for prompt in prompts if upto[: len(prompt)] == prompt), default=len(upto))
+            end = self._token_id(self._end_of(message))
+            last = upto.index(end, before) + 1 if end in upto[before:] else 0
+            if not last or ids[:last] != upto[:last]:
+                raise CorpusError(unstable(self.name, index))
+            supervised[before:last] = [True] * (last - before)
         return ids, supervised
 
+    def _ids_before_words(self, messages: Sequence[Message], tools: str | None) -> list[int]:
+        """Ids of a conversation up to what the assistant said last, with all that it thought before."""
+        words = parted(messages[-1]["content"])[1]
+        mark = "\ue000said\ue001"
+        [*asked, answer] = messages
+        told = self.render([*asked, {**answer, "content": answer["content"] + mark}], tools=tools, thinking=True)
+        return self.tokenise(told.partition(words + mark)[0])
+
     def encode_by_library(
-        self, messages: Sequence[Message], generation_prompt: bool = False, tools: str | None = None
+        self,
+        messages: Sequence[Message],
+        generation_prompt: bool = False,
+        tools: str | None = None,
+        thinking: bool = False,
     ) -> list[int]:
         """The ids that transformers gives for a conversation in one call, as a server would."""
         ids: list[int] = self.tokenizer.apply_chat_template(
-            [for_template(message) for message in messages],
+            [self._for_template(message) for message in messages],
             tools=tools_for_template(tools),
             tokenize=True,
             add_generation_prompt=generation_prompt,
             return_dict=False,
+            **_switches(thinking),
         )
         return ids
 
+    def marked(self, messages: Sequence[Message], tools: str | None = None) -> list[bool]:
+        """Which tokens transformers takes for the assistant's, where the template marks them by `{% generation %}`."""
+        found = self.tokenizer.apply_chat_template(
+            [self._for_template(message) for message in messages],
+            tools=tools_for_template(tools),
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+            **_switches(thinks(messages)),
+        )
+        return [bool(own) for own in found["assistant_masks"]]
+
     def parity(
-        self, messages: Sequence[Message], stored: Encoded | None = None, tools: str | None = None
+        self,
+        messages: Sequence[Message],
+        stored: Encoded | None = None,
+        tools: str | None = None,
+        *,
+        mask: bool = False,
     ) -> str | None:
-        """What differs between `stored` (or `encode`) and the other ways of encoding a conversation, if anything."""
-        ids, supervised = stored or self.encode(messages, tools)
+        """What differs between `stored` (or `encode`) and the other ways of encoding a row, if anything."""
         try:
-            other_ids, other_supervised = self.encode_by_prefix(messages, tools)
+            ids, supervised = stored or self.encode(messages, tools, mask=mask)
+            other_ids, other_supervised = self.encode_by_prefix(messages, tools, mask=mask)
         except CorpusError as error:
             return str(error)
-        if ids != other_ids or ids != self.encode_by_library(messages, tools=tools):
+        if ids != other_ids or ids != self.encode_by_library(messages, tools=tools, thinking=thinks(messages)):
             return f"{self.name}: tokens differ between the whole text and its prefixes"
         if supervised != other_supervised:
             place = [a == b for a, b in zip(supervised, other_supervised, strict=True)].index(False)
@@ -241,74 +378,81 @@ class ChatTemplate:
     @cached_property
     def _structural_tokens(self) -> list[str]:
         """Special tokens that the template writes, or that begin, end or pad a text; others are harmless in words."""
+        held = self.tokenizer.chat_template
+        written = "".join(held.values()) if isinstance(held, dict) else held
         ends = (self.tokenizer.bos_token, self.tokenizer.eos_token, self.tokenizer.pad_token)
-        return [token for token in self._special_tokens if token in self.tokenizer.chat_template or token in ends]
+        return [token for token in self._special_tokens if token in written or token in ends]
 
     def _token_id(self, token: str) -> int:
         found: int = self.tokenizer.convert_tokens_to_ids(token)
         return found
 
-    def _render_all(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        """`render` of conversations without tools, in one call: a third less time for each."""
+    def _render_all(self, conversations: Sequence[Sequence[Message]]) -> list[str | None]:
+        """`render` of conversations without tools and thoughts, in one call: a third less time for each.
+
+        None for each that the template refuses.
+        """
         from jinja2 import TemplateError
 
         if not conversations:
             return []
         try:
-            rendered: list[str] = self.tokenizer.apply_chat_template(
-                [[for_template(message) for message in messages] for messages in conversations], tokenize=False
+            rendered: list[str | None] = self.tokenizer.apply_chat_template(
+                [[self._for_template(message) for message in messages] for messages in conversations],
+                tokenize=False,
+                **_switches(False),
             )
-        except (TemplateError, TypeError, KeyError):
-            return [self.render(messages) for messages in conversations]
+        except (TemplateError, *_REFUSALS):
+            return [self._rendered_or_none(messages) for messages in conversations]
         return rendered
 
-    def _spans(self, messages: Sequence[Message], tools: str | None = None, rendered: str | None = None) -> Rendered:
-        """rendered: what `render` gives, if it is known already."""
-        if has_tools(messages, tools):
-            text = self.render(messages, tools=tools)
-            spans = spans_by_headers(text, messages, self._assistant_header, self.end_of_turn, self.name)
-            return Rendered(text, spans)
-        pieces = self._pieces(messages)
-        text, spans = pieces[0], []
-        for message, piece in zip(messages, pieces[1:], strict=True):
-            start = len(text)
-            text += message["content"]
-            if message["role"] == "assistant":
-                if not piece.startswith(self.end_of_turn):
-                    raise CorpusError(f"{self.name}: its chat template does not end every assistant turn alike")
-                spans.append((start, len(text) + len(self.end_of_turn)))
-            text += piece
-        if text != (self.render(messages) if rendered is None else rendered):
-            raise CorpusError(
-                f"{self.name}: its chat template changes the words of a message; "
-                "give one that copies them in model.chat_template"
+    def _rendered_or_none(self, messages: Sequence[Message]) -> str | None:
+        try:
+            return self.render(messages)
+        except CorpusError:
+            return None
+
+    def _for_template(self, message: Message) -> dict[str, Any]:
+        """A message as this template takes it: thoughts in a field of their own if it reads one."""
+        plain = in_openai_form(message)
+        if not self._reads_text:
+            plain["content"] = [{"type": "text", "text": message["content"]}]
+        if message["role"] == "assistant" and self._reads_thoughts:
+            thoughts, words = parted(message["content"])
+            if thoughts is not None:
+                return {**plain, "content": words, **({"reasoning_content": thoughts} if thoughts else {})}
+        return plain
+
+    @cached_property
+    def _reads_text(self) -> bool:
+        """Whether a message's content may be text; templates of models that see images may want parts of a type."""
+        from jinja2 import TemplateError
+
+        def words(content: Any) -> bool:
+            try:
+                text = self.tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+            except (TemplateError, *_REFUSALS):
+                return False
+            return "probe_words" in text
+
+        return words("probe_words") or not words([{"type": "text", "text": "probe_words"}])
+
+    @cached_property
+    def _reads_thoughts(self) -> bool:
+        """Whether the template writes what stands in a message's `reasoning_content`."""
+        from jinja2 import TemplateError
+
+        probe = {"role": "assistant", "content": "probe_words", "reasoning_content": "probe_thoughts"}
+        try:
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": "probe"}, probe], tokenize=False, **_switches(True)
             )
-        return Rendered(text, spans)
+        except (TemplateError, *_REFUSALS):
+            return False
+        return "probe_thoughts" in text
 
-    @cached_property
-    def _assistant_header(self) -> str:
-        """What invites the assistant to speak."""
-        asked = [{"role": "user", "content": "a"}]
-        header = self.render(asked, generation_prompt=True).removeprefix(self.render(asked))
-        if not any(token in header for token in self._special_tokens):
-            raise CorpusError(f"{self.name}: its chat template begins an assistant turn without a special token")
-        return header
 
-    def _pieces(self, messages: Sequence[Message]) -> list[str]:
-        """What the template writes before, between and after the messages' own words."""
-        key = tuple(message["role"] for message in messages)
-        if key not in self._seen_pieces:
-            marks = [f"\ue000{index}\ue001" for index in range(len(messages))]
-            rest = self.render([{"role": r, "content": m} for r, m in zip(key, marks, strict=True)])
-            pieces = []
-            for mark in marks:
-                piece, found, rest = rest.partition(mark)
-                if not found:
-                    raise CorpusError(f"{self.name}: its chat template leaves out or reorders messages of {list(key)}")
-                pieces.append(piece)
-            self._seen_pieces[key] = [*pieces, rest]
-        return self._seen_pieces[key]
-
-    @cached_property
-    def _seen_pieces(self) -> dict[tuple[str, ...], list[str]]:
-        return {}
+def _switches(thinking: bool) -> dict[str, bool]:
+    """How templates are told whether the model is to think: under the name of Qwen's, GLM's and Gemma's templates, and
+    under that of DeepSeek's."""
+    return {"enable_thinking": thinking, "thinking": thinking}

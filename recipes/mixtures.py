@@ -125,10 +125,13 @@ class Prompts(Section):
     max_length: int = Field(ge=8)
     seed: int = Field(ge=0)
     limit: int | None = Field(default=None, ge=1, description="number of prompts, drawn by seed")
+    thinking: bool = Field(default=False, description="whether the model is asked to think before it answers")
     punkt: Origin | None = Field(default=None, description="NLTK punkt_tab, which checkers of instructions need")
 
 
 Unit = Literal["supervised_tokens", "tokens", "rows"]
+
+Thinking = Literal["learn", "mask", "drop"]
 
 
 _SHARE_TOLERANCE = 1e-9
@@ -139,6 +142,9 @@ class Mixture(Section):
 
     `size` counts `unit`s emitted in all. Of `conversations` each row is one rendered conversation of at most
     `max_length` tokens: one that does not fit is left out whole and counted, so that no row loses its end of turn.
+    `thinking` says what becomes of the assistant's thoughts: `learn` them like words, `mask` them, so that they are
+    read and not learned, or `drop` them. A template that shows thoughts of the last turn alone makes several rows of
+    a conversation, in which each answer is learned once.
     `documents` are put end to end and cut into sequences of `sequence_length` tokens.
     """
 
@@ -159,6 +165,7 @@ class Mixture(Section):
     )
     size: int = Field(ge=1)
     max_length: int | None = Field(default=None, ge=16)
+    thinking: Thinking = "learn"
     sequence_length: int | None = Field(default=None, ge=16)
     end_of_text: str | None = Field(
         default=None, description="special token behind each document; by default the tokenizer's end of sequence"
@@ -194,6 +201,8 @@ class Mixture(Section):
         length, other = ("max_length", "sequence_length")[:: 1 if self.kind == "conversations" else -1]
         if getattr(self, length) is None or getattr(self, other) is not None:
             raise ValueError(f"a mixture of {self.kind} needs {length} and takes no {other}")
+        if self.kind == "documents" and self.thinking != "learn":
+            raise ValueError("thinking is for a mixture of conversations")
         if self.kind == "conversations" and self.end_of_text is not None:
             raise ValueError("end_of_text is for a mixture of documents")
         if self.exhaustion != "repeat" and self.max_epochs != 1:

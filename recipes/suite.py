@@ -361,6 +361,13 @@ class Evaluation(Section):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     batch_size: int = Field(default=16, ge=1)
     seed: int = Field(default=0, ge=0)
+    thinking_tokens: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda tokens: tokens == 0,
+        description="tokens that a model may think before it answers, in addition to those of the answer; 0: asked not "
+        "to think. Thoughts are never scored",
+    )
     backend: Backend = Field(default="transformers", exclude_if=_usual)
     api: Literal["completions", "chat"] = Field(default="completions", exclude_if=_usual)
     execution: EvaluationExecution = EvaluationExecution()

@@ -23,15 +23,25 @@ Rewarded = list[float | None]
 RewardFunction = Callable[..., Rewarded]
 """Called with the keywords `completions` (texts), `completion_ids`, `prompts` (token ids) and `row` (of the prompt)."""
 
+Said = Callable[[Sequence[int], Sequence[int]], str]
+"""What an answer says, of its token ids and its prompt's."""
+
 _TOKENIZER = "tokenizer.json"
 
 
 def functions(
-    stage: Grpo, brought: Sequence[str | None], prompts: Path, start: Path, model: Path | None, device: Any
+    stage: Grpo,
+    brought: Sequence[str | None],
+    prompts: Path,
+    start: Path,
+    model: Path | None,
+    device: Any,
+    said: Said | None = None,
 ) -> list[RewardFunction]:
     """A function for each of the stage's rewards, in their order.
 
     brought: of each prompt its verifier as JSON. prompts: their artefact. model: the checkpoint of a reward model.
+    said: what of an answer a verifier judges; all of it by default.
     Raises TrainingError if a reward applies to no prompt, no reward to some prompt, or a prompt's verifier is refused.
     """
     parsed = [None if text is None else json.loads(text) for text in brought]
@@ -39,7 +49,24 @@ def functions(
         if verifier["kind"] == verifiers.GYM and (problem := verifiers.refusal(verifier)) is not None:
             raise TrainingError(f"rewards: a prompt brings a verifier that is not to be used: {problem}")
     _each_applies(stage.rewards, parsed)
-    return [_named(reward, _function(reward, stage, parsed, prompts, start, model, device)) for reward in stage.rewards]
+    made = [_named(reward, _function(reward, stage, parsed, prompts, start, model, device)) for reward in stage.rewards]
+    if said is None:
+        return made
+    judged = (VerifierReward, InstructionsReward)
+    return [
+        _named(reward, _of_words(function, said)) if isinstance(reward, judged) else function
+        for reward, function in zip(stage.rewards, made, strict=True)
+    ]
+
+
+def _of_words(function: RewardFunction, said: Said) -> RewardFunction:
+    """The same of what answers say, without what was thought before."""
+
+    def rewarded(completion_ids: Sequence[list[int]], prompts: Sequence[list[int]], **rest: Any) -> Rewarded:
+        words = [said(answer, asked) for answer, asked in zip(completion_ids, prompts, strict=True)]
+        return function(**{**rest, "completion_ids": completion_ids, "prompts": prompts, "completions": words})
+
+    return rewarded
 
 
 def _function(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,8 @@ from lineage.errors import CorpusError
 from lineage.files import atomically
 from models import load
 from models.likelihood import token_losses
-from models.template import ChatTemplate
+from models.messages import Message
+from models.template import ChatTemplate, Encoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,26 +135,36 @@ class Scorer:
         """Of each row, in order."""
         fitting = min(max_length, self.positions or max_length)
         reasons: dict[int, str] = {}
-        texts: dict[int, list[_Text]] = {}
+        behind_prompt: dict[int, list[_Text]] = {}
+        alone: dict[int, list[_Text]] = {}
         for number, row in enumerate(rows):
             messages, tools = _conversation(row), row.get("tools")
             answered = messages[-1]["role"] == "assistant"
             reason = self.template.left_out(messages, tools) if answered else "no answer"
-            ids, counted = ([], []) if reason is not None else self.template.encode(messages, tools)
-            if reason is not None or len(ids) > fitting:
-                reasons[number] = reason or "overlong"
+            parts = [] if reason is not None else self._encoded(messages, tools)
+            if not parts or max(len(ids) for ids, _ in parts) > fitting:
+                reasons[number] = reason or ("overlong" if parts else "template")
                 continue
-            texts[number] = [_Text(ids, counted[counted.index(True) :]), *self._alone(ids, counted)]
-        sums = self._sums([text for of_row in texts.values() for text in of_row])
+            behind_prompt[number] = [_Text(ids, counted[counted.index(True) :]) for ids, counted in parts]
+            alone[number] = [text for ids, counted in parts for text in self._alone(ids, counted)]
+        sums = self._sums([text for number in alone for text in (*behind_prompt[number], *alone[number])])
         found = []
         for number, row in enumerate(rows):
             if number in reasons:
                 found.append(Losses(row["id"], None, None, 0, reasons[number]))
                 continue
-            behind_prompt, *alone = [next(sums) for _ in texts[number]]
-            tokens = sum(texts[number][0].counted)
-            found.append(Losses(row["id"], behind_prompt / tokens, math.fsum(alone) / tokens, tokens, None))
+            tokens = sum(sum(text.counted) for text in behind_prompt[number])
+            behind, by_itself = (math.fsum(islice(sums, len(of[number]))) for of in (behind_prompt, alone))
+            found.append(Losses(row["id"], behind / tokens, by_itself / tokens, tokens, None))
         return found
+
+    def _encoded(self, messages: list[Message], tools: str | None) -> list[Encoded]:
+        """The rows that a conversation is learned in; none if the template refuses it."""
+        try:
+            [rows] = self.template.rendered([messages], [tools])
+            return [self.template.encode_rendered(row) for row in rows]
+        except CorpusError:
+            return []
 
     def _alone(self, ids: list[int], counted: list[bool]) -> Iterator[_Text]:
         """Each answer behind its header."""
@@ -203,7 +214,7 @@ class Scorer:
         return sums
 
 
-def _conversation(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _conversation(row: Mapping[str, Any]) -> list[Message]:
     """What a trainer would have the model say: a conversation, or the prompt and its good, chosen or best answer."""
     if row.get("messages") is not None:
         return list(row["messages"])

@@ -143,11 +143,17 @@ def _cleaned(name: str, recipe: Recipe, place: Place, most: int | None, work: Pa
     return Previewed(metrics, left_out=left_out)
 
 
-def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> Sample:
-    """A conversation, or a prompt with its only or chosen answer, in tokens with the loss mask. Raises CorpusError."""
+def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> list[Sample]:
+    """A conversation, or a prompt with its only or chosen answer, in tokens with the loss mask: the rows that it is
+    learned in. Raises CorpusError."""
     messages = row.get("messages") or [*row["prompt"], *(row.get("chosen") or row["completion"])]
-    ids, supervised = template.encode(messages, row.get("tools"))
-    return rendered({"source": row["source"], "input_ids": ids, "supervised": supervised}, template.tokenizer)
+    [rows] = template.rendered([messages], [row.get("tools")])
+    found = []
+    for one in rows:
+        ids, supervised = template.encode_rendered(one)
+        read = {"source": row["source"], "input_ids": ids, "supervised": supervised}
+        found.append(rendered(read, template.tokenizer))
+    return found
 
 
 def _has_weights(checkpoint: Path | None) -> bool:

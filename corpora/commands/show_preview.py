@@ -96,13 +96,18 @@ def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Con
         shown.print(shortened(text), soft_wrap=True)
         return
     try:
-        sample = as_model_reads(row, template)
+        samples = as_model_reads(row, template)
     except CorpusError as error:
         shown.print(str(error))
         return
-    shown.print(as_read(sample, coloured=shown.is_terminal and not shown.no_color), soft_wrap=True)
+    for place, sample in enumerate(samples, start=1):
+        if len(samples) > 1:
+            said = "the template shows an answer otherwise once others follow it"
+            shown.print(f"row {place} of {len(samples)}: {said}", style="dim")
+        shown.print(as_read(sample, coloured=shown.is_terminal and not shown.no_color), soft_wrap=True)
     if row.get("rejected"):
         shown.print("rejected: " + shortened("\n".join(parts_of({"rejected": row["rejected"]}))), soft_wrap=True)
     if row.get("label") is not None:
         shown.print("a good answer" if row["label"] else "a bad answer")
-    shown.print(f"{sample.tokens:,} tokens, {sample.supervised:,} of them learnt", style="dim")
+    tokens, learnt = (sum(getattr(sample, name) for sample in samples) for name in ("tokens", "supervised"))
+    shown.print(f"{tokens:,} tokens, {learnt:,} of them learnt", style="dim")

@@ -36,13 +36,16 @@ class Share:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What became of every row of a source: rows read are those of all other fields but `used` in sum.
+    """What became of every row of a source: rows read and `more` are those of all other fields but `used` in sum.
 
-    available: for training, each once; used: rows of the mixture, more than these where rows are repeated.
+    more: rows that conversations were made into beyond one each, since the template shows an answer otherwise once
+    others follow it. available: for training, each once; used: rows of the mixture, more than these where rows are
+    repeated.
     """
 
     source: str
     read: int
+    more: int
     quarantined: int
     filtered: int
     exact: int
@@ -50,6 +53,7 @@ class Ledger:
     near: int
     overlong: int
     control_tokens: int
+    refused: int
     kept_apart: int
     available: int
     used: int
@@ -138,6 +142,7 @@ def _ledger(name: str, given: Mapping[str, Any], metrics: Mapping[str, Any]) -> 
     return Ledger(
         source=name,
         read=metrics["read"],
+        more=given["more_rows"],
         quarantined=metrics["quarantined"],
         filtered=metrics["filtered"],
         exact=metrics["duplicate"],
@@ -145,6 +150,7 @@ def _ledger(name: str, given: Mapping[str, Any], metrics: Mapping[str, Any]) -> 
         near=left_out["near_duplicate"],
         overlong=left_out["overlong"],
         control_tokens=left_out["control_tokens"],
+        refused=left_out["tools"] + left_out["template"] + left_out["unanswered"],
         kept_apart=sum(rows for side, rows in given["splits"].items() if side != "train"),
         available=given["rows_available"],
         used=given["rows"],

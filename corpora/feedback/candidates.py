@@ -9,6 +9,7 @@ from corpora.formats.items import Preference
 from corpora.tables.tables import CANDIDATES, SIGNAL, rows_of
 from lineage.hashing import text_digest
 from models.messages import plain_messages
+from models.thoughts import joined
 from recipes.mixtures import CandidateRule
 
 LEFT_OUT = ("cut", "empty", "no_signal", "over_per_prompt")
@@ -34,7 +35,7 @@ class Decided(NamedTuple):
 class _Judged(NamedTuple):
     """An answer with its numbers, by the rule's signals in their order."""
 
-    text: str
+    content: str
     numbers: tuple[float, ...]
 
 
@@ -48,7 +49,7 @@ def candidate_pairs(candidates: Measured, rule: CandidateRule, left_out: dict[st
         for better, worse in held(answers, rule.against):
             place, margin = _difference(better, worse)
             if margin > 0 and margin >= rule.min_gap:
-                chosen, rejected = ([{"role": "assistant", "content": one.text}] for one in (better, worse))
+                chosen, rejected = ([{"role": "assistant", "content": one.content}] for one in (better, worse))
                 found.append(Decided(Preference(asked, chosen, rejected, None), rule.by[place], margin, prompt))
             else:
                 left_out["small_gap"] += 1
@@ -68,11 +69,17 @@ def _judged(prompt: Mapping[str, Any], columns: list[list[float | None]], left_o
             left_out["empty"] += 1
         elif None in numbers:
             left_out["no_signal"] += 1
-        elif answer["text"] in found:
+        elif (content := _content(answer)) in found:
             left_out["same_answer"] += 1
         else:
-            found[answer["text"]] = _Judged(answer["text"], tuple(numbers))
-    return sorted(found.values(), key=lambda one: ([-number for number in one.numbers], text_digest(one.text)))
+            found[content] = _Judged(content, tuple(numbers))
+    return sorted(found.values(), key=lambda one: ([-number for number in one.numbers], text_digest(one.content)))
+
+
+def _content(answer: Mapping[str, Any]) -> str:
+    """An answer with what was thought before it."""
+    words: str = answer["text"]
+    return joined(answer["thoughts"], words) if answer["thoughts"] else words
 
 
 def _difference(better: _Judged, worse: _Judged) -> tuple[int, float]:

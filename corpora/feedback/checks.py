@@ -16,6 +16,7 @@ from corpora.tables.tables import rows_of
 from lineage.checks import Check, check
 from lineage.hashing import fingerprint
 from models.template import ChatTemplate
+from models.turns import thinks
 
 LENGTH_BIAS = 0.5
 """Cohen's d from which an effect counts as medium (Cohen 1988)."""
@@ -31,7 +32,7 @@ def check_pairs(path: Path, template: ChatTemplate) -> dict[str, Any]:
         if problem:
             differing.append(problem)
         same += row["chosen_ids"] == row["rejected_ids"]
-        unfinished += any(row[f"{name}_ids"][-1:] != [template.end_of_turn_id] for name in ("chosen", "rejected"))
+        unfinished += any(row[f"{name}_ids"][-1] not in template.end_ids for name in ("chosen", "rejected"))
         for name, values in lengths.items():
             values.append(len(row[f"{name}_ids"]))
     bias = cohens_d(lengths["chosen"], lengths["rejected"])
@@ -58,7 +59,7 @@ def check_unpaired(path: Path, template: ChatTemplate) -> dict[str, Any]:
         problem = parity(row, ("completion",), template)
         if problem:
             differing.append(problem)
-        unfinished += row["completion_ids"][-1:] != [template.end_of_turn_id]
+        unfinished += row["completion_ids"][-1] not in template.end_ids
         lengths[row["label"]].append(len(row["completion_ids"]))
         said.setdefault(fingerprint([row["prompt_ids"], row["completion_ids"]]), set()).add(row["label"])
     good, bad = lengths[True], lengths[False]
@@ -104,11 +105,12 @@ def cohens_d(first: list[int], second: list[int]) -> float:
 
 def parity(row: dict[str, Any], answers: Sequence[str], template: ChatTemplate) -> str | None:
     """What differs between the stored ids and those of the template's library; None if nothing does."""
-    tools = row["tools"]
-    if template.encode_by_library(row["prompt"], generation_prompt=True, tools=tools) != row["prompt_ids"]:
+    tools, thinking = row["tools"], any(thinks(row[name]) for name in answers)
+    asked = template.encode_by_library(row["prompt"], generation_prompt=True, tools=tools, thinking=thinking)
+    if asked != row["prompt_ids"]:
         return "prompt"
     for name in answers:
-        whole = template.encode_by_library([*row["prompt"], *row[name]], tools=tools)
+        whole = template.encode_by_library([*row["prompt"], *row[name]], tools=tools, thinking=thinking)
         stored = row["prompt_ids"] + row[f"{name}_ids"]
         if whole[: len(stored)] != stored:
             return name

@@ -33,26 +33,31 @@ from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from models.messages import Message
 from models.template import ChatTemplate
+from models.turns import thinks
 from recipes.cleaning import Splits
 from recipes.mixtures import CandidateRule, PairRule, Preferences, UnpairedRule
 from recipes.sources import Source
 
-VERSION = 3
+VERSION = 4
 
 Rule = PairRule | CandidateRule | UnpairedRule
 
-_REASONS = ("overlong", "control_tokens", "tools", "same_answer", "small_gap", "repeated", "near_duplicate")
+_REASONS = ("overlong", "control_tokens", "tools", "template", "same_answer", "small_gap", "repeated", "near_duplicate")
 _TRAINED_ON = {"pairs": PAIRS, "unpaired": UNPAIRED}
 _KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 
 
 @dataclass
 class _Drawn:
-    """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit."""
+    """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit.
+
+    refused: what the template said of the first that it refused.
+    """
 
     rows: dict[Side, list[Row]]
     left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
     available: int = 0
+    refused: str | None = None
 
 
 def versions() -> dict[str, int]:
@@ -144,16 +149,17 @@ def _draw(
     if isinstance(rule, CandidateRule):
         drawn.left_out |= dict.fromkeys(LEFT_OUT, 0)
     found = found_by(rule, drawn.left_out)
-    for item, row in _usable(found, preferences.max_length, template, drawn.left_out):
+    for item, row in _usable(found, preferences.max_length, template, drawn):
         drawn.rows[side_of({"messages": item.prompt}, splits)].append(row)
     drawn.available = len(drawn.rows["train"])
     if not drawn.available:
         [(field, name)] = _named(rule).items()
         apart = sum(len(drawn.rows[side]) for side in _KEPT_APART)
         kept_apart = f"; {apart} are in validation and held_out" if apart else ""
+        refused = f"; the first that the template refused: {drawn.refused}" if drawn.refused else ""
         raise CorpusError(
             f"preferences: rule '{rule.rule}' of {field} '{name}' gives no {_NAMES[preferences.holds]} "
-            f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length})"
+            f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length}{refused})"
         )
     drawn.rows["train"] = heapq.nsmallest(
         rule.limit or drawn.available,
@@ -178,9 +184,10 @@ _NAMES = {"pairs": "pairs", "unpaired": "answers"}
 
 
 def _usable(
-    found: Iterator[Found], max_length: int, template: ChatTemplate, left_out: dict[str, int]
+    found: Iterator[Found], max_length: int, template: ChatTemplate, drawn: _Drawn
 ) -> Iterator[tuple[Preference | Unpaired, Row]]:
     seen: set[str] = set()
+    left_out = drawn.left_out
     for one in found:
         item, id_ = one.item, content_id(one.item)
         if id_ in seen:
@@ -192,7 +199,12 @@ def _usable(
         reason = next((why for turns in whole if (why := template.left_out(turns, item.tools)) is not None), None)
         if reason is None and isinstance(item, Preference) and item.chosen == item.rejected:
             reason = "same_answer"
-        ids = {} if reason is not None else _tokenised(item, answers, template)
+        ids = {}
+        if reason is None:
+            try:
+                ids = _tokenised(item, answers, template)
+            except CorpusError as error:
+                reason, drawn.refused = "template", drawn.refused or str(error)
         if ids and len(ids["prompt_ids"]) + max(len(ids[f"{name}_ids"]) for name in answers) > max_length:
             reason = "overlong"
         if reason is not None:
@@ -211,9 +223,10 @@ def _tokenised(
     item: Preference | Unpaired, answers: Mapping[str, list[Message]], template: ChatTemplate
 ) -> dict[str, list[int]]:
     """Ids of the prompt up to where the answer begins, and of each answer up to its end-of-turn token."""
-    prompt = template.prompt_ids(item.prompt, item.tools)
+    thinking = any(map(thinks, answers.values()))
+    prompt = template.prompt_ids(item.prompt, item.tools, thinking)
     ids = {
-        f"{name}_ids": template.answer_ids(item.prompt, answer[0], prompt, item.tools)
+        f"{name}_ids": template.answer_ids(item.prompt, answer[0], prompt, item.tools, thinking)
         for name, answer in answers.items()
     }
     return {"prompt_ids": prompt, **ids}

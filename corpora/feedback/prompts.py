@@ -27,7 +27,7 @@ from recipes.cleaning import Splits
 from recipes.mixtures import Prompts
 from recipes.sources import Source
 
-VERSION = 1
+VERSION = 2
 
 NLTK = "nltk"
 """Folder of the artefact that holds punkt_tab, if the recipe names it."""
@@ -66,7 +66,7 @@ def build_prompts(
     for asked in corpora:
         kept = list(_trained_on(asked, splits, left_out))
         brought = _verifiers(asked, {_place(row) for row in kept}, prompts, folder, cache)
-        found += _usable(asked, kept, brought, prompts.max_length, template, left_out)
+        found += _usable(asked, kept, brought, prompts, template, left_out)
     found.sort(key=lambda row: text_digest(f"{prompts.seed}/{row['source']}/{row['id']}"))
     found = found[: prompts.limit]
     if not found:
@@ -82,7 +82,7 @@ def build_prompts(
         "left_out": dict(sorted(left_out.items())),
         "longest": max(len(row["prompt_ids"]) for row in found),
         "template_digest": template.digest,
-        "checks": {"template_parity": _parity(work / PROMPTS, template)},
+        "checks": {"template_parity": _parity(work / PROMPTS, template, prompts.thinking)},
     }
 
 
@@ -103,16 +103,20 @@ def _usable(
     asked: Asked,
     rows: list[dict[str, Any]],
     brought: Mapping[_Place, str],
-    max_length: int,
+    prompts: Prompts,
     template: ChatTemplate,
     left_out: Counter[str],
 ) -> Iterator[dict[str, Any]]:
     """The prompts of these rows that fit, with their verifiers."""
     for row in rows:
         messages = _before_the_last_answer(plain_messages(row["messages"]))
-        reason = "tools" if row["tools"] else template.left_out(messages)
-        ids = [] if reason else template.prompt_ids(messages)
-        if reason or len(ids) > max_length:
+        reason, ids = "tools" if row["tools"] else template.left_out(messages), []
+        if reason is None:
+            try:
+                ids = template.prompt_ids(messages, thinking=prompts.thinking)
+            except CorpusError:
+                reason = "template"
+        if reason or len(ids) > prompts.max_length:
             left_out[reason or "overlong"] += 1
             continue
         yield {
@@ -152,10 +156,11 @@ def _verifiers(asked: Asked, places: set[_Place], prompts: Prompts, folder: Path
     return found
 
 
-def _parity(path: Path, template: ChatTemplate) -> Check:
+def _parity(path: Path, template: ChatTemplate, thinking: bool) -> Check:
     """Compare every prompt with what the template's library makes of it."""
     differing = sum(
-        template.encode_by_library(plain_messages(row["prompt"]), generation_prompt=True) != row["prompt_ids"]
+        template.encode_by_library(plain_messages(row["prompt"]), generation_prompt=True, thinking=thinking)
+        != row["prompt_ids"]
         for row in rows_of(path)
     )
     return check(differing == 0, differing, "prompts not tokenised as the template's library does")

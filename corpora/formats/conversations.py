@@ -8,10 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from corpora.formats.learning import refuse_unlearned_turn
+from corpora.formats.learning import is_learned
 from corpora.formats.tool_calls import call_ids, calls_of
 from corpora.reading.row import RowError
 from models.messages import Message
+from models.thoughts import joined, parted
 
 __all__ = [
     "Message",
@@ -53,6 +54,8 @@ ROLES = {
     "tool_call": "assistant",
 }
 _SYSTEMS = ("system", "system_prompt", "system_message")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Fields of a turn, and types of its parts, that hold what the assistant thought."""
 _WRITTEN_CALLS = (_CALL, "tool_call")
 _SPELLINGS = (
     ("role", "content"),
@@ -174,6 +177,8 @@ def conversation(messages: list[Message]) -> list[Message]:
             raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}")
         if not message["content"] and message["role"] not in ("system", "tool") and "tool_calls" not in message:
             raise RowError(f"empty turn: turn {index}")
+        if message["role"] == "assistant" and "tool_calls" not in message and not parted(message["content"])[1]:
+            raise RowError(f"thoughts without an answer: turn {index}")
         last = "call" if "tool_calls" in message else message["role"]
     if last not in ("assistant", "call"):
         raise RowError("no answer: the last turn is not of the assistant")
@@ -202,18 +207,17 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
     role, content = turn[spelling[0]], turn.get(spelling[1])
     assistant = ROLES.get(role.lower()) == "assistant"
-    if assistant:
-        refuse_unlearned_turn(turn, index)
+    weight = {} if not assistant or is_learned(turn, index) else {"weight": "0"}
     if role.lower() in _WRITTEN_CALLS:
-        return {"role": role, "content": "", "tool_calls": calls_of(content, index)}
+        return {"role": role, "content": "", "tool_calls": calls_of(content, index), **weight}
     said = parts_of(content, index)
-    if not assistant and (said.reasoning or said.calls or turn.get("tool_calls")):
-        raise RowError(f"reasoning or calls that are not of the assistant: turn {index}")
+    thoughts = _thoughts(turn, said.thoughts, index)
+    if not assistant and (thoughts or said.calls or turn.get("tool_calls")):
+        raise RowError(f"thoughts or calls that are not of the assistant: turn {index}")
     calls = (turn.get("tool_calls") or turn.get(_CALL) or said.calls) if assistant else None
     if said.words is None and not calls:
         raise RowError(f"not text: the words of turn {index}")
-    thought = said.reasoning or (turn.get("reasoning_content") if assistant else None)
-    message = {"role": role, "content": thinking(thought, said.words or "")}
+    message = {"role": role, "content": _with_thoughts(thoughts, said.words or "", index), **weight}
     if calls:
         return {**message, "tool_calls": calls_of(calls, index)}
     name = turn.get("name") or called.get(str(turn.get("tool_call_id")))
@@ -243,12 +247,12 @@ def known_role(role: str, index: int) -> str:
 class Parts(NamedTuple):
     """The words of one turn: what was said, what was thought before, which calls it makes.
 
-    Known are OpenAI's parts of text, and those of LLaMA-Factory's version 1, which keeps `reasoning` and `tool_call`
-    beside `text`. words: None if there are none. calls: as the row has them, one each.
+    Known are OpenAI's parts of text, Anthropic's of `thinking`, and those of LLaMA-Factory's version 1, which keeps
+    `reasoning` and `tool_call` beside `text`. words: None if there are none. calls: as the row has them, one each.
     """
 
     words: str | None
-    reasoning: str
+    thoughts: str
     calls: list[Any]
 
 
@@ -259,24 +263,36 @@ def parts_of(content: Any, index: int) -> Parts:
     if not isinstance(content, list):
         raise RowError(f"not text: the words of turn {index}")
     words: list[str] = []
-    reasoning: list[str] = []
+    thoughts: list[str] = []
     calls: list[Any] = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
-        value = part.get("text", part.get("value")) if kind is not None else None
+        value = part.get("text", part.get("value", part.get(kind))) if isinstance(kind, str) else None
         if kind == "tool_call" and value is not None:
             calls.append(value)
         elif isinstance(value, str) and kind in _TEXTS:
             words.append(value)
-        elif isinstance(value, str) and kind == "reasoning":
-            reasoning.append(value)
+        elif isinstance(value, str) and kind in _THOUGHTS:
+            thoughts.append(value)
         else:
             raise RowError(f"not text: the words of turn {index}")
-    return Parts("".join(words) if words or not calls else None, "".join(reasoning), calls)
+    return Parts("".join(words) if words or not calls else None, "".join(thoughts), calls)
 
 
-def thinking(reasoning: Any, words: str) -> str:
-    """The words after the thoughts, if there are any, as open reasoning models write them."""
-    if not isinstance(reasoning, str) or not reasoning.strip():
-        return words
-    return f"<think>\n{reasoning.strip()}\n</think>\n\n{words}".rstrip()
+def _thoughts(turn: Mapping[str, Any], parts: str, index: int) -> str:
+    """What was thought before a turn, in a field of its own or in `parts`. Raises RowError if two of them differ."""
+    held = {name: turn[name] for name in _THOUGHTS if turn.get(name) is not None}
+    if any(not isinstance(value, str) for value in held.values()):
+        raise RowError(f"not text: the thoughts of turn {index}")
+    found = {value.strip() for value in (*held.values(), parts) if value.strip()}
+    if len(found) > 1:
+        raise RowError(f"thoughts twice, which differ: turn {index}")
+    return next(iter(found), "")
+
+
+def _with_thoughts(thoughts: str, words: str, index: int) -> str:
+    """The content of a turn. Raises RowError if its words begin with thoughts that are others."""
+    inside, said = parted(words)
+    if thoughts and inside and inside != thoughts:
+        raise RowError(f"thoughts twice, which differ: turn {index}")
+    return joined(thoughts, said) if thoughts else words

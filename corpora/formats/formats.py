@@ -19,7 +19,7 @@ from corpora.formats.conversations import single, text_at, value_at, value_or_no
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import mend_of_several, must_have_two_numbers, remark, why_unread, without_category
-from corpora.formats.learning import refuse_unlearned
+from corpora.formats.learning import refuse_nothing_learned, refuse_unlearned
 from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
 from lineage.errors import CorpusError
@@ -121,7 +121,10 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
                 if (pair := _pair_in(fields)) is not None:
                     beside = f"holds {' and '.join(pair)} among {format_.name} rows"
                     raise RowError(f"{beside}: an answer that was compared is no example to imitate")
-        return format_.read(fields)
+        items = format_.read(fields)
+        for item in items:
+            refuse_nothing_learned(item)
+        return items
 
     return read
 

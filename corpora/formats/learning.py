@@ -1,14 +1,18 @@
 """What a row says of itself about learning: turns, calls and rows that are to stand there and not to be learned.
 
-All that is read is learned, so whatever says otherwise is refused by its name, and never learned in silence. Field
-names are those of TRL's, axolotl's, OpenAI's, Mistral's and ms-swift's data; null says nothing.
+Such a turn stays as context (`weight` "0" of its message). A mark that is not understood is refused by its name, and
+a row of which nothing is to be learned, so that nothing is learned or dropped in silence. Field names are those of
+TRL's, axolotl's, OpenAI's, Mistral's and ms-swift's data; null says nothing.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from corpora.formats.items import Conversation, Item, Preference, Ranking, Unpaired
 from corpora.formats.judgements import said
 from corpora.reading.row import RowError
+from models.messages import Message
+from models.turns import learns
 
 _LEARNED = ("loss", "train", "training")
 _WEIGHTS = ("weight", "loss_weight", "loss_scale")
@@ -18,13 +22,24 @@ _MARKS = (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED, *_PARTS)
 _ANY = frozenset(_MARKS)
 
 
-def refuse_unlearned_turn(turn: Mapping[str, Any], index: int) -> None:
-    """Raises RowError for a turn of the assistant that says, itself or by a call, anything but that it is learned."""
+def is_learned(turn: Mapping[str, Any], index: int) -> bool:
+    """Whether a turn of the assistant is to be learned, as it says itself or by all of its calls.
+
+    Raises RowError for a mark that is not understood.
+    """
     calls = turn.get("tool_calls")
-    for marked in (turn, *(call for call in (calls if isinstance(calls, list) else []) if isinstance(call, dict))):
-        for name in () if _ANY.isdisjoint(marked) else _MARKS:
-            if (value := marked.get(name)) is not None:
-                _refuse(name, value, index)
+    marks = {_says(call, index) for call in (calls if isinstance(calls, list) else []) if isinstance(call, dict)}
+    if len(marks) > 1:
+        raise RowError(f"calls of which some are not to be learned: turn {index}")
+    return _says(turn, index) and False not in marks
+
+
+def refuse_nothing_learned(item: Item) -> None:
+    """Raises RowError for a conversation, or for an answer to compare, of which no turn is to be learned."""
+    for messages in _answers(item):
+        said = [message for message in messages if message["role"] == "assistant"]
+        if said and not any(map(learns, said)):
+            raise RowError("no turn of the assistant is to be learned")
 
 
 def refuse_unlearned(fields: Mapping[str, Any]) -> None:
@@ -37,12 +52,30 @@ def refuse_unlearned(fields: Mapping[str, Any]) -> None:
             raise RowError(f"field '{name}' says that the row is not to be learned")
 
 
-def _refuse(name: str, value: Any, index: int) -> None:
-    if name in _PARTS:
-        raise RowError(f"'{name}' marks parts of a turn, which is not known: turn {index}")
-    learned = said(value)
-    if learned is (name in _NOT_LEARNED):
-        raise RowError(f"a turn whose '{name}' says that it is not to be learned: turn {index}")
-    if learned is None:
-        what = "is neither 0 nor 1" if name in _WEIGHTS else "says neither yes nor no"
-        raise RowError(f"a turn whose '{name}' {what}: turn {index}")
+def _says(marked: Mapping[str, Any], index: int) -> bool:
+    """Whether a turn or a call is to be learned, which it is unless it says otherwise."""
+    learned = True
+    for name in () if _ANY.isdisjoint(marked) else _MARKS:
+        if (value := marked.get(name)) is None:
+            continue
+        if name in _PARTS:
+            raise RowError(f"'{name}' marks parts of a turn, which is not known: turn {index}")
+        if (found := said(value)) is None:
+            what = "is neither 0 nor 1" if name in _WEIGHTS else "says neither yes nor no"
+            raise RowError(f"a turn whose '{name}' {what}: turn {index}")
+        learned &= found is not (name in _NOT_LEARNED)
+    return learned
+
+
+def _answers(item: Item) -> list[list[Message]]:
+    match item:
+        case Conversation():
+            return [item.messages]
+        case Preference():
+            return [item.chosen, item.rejected]
+        case Unpaired():
+            return [item.completion]
+        case Ranking():
+            return [answer["messages"] for answer in item.answers]
+        case _:
+            return []

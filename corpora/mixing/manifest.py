@@ -126,5 +126,7 @@ def _source(
         "rows_available": available,
         "units_available": int(index.units(mixture.unit).sum()),
         "left_out": index.left_out,
+        "first_refused": index.refused,
+        "more_rows": index.more,
         "splits": {side: len(index.sides[side]) for side in SIDES},
     }

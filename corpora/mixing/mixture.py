@@ -8,7 +8,7 @@ is left to it; their order is already the one to train in.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from corpora.mixing.token_index import (
     template_of,
 )
 from corpora.mixing.writing import Written, write_rows
-from corpora.splits import Side
+from corpora.splits import SIDES, Side
 from corpora.tables.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
 from lineage.errors import CorpusError
 from lineage.files import write_json
@@ -72,9 +72,12 @@ def mix(
     digest = _digest(mixture, checkpoint)
     scratch = work / UNFINISHED
     scratch.mkdir(exist_ok=True)
-    tokenisation = Tokenisation(mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text)
+    tokenisation = Tokenisation(
+        mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text, mixture.thinking
+    )
     indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
     try:
+        _must_be_taken(indexes)
         plan = make_plan(mixture, _holdings(mixture, indexes))
         members = members_of(plan, mixture.seed, {index.source: index.units(mixture.unit) for index in indexes})
         _must_be_possible(mixture, plan, members)
@@ -87,7 +90,8 @@ def mix(
     shutil.rmtree(scratch)
     write_json(work / MANIFEST, manifest)
     if mixture.kind == "conversations":
-        checks = check_conversations(work / ROWS, template_of(checkpoint), manifest)
+        mask = mixture.thinking == "mask"
+        checks = check_conversations(work / ROWS, template_of(checkpoint), manifest, mask=mask)
     else:
         tokenizer = documents_of(checkpoint, mixture.end_of_text)
         checks = check_documents(work / ROWS, tokenizer, [corpus.folder for corpus in corpora], manifest)
@@ -144,12 +148,26 @@ def _usable(mixture: Mixture, index: TokenIndex) -> str:
         "overlong": f"longer than max_length {mixture.max_length}",
         "control_tokens": "with control tokens",
         "tools": "with tool calls, which the template cannot express",
+        "template": "that the template refuses",
+        "unanswered": "without an answer",
         "near_duplicate": "near duplicates of others",
     }
     apart = sum(len(index.sides[side]) for side in _KEPT_APART)
     said = [f"{index.left_out[reason]} {text}" for reason, text in reasons.items() if index.left_out[reason]]
     said += [f"{apart} in validation and held_out"] if apart else []
-    return f"{index.source} has {len(index.rows)} usable rows" + (f" ({', '.join(said)})" if said else "")
+    first = f"; the first is {index.refused}" if index.refused else ""
+    return f"{index.source} has {len(index.rows)} usable rows" + (f" ({', '.join(said)}{first})" if said else "")
+
+
+def _must_be_taken(indexes: Sequence[TokenIndex]) -> None:
+    """Raise CorpusError if the template refuses more of a source than it takes."""
+    for index in indexes:
+        refused, kept = index.left_out["template"], sum(len(index.sides[side]) for side in SIDES)
+        if refused > kept:
+            raise CorpusError(
+                f"source '{index.source}': the chat template refuses {refused} conversations and takes {kept}; "
+                f"the first is {index.refused}"
+            )
 
 
 def _must_be_possible(mixture: Mixture, plan: Plan, members: list[Member]) -> None:

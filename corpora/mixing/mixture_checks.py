@@ -24,13 +24,15 @@ _DOCUMENTS = 200
 _ROUNDING = 1e-9
 
 
-def check_conversations(path: Path, template: ChatTemplate, manifest: dict[str, Any]) -> dict[str, Check]:
-    """All checks of a written mixture of conversations, by name."""
+def check_conversations(
+    path: Path, template: ChatTemplate, manifest: dict[str, Any], *, mask: bool = False
+) -> dict[str, Check]:
+    """All checks of a written mixture of conversations, by name. mask: whether thoughts are not to be learned."""
     return {
         "shares": _shares(manifest),
         "share_bound": _bound(manifest),
-        "supervised_end_of_turn": _ends(path, template.end_of_turn_id),
-        "template_parity": _parity(path, template, manifest["rows"]),
+        "supervised_end_of_turn": _ends(path, template.end_ids),
+        "template_parity": _parity(path, template, manifest["rows"], mask),
     }
 
 
@@ -76,13 +78,13 @@ def _bound(manifest: dict[str, Any]) -> Check:
     )
 
 
-def _ends(path: Path, end_of_turn_id: int) -> Check:
+def _ends(path: Path, end_ids: frozenset[int]) -> Check:
     import numpy as np
 
     missing = 0
     for batch in batches_of(path, ["input_ids", "supervised"]):
         ids, supervised = (batch.column(name) for name in ("input_ids", "supervised"))
-        counted = ids.flatten().to_numpy() == end_of_turn_id
+        counted = np.isin(ids.flatten().to_numpy(), list(end_ids))
         counted &= supervised.flatten().to_numpy(zero_copy_only=False)
         upto = np.concatenate([[0], np.cumsum(counted)])
         offsets = ids.offsets.to_numpy() - ids.offsets[0].as_py()
@@ -94,15 +96,16 @@ def _ends(path: Path, end_of_turn_id: int) -> Check:
     )
 
 
-def _parity(path: Path, template: ChatTemplate, rows: int) -> Check:
+def _parity(path: Path, template: ChatTemplate, rows: int, mask: bool) -> Check:
     step = max(1, -(-rows // PARITY_ROWS))
-    seen: set[str] = set()
+    seen: set[tuple[str, int]] = set()
     differing: list[str] = []
     for row in _every(path, ["id", "messages", "tools", "input_ids", "supervised"], step):
-        if row["id"] in seen:
+        shown = row["id"], len(row["messages"])
+        if shown in seen:
             continue
-        seen.add(row["id"])
-        problem = template.parity(row["messages"], (row["input_ids"], row["supervised"]), row["tools"])
+        seen.add(shown)
+        problem = template.parity(row["messages"], (row["input_ids"], row["supervised"]), row["tools"], mask=mask)
         if problem is not None:
             differing.append(problem)
     found = f"; the first: {differing[0]}" if differing else ""

@@ -2,14 +2,14 @@
 
 Rows that are longer than the recipe allows are left out whole and counted, so that none loses its end of turn;
 so are conversations whose own words spell a control token, which would forge turns, those with tool calls where the
-template cannot express these, and the rows that `distinct` found to be copies. A corpus is worked on in blocks of a
-fixed number of its row groups, in any number of processes; what they write (`row_store`) is scratch.
+template cannot express these, those that the template refuses, and the rows that `distinct` found to be copies. A
+conversation becomes as many rows as its template needs (`models.turns`). A corpus is worked on in blocks of a fixed
+number of its row groups, in any number of processes; what they write (`row_store`) is scratch.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ from corpora.tables.row_store import RowStore, writing_part
 from corpora.tables.tables import ROWS, facts_of, index_schema
 from corpora.work.run import run_tasks
 from lineage.errors import CorpusError
-from models.bulk_encoding import EncodedRows, encode_conversations
+from models.bulk_encoding import EncodedRows, encode_rendered
 from models.template import ChatTemplate
+from models.thoughts import dropped
 from models.tokens import BulkTokenizer
+from models.turns import Rendered, learns
 from recipes.cleaning import Splits
 from recipes.execution import CorporaExecution
+from recipes.mixtures import Thinking
 
-VERSION = 1
+VERSION = 2
 
 _GROUPS_A_BLOCK = 4
 """Row groups (of 2,000 rows) that one task tokenises: some seconds of work."""
@@ -35,6 +38,9 @@ _SMALL = 16_000
 _BATCH = 1000
 _CHARACTERS = 1 << 20
 """Rows and characters tokenised in one call: a token takes some fifty bytes meanwhile."""
+
+_REASONS = ("near_duplicate", "overlong", "control_tokens", "tools", "template", "unanswered")
+"""Why rows are left out; `template`: it refuses them, `unanswered`: they have no turn to learn."""
 
 _KINDS = {"conversation": "conversations", "document": "documents"}
 _JUDGED = (
@@ -52,6 +58,7 @@ class Tokenisation:
     splits: Splits
     max_length: int | None = None
     end_of_text: str | None = None
+    thinking: Thinking = "learn"
 
 
 @dataclass(frozen=True)
@@ -66,13 +73,19 @@ class Corpus:
 
 @dataclass(frozen=True)
 class TokenIndex:
-    """The rows of one source that a mixture may use, by side, and how many were left out for which reason."""
+    """The rows of one source that a mixture may use, by side, and how many were left out for which reason.
+
+    refused: what the template said of the first that it refused, and where that is. more: rows that conversations
+    were made into beyond one each.
+    """
 
     source: str
     group: str
     sensitive: bool
     sides: Mapping[Side, RowStore]
     left_out: dict[str, int]
+    refused: str | None = None
+    more: int = 0
 
     @property
     def rows(self) -> RowStore:
@@ -86,6 +99,24 @@ class TokenIndex:
         if unit == "rows":
             return np.broadcast_to(np.int32(1), len(self.rows))
         return self.rows.supervised if unit == "supervised_tokens" else self.rows.tokens
+
+
+@dataclass
+class LeftOut:
+    """How many rows were left out, by reason; the first that the template refused; and how many rows more than there
+    are conversations these were made into."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    refused: str | None = None
+    more: int = 0
+
+    def count(self, reason: str, rows: int = 1) -> None:
+        self.rows[reason] = self.rows.get(reason, 0) + rows
+
+    def refuse(self, row: Mapping[str, Any], why: CorpusError) -> None:
+        self.count("template")
+        if self.refused is None:
+            self.refused = f"{row['origin']['file']}:{row['origin']['line']}: {why}"
 
 
 @dataclass(frozen=True)
@@ -124,33 +155,35 @@ def build_indexes(
             blocks.append(_Block(corpus, tokenisation, tuple(groups[start : start + _GROUPS_A_BLOCK]), path))
     if rows <= _SMALL and execution.runner == "local":
         execution = CorporaExecution(workers=1)
-    left_out = run_tasks("tokenise", tokenise, blocks, execution, scratch)
+    left_out = [LeftOut(**told) for told in run_tasks("tokenise", tokenise, blocks, execution, scratch)]
     return [_index(corpus, facts[corpus.source]["sensitive"], blocks, left_out) for corpus in corpora]
 
 
-def _index(corpus: Corpus, sensitive: bool, blocks: list[_Block], left_out: list[dict[str, int]]) -> TokenIndex:
+def _index(corpus: Corpus, sensitive: bool, blocks: list[_Block], left_out: list[LeftOut]) -> TokenIndex:
     own = [(block, counts) for block, counts in zip(blocks, left_out, strict=True) if block.corpus == corpus]
     sides = {side: RowStore([block.part(side) for block, _ in own]) for side in SIDES}
-    reasons = {reason: sum(counts[reason] for _, counts in own) for reason in own[0][1]}
-    return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons)
+    reasons = {reason: sum(counts.rows.get(reason, 0) for _, counts in own) for reason in _REASONS}
+    refused = next((counts.refused for _, counts in own if counts.refused is not None), None)
+    more = sum(counts.more for _, counts in own)
+    return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons, refused, more)
 
 
-def tokenise(block: _Block) -> dict[str, int]:
-    """Write the parts of one block; returns how many rows were left out, by reason."""
+def tokenise(block: _Block) -> dict[str, Any]:
+    """Write the parts of one block; returns what `LeftOut` holds."""
     import pyarrow.parquet as pq
 
-    left_out = Counter({"near_duplicate": 0, "overlong": 0, "control_tokens": 0, "tools": 0})
+    left_out = LeftOut()
     of_kind = "messages" if block.tokenisation.kind == "conversations" else "text"
     with ExitStack() as stack, pq.ParquetFile(block.corpus.folder / ROWS) as file:
         parts = {side: stack.enter_context(writing_part(block.part(side))) for side in SIDES}
-        columns = ["id", of_kind, *(name for name in index_schema().names if name not in ("id", of_kind))]
+        columns = ["id", of_kind, "origin", *(name for name in index_schema().names if name not in ("id", of_kind))]
         present = [name for name in columns if name in file.schema_arrow.names]
         for batch in file.iter_batches(_BATCH, row_groups=list(block.groups), columns=present):
             for rows in _portions(_distinct(batch.to_pylist(), block, left_out)):
                 for row, ids, supervised in _encoded(rows, block.tokenisation, left_out):
                     rest = row if of_kind == "messages" else {"id": row["id"]}
                     parts[side_of(row, block.tokenisation.splits)].add(ids, supervised, rest)
-    return dict(left_out)
+    return vars(left_out)
 
 
 def _portions(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -168,7 +201,7 @@ def _portions(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield held
 
 
-def _distinct(rows: list[dict[str, Any]], block: _Block, left_out: Counter[str]) -> list[dict[str, Any]]:
+def _distinct(rows: list[dict[str, Any]], block: _Block, left_out: LeftOut) -> list[dict[str, Any]]:
     if block.corpus.removed is None:
         return rows
     import numpy as np
@@ -177,14 +210,14 @@ def _distinct(rows: list[dict[str, Any]], block: _Block, left_out: Counter[str])
     ids = np.array([row["id"] for row in rows], removed.dtype)
     places = np.minimum(np.searchsorted(removed, ids), max(0, len(removed) - 1))
     copies = removed[places] == ids if len(removed) else np.zeros(len(ids), bool)
-    left_out["near_duplicate"] += int(copies.sum())
+    left_out.count("near_duplicate", int(copies.sum()))
     return [row for row, copy in zip(rows, copies, strict=True) if not copy]
 
 
 def _encoded(
-    rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: Counter[str]
+    rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: LeftOut
 ) -> Iterator[tuple[dict[str, Any], Any, Any]]:
-    """The rows that can be used, with their tokens (int32) and which of these the loss counts (bool)."""
+    """The rows to train on, with their tokens (int32) and which of these the loss counts (bool)."""
     import numpy as np
 
     if tokenisation.kind == "documents":
@@ -192,19 +225,55 @@ def _encoded(
         found = ends.encode_all([row["text"] for row in rows])
         encoded = EncodedRows(found.ids, np.ones(len(found.ids), bool), found.ends)
     else:
-        template = template_of(tokenisation.checkpoint)
-        reasons = [template.left_out(row["messages"], row.get("tools")) for row in rows]
-        left_out.update(reason for reason in reasons if reason is not None)
-        rows = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
-        conversations, tools = [row["messages"] for row in rows], [row.get("tools") for row in rows]
-        encoded = encode_conversations(template, bulk_of(tokenisation.checkpoint), conversations, tools)
+        rows, encoded = _conversations(rows, tokenisation, left_out)
     begin = 0
     for row, end in zip(rows, encoded.ends.tolist(), strict=True):
         if tokenisation.max_length is not None and end - begin > tokenisation.max_length:
-            left_out["overlong"] += 1
+            left_out.count("overlong")
         else:
             yield row, encoded.ids[begin:end], encoded.supervised[begin:end]
         begin = end
+
+
+def _conversations(
+    rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: LeftOut
+) -> tuple[list[dict[str, Any]], EncodedRows]:
+    """The rows that the conversations are learned in, each with the messages that it shows."""
+    template = template_of(tokenisation.checkpoint)
+    if tokenisation.thinking == "drop":
+        rows = [{**row, "messages": dropped(row["messages"])} for row in rows]
+    reasons = [template.left_out(row["messages"], row.get("tools")) for row in rows]
+    reasons = [
+        reason or (None if any(map(learns, row["messages"])) else "unanswered")
+        for row, reason in zip(rows, reasons, strict=True)
+    ]
+    for reason in filter(None, reasons):
+        left_out.count(reason)
+    rows = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    mask = tokenisation.thinking == "mask"
+
+    def rendered(of: list[dict[str, Any]]) -> list[list[Rendered]]:
+        return template.rendered([row["messages"] for row in of], [row.get("tools") for row in of], mask=mask)
+
+    bulk = bulk_of(tokenisation.checkpoint)
+    try:
+        found = rendered(rows)
+        encoded = encode_rendered(template, bulk, [one for own in found for one in own])
+    except CorpusError:  # one of them: which is found out one by one
+        found, kept = [], []
+        for row in rows:
+            try:
+                [own] = rendered([row])
+                encode_rendered(template, bulk, own)
+            except CorpusError as error:
+                left_out.refuse(row, error)
+            else:
+                kept.append(row)
+                found.append(own)
+        rows, encoded = kept, encode_rendered(template, bulk, [one for own in found for one in own])
+    laid_out = [{**row, "messages": one.messages} for row, own in zip(rows, found, strict=True) for one in own]
+    left_out.more += len(laid_out) - len(rows)
+    return laid_out, encoded
 
 
 @lru_cache(maxsize=1)

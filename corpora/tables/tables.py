@@ -239,7 +239,8 @@ def candidates_schema() -> "pa.Schema":
     """
     import pyarrow as pa
 
-    answer = [("text", pa.string()), ("ids", pa.list_(pa.int32())), ("logprob", pa.float64()), ("finish", pa.string())]
+    words = [("text", pa.string()), ("thoughts", pa.string())]
+    answer = [*words, ("ids", pa.list_(pa.int32())), ("logprob", pa.float64()), ("finish", pa.string())]
     return pa.schema([*prompts_schema(), ("answers", pa.list_(pa.struct(answer)))])
 
 
@@ -253,7 +254,7 @@ def signal_schema() -> "pa.Schema":
 def _messages() -> "pa.DataType":
     import pyarrow as pa
 
-    return pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "name")]))
+    return pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "name", "weight")]))
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,7 @@ class Functions:
 
     def run(self, model: LoadedModel, tick: Tick) -> Outcome:
         _refuse_other_forms(model)
-        prompts = [
-            model.template.render(item["messages"], generation_prompt=True, tools=json.dumps(item["functions"]))
-            for item in self.items
-        ]
+        prompts = [model.render(item["messages"], json.dumps(item["functions"])) for item in self.items]
         responses = generate(model, prompts, self.max_new_tokens, tick)
         called = [calls_in(response.text) for response in responses]
         scored = (

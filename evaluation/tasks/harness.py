@@ -78,7 +78,7 @@ def run_harness(
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     for one in tasks:
         _write_task(one, scratch)
-    adapter, log = _adapter(model, tick)
+    adapter, log = _adapter(model, tick, answers=max_new_tokens is not None)
     loaded = TaskManager(include_path=str(scratch), include_defaults=False).load([one.name for one in tasks])
     shots = {one.name: one.shots for one in tasks}
     for name, task in loaded["tasks"].items():
@@ -137,8 +137,11 @@ class _Log:
     tokens: int = 0
 
 
-def _adapter(model: LoadedModel, tick: Tick) -> tuple[Any, _Log]:
-    """An HFLM over a loaded model, and what it writes down on the way."""
+def _adapter(model: LoadedModel, tick: Tick, *, answers: bool) -> tuple[Any, _Log]:
+    """An HFLM over a loaded model, and what it writes down on the way.
+
+    answers: whether it writes answers, before which it may think, or finds answers that are given likely.
+    """
     from lm_eval.models.huggingface import HFLM
 
     log = _Log()
@@ -147,9 +150,9 @@ def _adapter(model: LoadedModel, tick: Tick) -> tuple[Any, _Log]:
         """lm-eval's transformers back end, asking through our decoding."""
 
         def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-            if add_generation_prompt:
+            if answers and add_generation_prompt:
                 return model.render(chat_history)
-            return model.template.render(chat_history)
+            return model.template.render(chat_history, add_generation_prompt)
 
         def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
             contexts = [request.args[0] for request in requests]

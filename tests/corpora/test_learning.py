@@ -48,14 +48,31 @@ def read(value: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("marks", _NO)
-def test_a_turn_that_is_not_to_be_learned_is_refused_by_the_field_that_says_so(marks: dict[str, Any]) -> None:
-    [name] = marks
+def test_a_turn_that_is_not_to_be_learned_stays_as_context(marks: dict[str, Any]) -> None:
     for value in ({"messages": talk(**marks)}, {"conversations": shared(**marks)}):
-        with pytest.raises(RowError, match=f"a turn whose '{name}' says that it is not to be learned: turn 2"):
+        [found] = read(value)
+        assert [message.get("weight") for message in found.messages] == [None, "0", None, None]
+        assert [message["content"] for message in found.messages] == ["q", "a", "again", "b"]
+    call = {"id": "1", "function": {"name": "f", "arguments": {}}}
+    called = {"role": "assistant", "content": ""}
+    told = [{"role": "tool", "content": "1"}, {"role": "assistant", "content": "b"}]
+    [found] = read({"messages": [talk()[0], {**called, "tool_calls": [{**call, **marks}] * 2}, *told]})
+    assert [message.get("weight") for message in found.messages] == [None, "0", None, None]
+    with pytest.raises(RowError, match="calls of which some are not to be learned: turn 2"):
+        read({"messages": [talk()[0], {**called, "tool_calls": [{**call, **marks}, call]}, *told]})
+
+
+@pytest.mark.parametrize("marks", _NO[:3])
+def test_a_row_of_which_nothing_is_to_be_learned_is_refused(marks: dict[str, Any]) -> None:
+    asked, answer = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
+    unlearned = {**answer, "content": "b", **marks}
+    for value in (
+        {"messages": [asked, unlearned]},
+        {"prompt": [asked], "chosen": [answer], "rejected": [unlearned]},
+        {"prompt": [asked], "completion": [unlearned], "label": True},
+    ):
+        with pytest.raises(RowError, match="no turn of the assistant is to be learned"):
             read(value)
-    call = {"id": "1", "function": {"name": "f", "arguments": {}}, **marks}
-    with pytest.raises(RowError, match=f"'{name}' says that it is not to be learned: turn 2"):
-        read({"messages": [talk()[0], {"role": "assistant", "content": "", "tool_calls": [call]}]})
 
 
 @pytest.mark.parametrize("marks", _YES)

@@ -93,10 +93,6 @@ def test_no_functions_are_none(tools: Any) -> None:
         (shared(("human", "q"), ("gpt", "a"), tools=[{"type": "function"}]), "a function without a name"),
         (openai({"tool_calls": []}, {"role": "tool", "content": "3"}), "not text: the words of turn 2"),
         (
-            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": 0}]},
-            "a turn whose 'weight' says that it is not to be learned: turn 2",
-        ),
-        (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
             "not text: the words of turn 1",
         ),

@@ -160,10 +160,36 @@ def test_typed_parts_with_reasoning_and_calls() -> None:
     assert item.messages[4] == turn("assistant", "<think>\nso\n</think>\n\nthree")
 
 
-def test_reasoning_beside_the_words_is_kept() -> None:
-    answer = {**turn("assistant", "a"), "reasoning_content": "so"}
-    _, item = convert({"messages": [turn("user", "q"), answer]})
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *({"content": "a", name: " so\n"} for name in ("reasoning_content", "reasoning", "thinking")),
+        {"content": "a", "reasoning": "so", "reasoning_content": "so", "thinking": None},
+        {"content": "<think>so</think>a", "reasoning": "so"},
+        {"content": [{"type": "thinking", "thinking": "so", "signature": "x"}, {"type": "text", "text": "a"}]},
+        {"content": [part("reasoning", "so"), part("text", "a")], "reasoning": "so"},
+    ],
+)
+def test_thoughts_beside_the_words_are_kept(answer: dict[str, Any]) -> None:
+    _, item = convert({"messages": [turn("user", "q"), {"role": "assistant", **answer}]})
     assert item.messages[1] == turn("assistant", "<think>\nso\n</think>\n\na")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"content": "a", "reasoning": "so", "thinking": "other"}, "thoughts twice, which differ: turn 2"),
+        ({"content": "<think>so</think>a", "reasoning": "other"}, "thoughts twice, which differ: turn 2"),
+        ({"content": "a", "reasoning": {"tokens": 3}}, "not text: the thoughts of turn 2"),
+        ({"content": "", "reasoning": "so"}, "thoughts without an answer: turn 2"),
+        ({"content": "<think>\nso\n</think>"}, "thoughts without an answer: turn 2"),
+    ],
+)
+def test_thoughts_that_cannot_be_learned_as_they_stand_are_refused(answer: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RowError, match=reason):
+        convert({"messages": [turn("user", "q"), {"role": "assistant", **answer}]})
+    with pytest.raises(RowError, match="thoughts or calls that are not of the assistant: turn 1"):
+        convert({"messages": [{**turn("user", "q"), "reasoning": "so"}, turn("assistant", "a")]})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from corpora.mixing.documents import DocumentTokenizer
 from lineage.errors import CorpusError
-from models.bulk_encoding import encode_conversations
+from models.bulk_encoding import EncodedRows, encode_rendered
 from models.messages import Message
 from models.template import ChatTemplate
 from models.tokens import BulkTokenizer
@@ -39,10 +39,14 @@ def bulk(smollm2: ChatTemplate) -> BulkTokenizer:
     return BulkTokenizer(smollm2.tokenizer)
 
 
+def encoded(template: ChatTemplate, bulk: BulkTokenizer, rows: Sequence[Sequence[Message]], tools: Any) -> EncodedRows:
+    return encode_rendered(template, bulk, [one for own in template.rendered(rows, tools) for one in own])
+
+
 def by_row(template: ChatTemplate, bulk: BulkTokenizer, rows: Sequence[Sequence[Message]], tools: Any = None) -> Any:
     """What is found of rows in one go, and what `encode` says of each."""
     tools = tools or [None] * len(rows)
-    found = encode_conversations(template, bulk, rows, tools)
+    found = encoded(template, bulk, rows, tools)
     bounds = [0, *found.ends.tolist()]
     pieces = [(found.ids[a:b].tolist(), found.supervised[a:b].tolist()) for a, b in pairwise(bounds)]
     return pieces, [template.encode(row, own) for row, own in zip(rows, tools, strict=True)]
@@ -74,7 +78,7 @@ def test_ids_are_those_of_the_checkpoints_own_tokenizer(bulk: BulkTokenizer, tex
 def test_rows_are_encoded_as_each_one_alone(smollm2: ChatTemplate, bulk: BulkTokenizer, texts: list[list[str]]) -> None:
     roles = ("user", "assistant")
     rows = [[{"role": roles[n % 2], "content": text} for n, text in enumerate(row)] for row in texts]
-    rows = [row for row in rows if not smollm2.controls(row)]
+    rows = [row[: len(row) // 2 * 2] for row in rows if not smollm2.controls(row)]
     try:
         found, expected = by_row(smollm2, bulk, [*rows, TALK])
     except CorpusError as error:  # a control character may melt into the header before it
@@ -87,7 +91,7 @@ def test_conversations_with_and_without_tools_in_one_go(tiny_base: Path, tmp_pat
     template = with_template(tiny_base, tmp_path / "tools", WITH_TOOLS)
     found, expected = by_row(template, bulk, [TALK, CALLING, TALK[:2], CALLING], [None, TOOLS, None, None])
     assert found == expected
-    assert encode_conversations(template, bulk, [], []).ids.tolist() == []
+    assert encoded(template, bulk, [], []).ids.tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_what_one_row_is_refused_for_many_are(
     tiny_base: Path, tmp_path: Path, bulk: BulkTokenizer, template: str, said: str
 ) -> None:
     with pytest.raises(CorpusError, match=said):
-        encode_conversations(with_template(tiny_base, tmp_path / "bad", template), bulk, [TALK, TALK[:2]], [None, None])
+        encoded(with_template(tiny_base, tmp_path / "bad", template), bulk, [TALK, TALK[:2]], [None, None])
 
 
 def test_tokens_that_stand_for_no_bytes_are_placed_by_the_tokenizer_itself(tiny_base: Path, tmp_path: Path) -> None:

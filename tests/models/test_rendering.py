@@ -178,8 +178,8 @@ def test_a_template_without_tools_leaves_such_conversations_out_for_one_reason(s
             WITH_TOOLS.replace("{% for m in", "{% if tools %}{{ raise_exception('no') }}{% endif %}{% for m in"),
             "refuses",
         ),
-        (WITH_TOOLS.replace("<|im_start|>user\n[", "<|im_start|>assistant\n["), "leaves out or changes a turn"),
-        (WITH_TOOLS.replace("{% if add", "<|im_start|>assistant\n<|im_end|>{% if add"), "conversation has not"),
+        (WITH_TOOLS.replace("{{ m.content }}{", "{{ m.content | upper }}{"), "changes the words"),
+        (WITH_TOOLS.replace("{% if add", "<|im_start|>assistant\n<|im_end|>{% if add"), "not prefix-stable"),
     ],
 )
 def test_a_template_that_cannot_express_tools_says_why(

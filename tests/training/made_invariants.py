@@ -136,7 +136,7 @@ class Lab:
         return {**self.first_batch, **{name: change(self.first_batch) for name, change in changes.items()}}
 
     def ends(self, batch: dict[str, Any] | None = None) -> Any:
-        return labels.end_of_turn_learned(batch or self.first_batch, self.template.end_of_turn_id)
+        return labels.end_of_turn_learned(batch or self.first_batch, self.template.end_ids)
 
     def batch_of_the_usual_collator(self) -> dict[str, Any]:
         from transformers import DataCollatorForLanguageModeling

@@ -5,7 +5,7 @@ A batch is as the trainer's own loader and collator give it: `input_ids`, `label
 the upstream artefact holds: ids, and for each whether the loss counts it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -54,13 +54,13 @@ def pads_by_length(batch: Mapping[str, Any], rows: Sequence[Row]) -> Check:
     return check(wrong == 0, wrong, f"of {len(rows)} rows of the first batch, those not attended to over their length")
 
 
-def end_of_turn_learned(batch: Mapping[str, Any], end_of_turn_id: int) -> Check:
+def end_of_turn_learned(batch: Mapping[str, Any], end_ids: Collection[int]) -> Check:
     """Every row has a label that is the end of an assistant's turn.
 
     Catches what makes a model talk on for ever: ends masked as pads, cut off, or never written (trl#1623, #931;
     alignment-handbook#127).
     """
-    missing = sum(end_of_turn_id not in row for row in _by_row(batch, "labels"))
+    missing = sum(not set(end_ids).intersection(row) for row in _by_row(batch, "labels"))
     return check(missing == 0, missing, "rows of the first batch without an end of turn among the labels: none may be")
 
 

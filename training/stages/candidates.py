@@ -25,7 +25,7 @@ from training.loop import checkpoints
 if TYPE_CHECKING:
     from models.local import Transformers
 
-VERSION = 1
+VERSION = 2
 CHECKS = {
     "answers_finite": "no token of an answer was decided by NaN or infinity",
     "scored_as_drawn": "an answer's log-probability is that which the model gives it when it reads it alone",
@@ -65,7 +65,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
         apart = max(_scored(model, row, answers[row["id"]]) for row in scored)
     with writing(work / CANDIDATES, candidates_schema(), {"checkpoint": job.inputs["checkpoint"].digest}) as table:
         for row in prompts:
-            table.add({**row, "answers": [_as_written(answer, model) for answer in answers[row["id"]]]})
+            table.add({**row, "answers": [_as_written(answer, model, row) for answer in answers[row["id"]]]})
     return _told(prompts, answers, apart, len(scored), section)
 
 
@@ -146,9 +146,11 @@ def _drawn(
     return found
 
 
-def _as_written(answer: Answer, model: "Transformers") -> Row:
+def _as_written(answer: Answer, model: "Transformers", prompt: Row) -> Row:
+    thoughts, words = model.template.parted(answer["tokens"], prompt["prompt_ids"])
     return {
-        "text": model.tokenizer.decode(answer["tokens"], skip_special_tokens=True),
+        "text": words,
+        "thoughts": thoughts or None,
         "ids": answer["tokens"],
         "logprob": answer["value"],
         "finish": "length" if answer["cut"] else "stop",

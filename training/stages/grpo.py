@@ -51,7 +51,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     ids = prompts["prompt_ids"].to_pylist()
     plan = rollouts.plan([len(prompt) for prompt in ids], stage)
     training = frame.Training(job, work, log, stop, stage, "prompts", plan)
-    start = training.start
+    start, template = training.start, ChatTemplate.load(training.start)
     with training.begun():
         model = weights.load_for_training(start, stage)
         _must_fit(plan, stage, model.config)
@@ -68,6 +68,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
                 start,
                 None if judge is None else judge.path,
                 args.device,
+                template.said,
             ),
             args=args,
             train_dataset=Dataset.from_dict({"prompt": ids, "row": list(range(len(ids)))}).select(plan.order),
@@ -75,7 +76,7 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
             peft_config=weights.lora_config(stage.lora),
         )
         head.score_only_supervised(trainer, answers_share_prompts=True)
-        if (end := ChatTemplate.load(start).end_of_turn_id) not in trainer.eos_token_ids:
+        if (end := template.end_of_turn_id) not in trainer.eos_token_ids:
             raise TrainingError(f"{start}: token {end} ends a turn and stops no generation; answers would never end")
         trained = training.train(trainer, {})
         checks = _checks(trained.history, plan, trainer.apart_tolerance, stage)

@@ -109,6 +109,6 @@ def _first_batch_checks(
     return {
         "labels_equal_mask": labels.labels_equal_mask(batch, first),
         "pads_by_length": labels.pads_by_length(batch, first),
-        "end_of_turn_learned": labels.end_of_turn_learned(batch, template.end_of_turn_id),
+        "end_of_turn_learned": labels.end_of_turn_learned(batch, template.end_ids),
         "one_bos": labels.one_bos([ids for ids, _ in first], template.tokenizer.bos_token_id, template.begins_turns),
     }

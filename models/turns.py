@@ -1,0 +1,253 @@
+"""Which rows a conversation is learned in, and which characters of each the model itself has to write.
+
+A template may show a turn otherwise once others follow it: thoughts of earlier answers go, the last turn ends with
+another token. Learned in the whole, such an answer would stand behind a prompt that no one will ever ask. So an
+answer is learned where it stands as it did when it was the last, and a conversation becomes as many rows as that
+takes: most often one, of the templates of thinking models up to one for each answer. In no row and at no turn is
+that learned which the template supplies by itself: the prompt, with its header and perhaps an empty block of
+thoughts, is the longest that the template writes for the turn and that the turn begins with.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lineage.errors import CorpusError
+from models.messages import Message
+from models.thoughts import parted
+
+Render = Callable[..., str]
+"""`ChatTemplate.render`."""
+
+
+_SHOWN = 24
+"""Characters of a difference that a message shows."""
+
+
+class Rendered(NamedTuple):
+    """One row to learn: the messages it shows, what the model reads, and the characters of each turn to learn.
+
+    Messages of the assistant that are context alone have `weight` "0". Spans go up to and with the end of the turn.
+    """
+
+    messages: list[Message]
+    text: str
+    spans: list[tuple[int, int]]
+
+
+class _Turn(NamedTuple):
+    """An answer where it is the last: the text up to its end, and where the model begins to write it."""
+
+    text: str
+    start: int
+
+
+class Cut(NamedTuple):
+    """A row of plain words: the first `upto` messages, of which these turns are learned.
+
+    pieces: what the template writes before, between and after the words. supplied: how many characters before each
+    turn's words are the prompt's.
+    """
+
+    upto: int
+    turns: list[int]
+    pieces: list[str]
+    supplied: list[int]
+
+
+def laid_out(messages: Sequence[Message], cut: Cut, end_of_turn: str) -> Rendered:
+    """The row of these messages."""
+    text, spans = "", []
+    supplied = dict(zip(cut.turns, cut.supplied, strict=True))
+    for index, message in enumerate(messages[: cut.upto]):
+        start = len(text) + supplied.get(index, 0)
+        text += cut.pieces[index] + message["content"]
+        if index in supplied:
+            spans.append((start, len(text) + len(end_of_turn)))
+    return Rendered(shown(messages, cut.upto, cut.turns), text + cut.pieces[-1], spans)
+
+
+def learns(message: Message) -> bool:
+    return message["role"] == "assistant" and message.get("weight") != "0"
+
+
+def shown(messages: Sequence[Message], upto: int, turns: Sequence[int]) -> list[Message]:
+    """The first `upto` messages, of which these turns are learned."""
+    return [
+        {**message, "weight": "0"} if message["role"] == "assistant" and index not in turns else message
+        for index, message in enumerate(messages[:upto])
+    ]
+
+
+def rows_of(
+    messages: Sequence[Message],
+    tools: str | None,
+    render: Render,
+    ends: Callable[[Message], str],
+    name: str,
+    *,
+    mask: bool,
+) -> list[Rendered]:
+    """The rows of any conversation, by the texts that the template gives.
+
+    ends: the token that ends a turn. mask: whether thoughts are context alone. Raises CorpusError.
+    """
+    alone = {
+        index: _alone(messages[: index + 1], tools, render, ends(message), name)
+        for index, message in enumerate(messages)
+        if learns(message)
+    }
+    rows = []
+    while alone:
+        last = max(alone)
+        text = render(messages[: last + 1], tools=tools, thinking=thinks(messages[: last + 1]))
+        turns = [index for index, turn in alone.items() if text.startswith(turn.text)]
+        if last not in turns:
+            raise CorpusError(f"{name}: its chat template gives one conversation two texts")
+        _hold_words(text, messages[: last + 1], name)
+        spans = []
+        for index in turns:
+            ended, start = alone.pop(index)
+            spans.append((_behind_thoughts(ended, start, messages[index]) if mask else start, len(ended)))
+        rows.append(Rendered(shown(messages, last + 1, turns), text, spans))
+    return rows[::-1]
+
+
+def thinks(messages: Sequence[Message]) -> bool:
+    """Whether the last message has thoughts."""
+    return bool(messages) and bool(parted(messages[-1]["content"])[0])
+
+
+def _alone(messages: Sequence[Message], tools: str | None, render: Render, end: str, name: str) -> _Turn:
+    text = render(messages, tools=tools, thinking=thinks(messages))
+    prompts = [render(messages[:-1], True, tools, thinking=thinking) for thinking in (False, True)]
+    start = supplied(text, prompts)
+    if start is None:
+        raise CorpusError(unstable(name, len(messages) - 1, _asked_otherwise(text, prompts[0])))
+    said = text.find(end, start)
+    if said < 0:
+        raise CorpusError(f"{name}: its chat template does not end turn {len(messages) - 1} with {end}")
+    thoughts, words = parted(messages[-1]["content"])
+    answer = text[start:said]
+    if words not in answer or (thoughts or "") not in answer:
+        raise CorpusError(_changed(name))
+    return _Turn(text[: said + len(end)], start)
+
+
+def supplied(text: str, prompts: Sequence[str]) -> int | None:
+    """Characters of the longest prompt that a text begins with; None if it begins with none of them."""
+    return max((len(prompt) for prompt in prompts if text.startswith(prompt)), default=None)
+
+
+def unstable(name: str, turn: int, seen: str = "") -> str:
+    return (
+        f"{name}: its chat template is not prefix-stable: turn {turn} changes what comes before it, "
+        f"so a prompt in training is not the prompt in use{seen}; give another one in model.chat_template"
+    )
+
+
+def _changed(name: str) -> str:
+    return (
+        f"{name}: its chat template leaves out, reorders or changes the words of a message; "
+        "give one that copies them in model.chat_template"
+    )
+
+
+def _asked_otherwise(text: str, prompt: str) -> str:
+    """Where a prompt leaves the text that is trained, for a message."""
+    place = next((at for at, pair in enumerate(zip(text, prompt, strict=False)) if pair[0] != pair[1]), len(text))
+    asked, trained = (words[place : place + _SHOWN] for words in (prompt, text))
+    return f" (this one goes on with {asked!r}, the training text with {trained!r})"
+
+
+def _behind_thoughts(text: str, start: int, message: Message) -> int:
+    thoughts, words = parted(message["content"])
+    if not thoughts:
+        return start
+    behind = text.index(thoughts, start) + len(thoughts)
+    return text.index(words, behind) if words else behind
+
+
+def _hold_words(text: str, messages: Sequence[Message], name: str) -> None:
+    """Raises CorpusError if the text lacks the words of a message, or has those of user and assistant in another order.
+
+    Results of tools may be written in another form, and a system prompt where the template puts it.
+    """
+    place = 0
+    for message in messages:
+        role, words = message["role"], message["content"]
+        if role == "tool":
+            continue
+        words = (parted(words)[1] if role == "assistant" else words).strip()
+        found = text.find(words, 0 if role == "system" else place)
+        if found < 0:
+            raise CorpusError(_changed(name))
+        place = place if role == "system" else found + len(words)
+
+
+@dataclass
+class Shapes:
+    """What a template writes around the words of plain conversations, as far as that depends on their roles alone.
+
+    Found with marks in the place of the words, once for each order of roles. Whoever uses a shape compares the text
+    that it makes with what the template gives.
+    """
+
+    render: Render
+    end_of_turn: str
+    name: str
+    _cuts: dict[tuple[tuple[str, ...], tuple[bool, ...]], list[Cut] | None] = field(default_factory=dict)
+    _pieces: dict[tuple[tuple[str, ...], bool, bool], list[str]] = field(default_factory=dict)
+
+    def cuts(self, messages: Sequence[Message]) -> list[Cut] | None:
+        """The rows of a conversation without thoughts and calls; None if its shape has to be found by its texts."""
+        roles, learned = tuple(message["role"] for message in messages), tuple(map(learns, messages))
+        if (roles, learned) not in self._cuts:
+            try:
+                found = self._found(roles, [index for index, one in enumerate(learned) if one])
+            except CorpusError:
+                found = None
+            self._cuts[roles, learned] = found
+        return self._cuts[roles, learned]
+
+    def _found(self, roles: tuple[str, ...], turns: list[int]) -> list[Cut]:
+        cuts, left = [], turns
+        while left:
+            last = left[-1]
+            pieces = self.pieces(roles[: last + 1])
+            held = [index for index in left if self._stands(roles, index, pieces)]
+            if last not in held:
+                raise CorpusError(f"{self.name}: its chat template does not end every assistant turn alike")
+            cuts.append(Cut(last + 1, held, pieces, [self._supplied(roles, index, pieces) for index in held]))
+            left = [index for index in left if index not in held]
+        return cuts[::-1]
+
+    def _stands(self, roles: tuple[str, ...], turn: int, pieces: list[str]) -> bool:
+        """Whether a turn stands among these pieces as it does where it is the last."""
+        alone = self.pieces(roles[: turn + 1])
+        return pieces[: turn + 1] == alone[:-1] and pieces[turn + 1].startswith(self.end_of_turn)
+
+    def _supplied(self, roles: tuple[str, ...], turn: int, pieces: list[str]) -> int:
+        """Characters of the piece before a turn that are the prompt's."""
+        prompts = [self.pieces(roles[:turn], True, thinking) for thinking in (False, True)]
+        fitting = [prompt[-1] for prompt in prompts if prompt[:-1] == pieces[:turn]]
+        found = supplied(pieces[turn], fitting)
+        if found is None:
+            raise CorpusError(unstable(self.name, turn))
+        return found
+
+    def pieces(self, roles: tuple[str, ...], prompt: bool = False, thinking: bool = False) -> list[str]:
+        """What the template writes before, between and after the words of messages. Raises CorpusError."""
+        key = (roles, prompt, thinking)
+        if key not in self._pieces:
+            marks = [f"\ue000{index}\ue001" for index in range(len(roles))]
+            messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+            rest = self.render(messages, prompt, thinking=thinking)
+            pieces = []
+            for mark in marks:
+                piece, found, rest = rest.partition(mark)
+                if not found:
+                    raise CorpusError(f"{self.name}: its chat template leaves out or reorders messages of {roles}")
+                pieces.append(piece)
+            self._pieces[key] = [*pieces, rest]
+        return self._pieces[key]

@@ -1,0 +1,156 @@
+"""The chat templates that TRL ships, around a small tokenizer: each is trained from as it is used, or refused."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.templates import cases, shipped, stand_in, tried, turns
+from lineage.errors import CorpusError
+from models.messages import Message
+from models.template import ChatTemplate
+from models.thoughts import WRITTEN_OUT, dropped, parted
+
+SHIPPED = {file.stem: file for file in shipped()}
+REFUSED = {
+    **dict.fromkeys(
+        ("deepseek_r1_distill", "deepseek_r1_distill_training", "deepseekv3", "deepseekv3_training"),
+        r"goes on with '<think>\\n', the training text with",
+    ),
+    "glm4moe": "puts no special token after an assistant turn",
+}
+"""Templates whose prompts open thoughts that their answers lack, or whose turns have no end."""
+
+
+def loaded(name: str, folder: Path) -> ChatTemplate:
+    return ChatTemplate.load(stand_in(SHIPPED[name].read_text(), folder / name))
+
+
+def learned(
+    template: ChatTemplate, messages: list[Message], tools: str | None = None, *, mask: bool = False
+) -> list[str]:
+    """What is learned of each row of a conversation, turns parted by a bar."""
+    [rows] = template.rendered([messages], [tools], mask=mask)
+    found = []
+    for row in rows:
+        ids, supervised = template.encode_rendered(row)
+        assert template.parity(row.messages, (ids, supervised), tools, mask=mask) is None
+        told = "".join(template.tokenizer.decode([i]) if own else "|" for i, own in zip(ids, supervised, strict=True))
+        found.append("|".join(part for part in told.split("|") if part))
+    return found
+
+
+@pytest.mark.invariants
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_learned_is_what_the_model_has_to_write(tmp_path: Path, name: str) -> None:
+    if name == "glm4moe":
+        with pytest.raises(CorpusError, match=REFUSED[name]):
+            loaded(name, tmp_path)
+        return
+    template = loaded(name, tmp_path)
+    for case in cases():
+        found = tried(template, case)
+        assert (found.mask_mismatches, found.prompt_mismatches) == (0, 0), case.name
+        if case.plain:
+            assert (found.refused is not None) == (name in REFUSED), found.refused
+        if case.plain and found.refused:
+            with pytest.raises(CorpusError, match=REFUSED[name]):
+                template.rendered([case.messages], [None])
+
+
+END = "<|im_end|>"
+
+
+def test_an_answer_that_changes_once_others_follow_is_learned_in_a_row_of_its_own(tmp_path: Path) -> None:
+    template = loaded("qwen3", tmp_path)
+    messages = turns(2)
+    [rows] = template.rendered([messages], [None])
+    assert [len(row.messages) for row in rows] == [2, 4]
+    assert [message.get("weight") for message in rows[1].messages] == [None, "0", None, None]
+    assert learned(template, messages) == [messages[1]["content"] + END, messages[3]["content"] + END]
+    assert rows[0].text.endswith(f"<think>\n\n</think>\n\n{messages[1]['content']}{END}\n")
+    assert f"assistant\n{messages[1]['content']}{END}" in rows[1].text
+    assert [len(own) for own in loaded("qwen2_5", tmp_path).rendered([messages, messages[:2]], [None, None])] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_6", "nemotron_3_nano", "glm4moe_training"])
+def test_thoughts_are_learned_masked_or_dropped(tmp_path: Path, name: str) -> None:
+    template = loaded(name, tmp_path)
+    messages = turns(1, [0])
+    thoughts, words = parted(messages[1]["content"])
+    assert thoughts is not None
+    [told] = learned(template, messages)
+    assert thoughts in told and words in told and told.count("</think>") == 1
+    [masked] = learned(template, messages, mask=True)
+    assert masked.startswith(words) and thoughts not in masked
+    [without] = learned(template, dropped(messages))
+    assert words in without and "think" not in without
+
+
+def test_thoughts_of_gpt_oss_have_their_channel(tmp_path: Path) -> None:
+    template = loaded("gptoss", tmp_path)
+    told = learned(template, turns(2, [0]))
+    assert told[0].replace("<|", "").startswith("channel")
+    [first, second] = template.rendered([turns(2, [0])], [None])[0]
+    assert "<|channel|>analysis<|message|>Let me see 0" in first.text and "Let me see" not in second.text
+    assert first.text.endswith("<|return|>") and first.text[first.spans[0][0] :].startswith("<|channel|>analysis")
+    assert second.text[second.spans[0][0] :].startswith("<|channel|>final<|message|>It is 6.")
+
+
+def test_turns_that_call_end_with_the_token_of_calls(tmp_path: Path) -> None:
+    template = loaded("gptoss", tmp_path)
+    call = next(case for case in cases() if case.name == "call")
+    [row] = template.rendered([call.messages], [call.tools])[0]
+    called, answered = (row.text[start:end] for start, end in row.spans)
+    assert called.endswith('"zwü"}<|call|>') and answered == "<|channel|>final<|message|>14.<|return|>"
+    assert template.end_ids == set(template.tokenizer.convert_tokens_to_ids(["<|call|>", "<|return|>"]))
+
+
+def test_words_that_are_context_alone_are_not_learned(tmp_path: Path) -> None:
+    template = loaded("qwen2_5", tmp_path)
+    first, second = turns(2)[:2], turns(2)[2:]
+    messages = [first[0], {**first[1], "weight": "0"}, *second]
+    assert learned(template, messages) == [second[1]["content"] + END]
+    assert learned(template, [*first, second[0], {**second[1], "weight": "0"}]) == [first[1]["content"] + END]
+    assert template.rendered([[first[0], {**first[1], "weight": "0"}]], [None]) == [[]]
+
+
+def test_of_named_templates_the_default_is_taken(tmp_path: Path) -> None:
+    template = loaded("qwen2_5", tmp_path)
+    tokenizer = template.tokenizer
+    tokenizer.chat_template = {"default": tokenizer.chat_template, "rag": "{{ raise_exception('not this') }}"}
+    tokenizer.save_pretrained(tmp_path / "named")
+    named = ChatTemplate.load(tmp_path / "named")
+    assert named.render(turns(1)) == loaded("qwen2_5", tmp_path).render(turns(1)) and named.digest != template.digest
+    tokenizer.chat_template = {"rag": "{{ messages }}"}
+    tokenizer.save_pretrained(tmp_path / "other")
+    with pytest.raises(CorpusError, match=r"of its chat templates \(rag\) none is `default`"):
+        ChatTemplate.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("answer", "opened", "found"),
+    [
+        ("five", False, ("", "five")),
+        ("<think>\nhm\n</think>\n\nfive", False, ("hm", "five")),
+        ("hm\n</think>\n\nfive", True, ("hm", "five")),
+        ("<think>\nhm, and", False, ("hm, and", "")),
+        ("hm, and", True, ("hm, and", "")),
+        ("a < b <think> c", False, ("", "a < b <think> c")),
+    ],
+)
+def test_an_answer_is_what_was_said_and_not_what_was_thought(answer: str, opened: bool, found: tuple[str, str]) -> None:
+    assert WRITTEN_OUT.parted(answer, opened=opened) == found
+
+
+@pytest.mark.parametrize(
+    "name", ["qwen3", "qwen3_6", "gptoss", "nemotron_3_nano", "gemma4_v5", "qwen2_5", "muse_glimmer"]
+)
+@pytest.mark.parametrize("thinking", [True, False])
+def test_what_a_trained_model_writes_is_parted_as_it_was_learned(tmp_path: Path, name: str, thinking: bool) -> None:
+    template = loaded(name, tmp_path)
+    messages = turns(1, [0] if thinking else [])
+    prompt = template.prompt_ids(messages[:1], thinking=thinking)
+    ids = template.answer_ids(messages[:1], messages[1], prompt, thinking=thinking)
+    thoughts, words = parted(messages[1]["content"])
+    assert template.parted(ids, prompt) == (thoughts or "", words)
+    assert template.said(ids[: len(ids) // 3], prompt) == "" or not thinking
