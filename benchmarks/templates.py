@@ -70,6 +70,8 @@ def cases() -> Iterator[Case]:
     asked = said("user", "And 9?")
     called = [asked, said("assistant", "", tool_calls=_CALL), said("tool", '{"sum": 14}', name="probe_function")]
     yield Case("call", [*called, said("assistant", "14.")], PROBE_TOOLS, False)
+    thought = said("assistant", "<think>\nI add\n</think>", tool_calls=_CALL)
+    yield Case("call, thoughts", [asked, thought, *called[2:], said("assistant", "14.")], PROBE_TOOLS, False)
     yield Case("system, turn, call", [_SYSTEM, *turns(1), *called, said("assistant", "14.")], PROBE_TOOLS, False)
     yield Case("functions without a call", turns(2), PROBE_TOOLS, False)
 
@@ -128,8 +130,18 @@ def tried(template: ChatTemplate, case: Case) -> Found:
             if message["role"] == "assistant" and message.get("weight") != "0":
                 learned.append(index)
                 prompts += not _asked_alike(template, row.messages, index, case.tools, ids)
+        masks += _masked_wrongly(template, row.messages, case.tools)
     masks += learned != [index for index, message in enumerate(case.messages) if message["role"] == "assistant"]
     return Found(None, masks, prompts)
+
+
+def _masked_wrongly(template: ChatTemplate, messages: Sequence[Message], tools: str | None) -> bool:
+    """Whether another way finds another mask where thoughts are not to be learned; none where that is refused."""
+    try:
+        encoded = template.encode(messages, tools, mask=True)
+    except CorpusError:
+        return False
+    return template.parity(messages, encoded, tools, mask=True) is not None
 
 
 def _asked_alike(

@@ -17,6 +17,7 @@ from typing import Any
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
 from models import load
+from models.dated import day_of, is_dated, pinned
 from models.messages import Message
 from models.thoughts import WRITTEN_OUT, Marks, joined, opens_thoughts, parted
 from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, in_openai_form, missing_from_probe, tools_for_template
@@ -57,7 +58,9 @@ class ChatTemplate:
             raise CorpusError(f"{checkpoint}: has no chat template; name one in model.chat_template of the recipe")
         if not tokenizer.is_fast or not (checkpoint / "tokenizer.json").is_file():
             raise CorpusError(f"{checkpoint}: has no tokenizer.json, which character positions of tokens come from")
-        identity = {"template": held, "tokenizer": file_digest(checkpoint / "tokenizer.json")}
+        identity: dict[str, Any] = {"template": held, "tokenizer": file_digest(checkpoint / "tokenizer.json")}
+        if is_dated("".join(held.values()) if isinstance(held, dict) else held):
+            identity["day"] = str(day_of(tokenizer.init_kwargs))
         template = cls(checkpoint.name, tokenizer, fingerprint(identity))
         _ = template.end_of_turn
         return template
@@ -77,11 +80,11 @@ class ChatTemplate:
 
         try:
             rendered: str = self.tokenizer.apply_chat_template(
-                [self._for_template(message) for message in messages],
+                [self.as_sent(message) for message in messages],
                 tools=tools_for_template(tools),
                 tokenize=False,
                 add_generation_prompt=generation_prompt,
-                **_switches(thinking),
+                **self._settings(thinking, tools),
             )
         except (TemplateError, *_REFUSALS) as error:
             roles = [message.get("role") for message in messages]
@@ -273,7 +276,9 @@ class ChatTemplate:
         return found
 
     def _by_texts(self, messages: Sequence[Message], tools: str | None, *, mask: bool) -> list[Rendered]:
-        return rows_of(messages, tools, self.render, self._end_of, self.name, mask=mask)
+        return rows_of(
+            messages, tools, self.render, self._end_of, self.name, closing=self._marks.closing if mask else None
+        )
 
     @cached_property
     def _shapes(self) -> Shapes:
@@ -302,23 +307,28 @@ class ChatTemplate:
             asked, answered = messages[:index], messages[: index + 1]
             upto = self.tokenise(self.render(answered, tools=tools, thinking=thinks(answered)))
             prompts = [self.prompt_ids(asked, tools, thinking) for thinking in (False, True)]
-            if mask and thinks(answered):
-                prompts = [self._ids_before_words(answered, tools)]
             before = max((len(prompt) for prompt in prompts if upto[: len(prompt)] == prompt), default=len(upto))
             end = self._token_id(self._end_of(message))
             last = upto.index(end, before) + 1 if end in upto[before:] else 0
             if not last or ids[:last] != upto[:last]:
                 raise CorpusError(unstable(self.name, index))
+            if mask and thinks(answered):
+                before = self._first_said(ids[:last], before, message)
             supervised[before:last] = [True] * (last - before)
         return ids, supervised
 
-    def _ids_before_words(self, messages: Sequence[Message], tools: str | None) -> list[int]:
-        """Ids of a conversation up to what the assistant said last, with all that it thought before."""
-        words = parted(messages[-1]["content"])[1]
-        mark = "\ue000said\ue001"
-        [*asked, answer] = messages
-        told = self.render([*asked, {**answer, "content": answer["content"] + mark}], tools=tools, thinking=True)
-        return self.tokenise(told.partition(words + mark)[0])
+    def _first_said(self, ids: Sequence[int], start: int, message: Message) -> int:
+        """From which token on these ids, of a turn that begins at `start`, say what stands behind its thoughts."""
+        thoughts, words = parted(message["content"])
+        for place in range(start + 1, len(ids)):
+            before, rest = (self._spelled(own) for own in (ids[start:place], ids[place:]))
+            ended = self._marks.closing in before and (thoughts or "") in before
+            if ended and (rest.startswith(words) if words else not rest[:1].isspace()):
+                return place
+        raise CorpusError(f"{self.name}: no tokens of the turn spell its words alone")
+
+    def _spelled(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def encode_by_library(
         self,
@@ -329,23 +339,23 @@ class ChatTemplate:
     ) -> list[int]:
         """The ids that transformers gives for a conversation in one call, as a server would."""
         ids: list[int] = self.tokenizer.apply_chat_template(
-            [self._for_template(message) for message in messages],
+            [self.as_sent(message) for message in messages],
             tools=tools_for_template(tools),
             tokenize=True,
             add_generation_prompt=generation_prompt,
             return_dict=False,
-            **_switches(thinking),
+            **self._settings(thinking, tools),
         )
         return ids
 
     def marked(self, messages: Sequence[Message], tools: str | None = None) -> list[bool]:
         """Which tokens transformers takes for the assistant's, where the template marks them by `{% generation %}`."""
         found = self.tokenizer.apply_chat_template(
-            [self._for_template(message) for message in messages],
+            [self.as_sent(message) for message in messages],
             tools=tools_for_template(tools),
             return_dict=True,
             return_assistant_tokens_mask=True,
-            **_switches(thinks(messages)),
+            **self._settings(thinks(messages), tools),
         )
         return [bool(own) for own in found["assistant_masks"]]
 
@@ -370,6 +380,18 @@ class ChatTemplate:
             return f"{self.name}: the masks differ first at token {place} of {len(ids)}"
         return None
 
+    def _settings(self, thinking: bool = False, tools: str | None = None) -> dict[str, Any]:
+        """What the library is told beside the conversation: the template, with its date pinned, and its switches."""
+        name = "default" if tools is None or "tool_use" not in self._pinned else "tool_use"
+        return {"chat_template": self._pinned[name], **_switches(thinking)}
+
+    @cached_property
+    def _pinned(self) -> dict[str, str]:
+        """The templates by name."""
+        held = self.tokenizer.chat_template
+        named = held if isinstance(held, dict) else {"default": held}
+        return {name: pinned(text, day_of(self.tokenizer.init_kwargs)) for name, text in named.items()}
+
     @cached_property
     def _special_tokens(self) -> list[str]:
         tokens = self.tokenizer.added_tokens_decoder.values()
@@ -378,8 +400,7 @@ class ChatTemplate:
     @cached_property
     def _structural_tokens(self) -> list[str]:
         """Special tokens that the template writes, or that begin, end or pad a text; others are harmless in words."""
-        held = self.tokenizer.chat_template
-        written = "".join(held.values()) if isinstance(held, dict) else held
+        written = "".join(self._pinned.values())
         ends = (self.tokenizer.bos_token, self.tokenizer.eos_token, self.tokenizer.pad_token)
         return [token for token in self._special_tokens if token in written or token in ends]
 
@@ -398,9 +419,9 @@ class ChatTemplate:
             return []
         try:
             rendered: list[str | None] = self.tokenizer.apply_chat_template(
-                [[self._for_template(message) for message in messages] for messages in conversations],
+                [[self.as_sent(message) for message in messages] for messages in conversations],
                 tokenize=False,
-                **_switches(False),
+                **self._settings(),
             )
         except (TemplateError, *_REFUSALS):
             return [self._rendered_or_none(messages) for messages in conversations]
@@ -412,8 +433,8 @@ class ChatTemplate:
         except CorpusError:
             return None
 
-    def _for_template(self, message: Message) -> dict[str, Any]:
-        """A message as this template takes it: thoughts in a field of their own if it reads one."""
+    def as_sent(self, message: Message) -> dict[str, Any]:
+        """A message as this template takes it: thoughts in a field of their own, words as text or as a typed part."""
         plain = in_openai_form(message)
         if not self._reads_text:
             plain["content"] = [{"type": "text", "text": message["content"]}]
@@ -430,7 +451,9 @@ class ChatTemplate:
 
         def words(content: Any) -> bool:
             try:
-                text = self.tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+                text = self.tokenizer.apply_chat_template(
+                    [{"role": "user", "content": content}], tokenize=False, **self._settings()
+                )
             except (TemplateError, *_REFUSALS):
                 return False
             return "probe_words" in text
@@ -445,7 +468,7 @@ class ChatTemplate:
         probe = {"role": "assistant", "content": "probe_words", "reasoning_content": "probe_thoughts"}
         try:
             text = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": "probe"}, probe], tokenize=False, **_switches(True)
+                [{"role": "user", "content": "probe"}, probe], tokenize=False, **self._settings(thinking=True)
             )
         except (TemplateError, *_REFUSALS):
             return False

@@ -86,11 +86,11 @@ def rows_of(
     ends: Callable[[Message], str],
     name: str,
     *,
-    mask: bool,
+    closing: str | None,
 ) -> list[Rendered]:
     """The rows of any conversation, by the texts that the template gives.
 
-    ends: the token that ends a turn. mask: whether thoughts are context alone. Raises CorpusError.
+    ends: the token that ends a turn. closing: what ends thoughts, if they are context alone. Raises CorpusError.
     """
     alone = {
         index: _alone(messages[: index + 1], tools, render, ends(message), name)
@@ -108,7 +108,8 @@ def rows_of(
         spans = []
         for index in turns:
             ended, start = alone.pop(index)
-            spans.append((_behind_thoughts(ended, start, messages[index]) if mask else start, len(ended)))
+            begins = start if closing is None else _behind_thoughts(ended, start, messages[index], closing, name)
+            spans.append((begins, len(ended)))
         rows.append(Rendered(shown(messages, last + 1, turns), text, spans))
     return rows[::-1]
 
@@ -160,12 +161,16 @@ def _asked_otherwise(text: str, prompt: str) -> str:
     return f" (this one goes on with {asked!r}, the training text with {trained!r})"
 
 
-def _behind_thoughts(text: str, start: int, message: Message) -> int:
+def _behind_thoughts(text: str, start: int, message: Message, closing: str, name: str) -> int:
+    """Where what a turn says, or calls, begins. Raises CorpusError."""
     thoughts, words = parted(message["content"])
     if not thoughts:
         return start
-    behind = text.index(thoughts, start) + len(thoughts)
-    return text.index(words, behind) if words else behind
+    ended = text.find(closing, text.index(thoughts, start) + len(thoughts))
+    if ended < 0:
+        raise CorpusError(f"{name}: its chat template does not end thoughts with {closing}")
+    behind = ended + len(closing)
+    return text.index(words, behind) if words else len(text) - len(text[behind:].lstrip())
 
 
 def _hold_words(text: str, messages: Sequence[Message], name: str) -> None:

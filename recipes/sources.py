@@ -1,5 +1,6 @@
 """Raw text and base models: where they come from, what form they have, under which licence."""
 
+import datetime
 import re
 from typing import Literal
 from urllib.parse import parse_qsl
@@ -166,6 +167,12 @@ class Model(Origin):
     licence: str = Field(min_length=1)
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     chat_template: str | None = Field(default=None, description="jinja file that replaces the model's own template")
+    date: datetime.date | None = Field(
+        default=None,
+        exclude_if=lambda day: day is None,
+        description="the day that a template which writes today's is given, in training as in evaluation; by default "
+        "2025-01-01",
+    )
 
     @model_validator(mode="after")
     def _is_a_model(self) -> "Model":

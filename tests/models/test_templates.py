@@ -9,6 +9,7 @@ from lineage.errors import CorpusError
 from models.messages import Message
 from models.template import ChatTemplate
 from models.thoughts import WRITTEN_OUT, dropped, parted
+from training.invariants.rendering import as_served
 
 SHIPPED = {file.stem: file for file in shipped()}
 REFUSED = {
@@ -125,6 +126,29 @@ def test_of_named_templates_the_default_is_taken(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path / "other")
     with pytest.raises(CorpusError, match=r"of its chat templates \(rag\) none is `default`"):
         ChatTemplate.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("llama3_2", "Today Date: 09 Mar 2031"), ("gptoss", "Current date: 2031-03-09"), ("muse_glimmer", "2031-03-09")],
+)
+def test_a_template_that_writes_the_date_is_given_the_checkpoints_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, written: str
+) -> None:
+    template = loaded(name, tmp_path)
+    template.tokenizer.init_kwargs["chat_template_date"] = "2031-03-09"
+    template.tokenizer.save_pretrained(tmp_path / "later")
+    later = ChatTemplate.load(tmp_path / "later")
+    assert written in later.render(turns(1)) and written not in template.render(turns(1))
+    assert later.render(turns(1), True) == as_served(tmp_path / "later", turns(1), generation_prompt=True)
+    assert later.digest != loaded(name, tmp_path).digest
+    released = SHIPPED[name].read_text()
+    assert (tmp_path / "later" / "chat_template.jinja").read_text().strip() == released.strip()
+
+
+def test_what_a_template_without_a_date_writes_is_not_touched(tmp_path: Path) -> None:
+    template = loaded("qwen3", tmp_path)
+    assert template._pinned == {"default": SHIPPED["qwen3"].read_text()}
 
 
 @pytest.mark.parametrize(

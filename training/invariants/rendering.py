@@ -6,13 +6,13 @@ servers do, with jinja alone, and compared with what training made its tokens fr
 
 import json
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lineage.checks import Check, check
 from lineage.errors import CorpusError
+from models import dated
 from models.template import ChatTemplate
 
 Messages = list[dict[str, str]]
@@ -49,7 +49,8 @@ def served_as_trained(start: Path, saved: Path, conversations: Sequence[Messages
         except CorpusError:
             continue
         rendered += 1
-        as_server = as_served(saved, messages, generation_prompt=asks)
+        sent = [trained.as_sent(message) for message in messages]
+        as_server = as_served(saved, sent, generation_prompt=asks)
         differing += expected != as_server or trained.tokenise(expected) != served.tokenise(as_server)
     return check(
         differing == 0 and rendered > 0,
@@ -64,19 +65,25 @@ def _same(start: Path, saved: Path) -> bool:
     return all((start / name).read_bytes() == (saved / name).read_bytes() for name in names)
 
 
-def as_served(checkpoint: Path, messages: Messages, generation_prompt: bool) -> str:
-    """A conversation rendered from the files of a checkpoint by jinja alone, with the settings that servers use."""
+def as_served(checkpoint: Path, messages: Sequence[Mapping[str, Any]], generation_prompt: bool) -> str:
+    """A conversation rendered from the files of a checkpoint by jinja alone, with the settings that servers use, on
+    the checkpoint's day and not asked to think."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
-    environment.globals |= {"raise_exception": _refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
     template = (checkpoint / "chat_template.jinja").read_text(encoding="utf-8")
     tokens = json.loads((checkpoint / "tokenizer_config.json").read_text(encoding="utf-8"))
+    environment.globals |= {"raise_exception": _refuse, "strftime_now": dated.day_of(tokens).strftime}
     named = {name: _text(tokens[name]) for name in ("bos_token", "eos_token", "pad_token") if tokens.get(name)}
     return environment.from_string(_TRAINING_MARKS.sub("", template)).render(
-        messages=messages, add_generation_prompt=generation_prompt, tools=None, **named
+        messages=messages,
+        add_generation_prompt=generation_prompt,
+        tools=None,
+        enable_thinking=False,
+        thinking=False,
+        **named,
     )
 
 

@@ -19,7 +19,7 @@ from jobs.progress import Progress
 from jobs.run_log import RunLog
 from lineage.checks import Check, check
 from lineage.errors import Interrupted, TrainingError
-from models import load
+from models import dated, load
 from models.template import ChatTemplate
 from recipes.sources import Model
 
@@ -49,6 +49,8 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     progress.done("loaded")
     if model_section.chat_template:
         tokenizer.chat_template = read_template(folder / model_section.chat_template, "model.chat_template")
+    if model_section.date is not None:
+        tokenizer.init_kwargs[dated.KEY] = str(model_section.date)
     tokenizer.save_pretrained(work)
     if model_section.chat_template:
         _stop_at_end_of_turn(model, work)
