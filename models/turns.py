@@ -130,7 +130,7 @@ def _alone(messages: Sequence[Message], tools: str | None, render: Render, end: 
         raise CorpusError(f"{name}: its chat template does not end turn {len(messages) - 1} with {end}")
     thoughts, words = parted(messages[-1]["content"])
     answer = text[start:said]
-    if words not in answer or (thoughts or "") not in answer:
+    if words.strip() not in answer or (thoughts or "") not in answer:
         raise CorpusError(_changed(name))
     return _Turn(text[: said + len(end)], start)
 
@@ -170,7 +170,7 @@ def _behind_thoughts(text: str, start: int, message: Message, closing: str, name
     if ended < 0:
         raise CorpusError(f"{name}: its chat template does not end thoughts with {closing}")
     behind = ended + len(closing)
-    return text.index(words, behind) if words else len(text) - len(text[behind:].lstrip())
+    return text.index(words.strip(), behind) if words else len(text) - len(text[behind:].lstrip())
 
 
 def _hold_words(text: str, messages: Sequence[Message], name: str) -> None:

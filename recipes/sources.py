@@ -90,6 +90,35 @@ class Columns(Section):
     category: str | None = None
 
 
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Turns(Section):
+    """How a source spells its turns, and what becomes of those that stand in no order to learn from.
+
+    `role` and `content` are the keys of a turn, `roles` what its own words for roles mean, as in {customer: user}. A
+    greeting that opens a conversation is refused with its row, dropped, or kept as context that is not learned;
+    neighbours of one role are joined by an empty line, or refused with their row; so is a last turn that no one
+    answers, unless it is dropped.
+    """
+
+    role: str | None = None
+    content: str | None = None
+    roles: dict[str, Role] = {}
+    opening: Literal["refuse", "keep", "drop"] = "refuse"
+    same_role: Literal["refuse", "join"] = "refuse"
+    last_user: Literal["refuse", "drop"] = "refuse"
+
+    @property
+    def is_silent(self) -> bool:
+        return self == Turns()
+
+    @property
+    def known_roles(self) -> dict[str, Role]:
+        """By the source's word in lower case."""
+        return {word.lower(): role for word, role in self.roles.items()}
+
+
 Format = Literal[
     "auto",
     "alpaca",
@@ -98,6 +127,8 @@ Format = Literal[
     "prompt_completion",
     "glaive",
     "hermes",
+    "xlam",
+    "toolace",
     "text",
     "threads",
     "preference",
@@ -117,6 +148,7 @@ class Source(Origin):
     licence: str = Field(min_length=1)
     format: Format = "auto"
     columns: Columns = Columns()
+    turns: Turns = Field(default=Turns(), exclude_if=lambda turns: turns.is_silent)
     separator: str | None = Field(
         default=None, description="splits one text field into prompt and completion at its first occurrence"
     )

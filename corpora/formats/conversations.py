@@ -5,6 +5,8 @@ and places, never the text itself.
 """
 
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -28,6 +30,9 @@ __all__ = [
     "written_out",
 ]
 
+_INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
+"""Characters that Unicode calls letters or symbols, and that are drawn as blanks."""
+_EMPTY_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _CALL = "function_call"
 _TEXTS = ("text", "input_text", "output_text")
 ROLES = {
@@ -67,6 +72,9 @@ _SPELLINGS = (
     ("speaker", "text"),
     ("speaker", "content"),
 )
+_OPENING = " (turns: {opening: keep} or {opening: drop} in the source reads on)"
+_SAME_ROLE = " (turns: {same_role: join} in the source joins them)"
+_LAST_USER = " (turns: {last_user: drop} in the source drops it)"
 _FOLLOWS = {
     "start": ("system", "user"),
     "system": ("user",),
@@ -100,12 +108,23 @@ def value_or_none(fields: Mapping[str, Any], path: str) -> Any:
         return None
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    return all(c.isspace() or c in _INVISIBLE or unicodedata.category(c) in ("Cf", "Cc") for c in text)
+
+
+def answered(words: str) -> str:
+    """An answer without empty lines before it and blanks behind it."""
+    words = words.rstrip()
+    return _EMPTY_LINES.sub("", words) if words[:1].isspace() else words
+
+
 def text_at(fields: Mapping[str, Any], path: str) -> str:
     """The text at a dotted path, not empty. Raises RowError."""
     value = value_at(fields, path)
     if not isinstance(value, str):
         raise RowError(f"field '{path}' is not text")
-    if not value.strip():
+    if is_blank(value):
         raise RowError(f"field '{path}' is empty")
     return value
 
@@ -159,29 +178,34 @@ def turns(value: Any) -> list[Message]:
 
 
 def conversation(messages: list[Message]) -> list[Message]:
-    """The messages with known roles and trimmed words: at most a system prompt, then user and assistant in turn.
+    """The messages with known roles and trimmed words: at most a system prompt, then user and assistant in turn. An
+    answer keeps the blanks before its first words, which may be code.
 
     Between a call and what the assistant makes of it stand the tools' answers; a conversation may also end with a
     call. A system prompt may be empty, which is not the same as none. Raises RowError if the order is another one, or
     words are missing.
     """
-    named = [
-        {**m, "role": known_role(m["role"], i), "content": m["content"].strip()} for i, m in enumerate(messages, 1)
-    ]
+    named = []
+    for index, message in enumerate(messages, 1):
+        role = known_role(message["role"], index)
+        words = message["content"]
+        named.append({**message, "role": role, "content": answered(words) if role == "assistant" else words.strip()})
     offset = 0 if named and named[0]["role"] == "system" else 1
     last = "start"
     for index, message in enumerate(named, start=offset):
         expected = _FOLLOWS[last]
-        if message["role"] not in expected:
+        greets = last in ("start", "system") and message["role"] == "assistant"
+        if message["role"] not in expected and not (greets and message.get("weight") == "0"):
             due = " or the ".join(role for role in expected if role != "system")
-            raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}")
-        if not message["content"] and message["role"] not in ("system", "tool") and "tool_calls" not in message:
+            mend = _OPENING if greets else _SAME_ROLE if message["role"] == last else ""
+            raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}{mend}")
+        if is_blank(message["content"]) and message["role"] not in ("system", "tool") and "tool_calls" not in message:
             raise RowError(f"empty turn: turn {index}")
-        if message["role"] == "assistant" and "tool_calls" not in message and not parted(message["content"])[1]:
+        if message["role"] == "assistant" and "tool_calls" not in message and is_blank(parted(message["content"])[1]):
             raise RowError(f"thoughts without an answer: turn {index}")
         last = "call" if "tool_calls" in message else message["role"]
     if last not in ("assistant", "call"):
-        raise RowError("no answer: the last turn is not of the assistant")
+        raise RowError(f"no answer: the last turn is not of the assistant{_LAST_USER if last == 'user' else ''}")
     return named
 
 
@@ -240,7 +264,7 @@ def known_role(role: str, index: int) -> str:
     known = ROLES.get(role.lower())
     if known is None:
         shown = f" '{role}'" if len(role) <= 24 and role.replace("_", "").isalnum() else ""
-        raise RowError(f"unknown role{shown}: turn {index}")
+        raise RowError(f"unknown role{shown}: turn {index} (turns: {{roles: …}} in the source says what it means)")
     return known
 
 

@@ -21,6 +21,7 @@ from corpora.formats.hermes import is_hermes
 from corpora.formats.items import Conversation, Document, Item
 from corpora.formats.prompts import TURNS, Fields, earlier, first, instruction, question, turns_field
 from corpora.formats.tool_calls import tools_of
+from corpora.formats.toolace import is_toolace
 from corpora.formats.trees import is_message
 
 _ALPACA_OUTPUTS = ("output", "response")
@@ -51,7 +52,8 @@ def read_alpaca(fields: Fields) -> Item:
 
 def sharegpt_fields(fields: Fields) -> str | None:
     name = turns_field(fields)
-    return f"{name}, a list of turns{_and_tools(fields)}" if name and not is_hermes(fields) else None
+    found = name and not is_hermes(fields) and not is_toolace(fields)
+    return f"{name}, a list of turns{_and_tools(fields)}" if found else None
 
 
 def read_sharegpt(fields: Fields) -> Item:

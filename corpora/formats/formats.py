@@ -20,6 +20,7 @@ from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import mend_of_several, must_have_two_numbers, remark, why_unread, without_category
 from corpora.formats.learning import refuse_nothing_learned, refuse_unlearned
+from corpora.formats.spelling import in_known_words
 from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
 from lineage.errors import CorpusError
@@ -58,7 +59,7 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     shown: dict[str, list[Row]] = {}
     deciding: Counter[str] = Counter()
     for row in sample:
-        fields = without_category(source, row.value)
+        fields = in_known_words(source, without_category(source, row.value))
         format_ = _fitting(source.uri, row, fields)
         if format_ is not None:
             shown.setdefault(format_.name, []).append(row)
@@ -75,6 +76,7 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     if len(shown) > 1:
         places = [f"{len(rows)} {name} ({rows[0].file}:{rows[0].line})" for name, rows in sorted(shown.items())]
         several = f"{source.uri}: its rows are of several formats: {', '.join(places)}. Make them two sources"
+        several += next((f", or name `format: {one}`, which reads both" for one in _BOTH if _BOTH[one] == {*shown}), "")
         raise CorpusError(several + mend_of_several(source, shown.get("unpaired", ())))
     name = next(iter(shown))
     by = "; ".join(f"{count} of the first {len(sample)} rows have {names}" for names, count in deciding.most_common())
@@ -107,7 +109,7 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
         refuse_unlearned(row.value)
         if format_.kind != "document":
             _refuse_media(row.value)
-        fields = without_category(source, row.value)
+        fields = in_known_words(source, without_category(source, row.value))
         if told_by_rows:
             try:
                 found = _fitting(source.uri, row, fields)
@@ -212,7 +214,7 @@ def _separated(path: str, separator: str) -> Format:
         if not found:
             raise RowError(f"no separator in field '{path}'")
         judgements.refuse_judged({name: value for name, value in fields.items() if name != path})
-        return Conversation(single(asked, answered))
+        return Conversation(single(asked, answered.strip()))
 
     return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, each(read))
 
@@ -281,6 +283,9 @@ _ELSEWHERE = {
 
 FORMATS = {name: _format(name) for name in get_args(FormatName) if name not in ("auto", "prompts")}
 """Every format that rows can be told to be of; each stands in `FORMATS` of its module."""
+
+_BOTH = {"hermes": {"hermes", "chatml"}, "toolace": {"toolace", "sharegpt"}}
+"""Formats that read rows of another one, too: such as have calls in some of their turns."""
 
 _PAIRS = tuple(pair for format_ in FORMATS.values() for pair in format_.pairs)
 _JUDGEMENTS = judgements.JUDGES | {better for better, _ in _PAIRS}

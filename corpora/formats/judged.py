@@ -70,7 +70,8 @@ def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]
     value = fields.get(name)
     if isinstance(value, str) and not before and value.startswith("\n\nHuman:"):
         _, *pieces = _DIALOGUE.split(value)
-        return [{"role": role.lower(), "content": text} for role, text in zip(pieces[::2], pieces[1::2], strict=True)]
+        said = zip(pieces[::2], pieces[1::2], strict=True)
+        return [{"role": role.lower(), "content": text.strip()} for role, text in said]
     return answer_to(before, value, name)
 
 

@@ -3,7 +3,17 @@
 import json
 from typing import Any
 
-from corpora.formats.conversations import Message, is_turns, reply, single, text_at, turns, with_system, written_out
+from corpora.formats.conversations import (
+    ROLES,
+    Message,
+    is_turns,
+    reply,
+    single,
+    text_at,
+    turns,
+    with_system,
+    written_out,
+)
 from corpora.reading.row import RowError
 
 Fields = dict[str, Any]
@@ -93,7 +103,10 @@ def answer_to(before: list[Message], value: Any, field: str, listed: bool = Fals
     given = reply(value, field)
     if len(given) == 1 and listed:
         given = [{**given[0], "content": unwrapped(given[0]["content"])}]
-    return given if len(given) > 1 else [*before, *given]
+    if len(given) == 1:
+        return [*before, *given]
+    beside = [message for message in before if ROLES.get(message["role"].lower()) == "system"]
+    return with_system({"system": beside[0]["content"]}, given) if beside else given
 
 
 def unwrapped(words: str) -> str:

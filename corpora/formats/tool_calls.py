@@ -17,7 +17,7 @@ def tools_of(fields: Mapping[str, Any]) -> str | None:
     name = next((name for name in ("tools", "functions") if fields.get(name)), None)
     if name is None:
         return None
-    found = _loaded(fields[name], f"field '{name}'")
+    found = loaded(fields[name], f"field '{name}'")
     if isinstance(found, dict):
         found = [found]
     if not isinstance(found, list):
@@ -34,8 +34,8 @@ def calls_of(value: Any, index: int) -> str:
     value: one call or a list of them, or either as JSON text. index: of the turn, for the message.
     """
     where = f"the tool calls of turn {index}"
-    found = _loaded(value, where)
-    calls = [_call(_loaded(call, where), where) for call in (found if isinstance(found, list) else [found])]
+    found = loaded(value, where)
+    calls = [_call(loaded(call, where), where) for call in (found if isinstance(found, list) else [found])]
     if not calls:
         raise RowError(f"empty turn: turn {index}")
     return _written(calls, where)
@@ -55,15 +55,15 @@ def _call(call: Any, where: str) -> dict[str, Any]:
         raise RowError(f"no function's name: {where}")
     arguments = inner.get("arguments")
     if isinstance(arguments, str) and arguments.strip():
-        arguments = _loaded(arguments, where)
+        arguments = loaded(arguments, where)
     arguments = arguments or {}
     if not isinstance(arguments, dict):
         raise RowError(f"arguments are not an object: {where}")
     return {"name": inner["name"], "arguments": arguments}
 
 
-def _loaded(value: Any, where: str) -> Any:
-    """The value, read from JSON if it is text."""
+def loaded(value: Any, where: str) -> Any:
+    """The value, read from JSON if it is text. Raises RowError."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,7 +1,12 @@
 """Rows of tables that are not text: a parquet file, or a dataset that is streamed from where it lies.
 
 Such rows have a number instead of a line and no byte offset; their raw bytes are the row as JSON, in which bytes
-are written in base64 and times in ISO 8601. What cannot be read of a file is one bad row with the file's own bytes.
+that are no text are written in base64 and times in ISO 8601. What cannot be read of a file is one bad row with the
+file's own bytes.
+
+Bytes are text if they are UTF-8, else a null. Arrow gives all structs of a column the same keys, and those that one
+of them lacks are null there. So nulls of structs inside structs are left out, as of a call's arguments and a function's
+parameters; those of a row and of its turns, which mean the same as no field, stay.
 """
 
 import base64
@@ -71,9 +76,24 @@ def _row_by_itself(row: "pa.RecordBatch", number: int) -> Element:
 
 
 def _element(row: dict[str, Any], number: int) -> Element:
-    value = _plain(row)
-    raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    value = {name: _said(member) for name, member in row.items()}
+    raw = json.dumps(_plain(row), ensure_ascii=False).encode("utf-8", "surrogatepass")
     return Element(raw, number, None, None if _finite(value) else "NaN or infinity is not JSON", value=value)
+
+
+def _said(value: Any, inside: bool = False) -> Any:
+    """A value of a column as its writer meant it. inside: whether it is inside a struct."""
+    if isinstance(value, dict):
+        found = {str(name): _said(member, True) for name, member in value.items()}
+        return {name: member for name, member in found.items() if member is not None} if inside else found
+    if isinstance(value, list | tuple):
+        return [_said(member, inside) for member in value]
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+    return _plain(value)
 
 
 def _plain(value: Any, text: str | None = None) -> Any:

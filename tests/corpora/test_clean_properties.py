@@ -34,6 +34,14 @@ MAKERS: dict[str, Callable[[str, str], dict[str, Any]]] = {
             {"from": "gpt", "value": f'{answered} <tool_call>{{"name": "f"}}</tool_call>'},
         ]
     },
+    "xlam": lambda asked, answered: {"query": asked, "tools": "[]", "answers": [{"name": answered, "arguments": {}}]},
+    "toolace": lambda asked, answered: {
+        "system": '[{"name": "f"}]',
+        "conversations": [
+            {"from": "human", "value": asked},
+            {"from": "gpt", "value": f"[f(a={answered!r})]"},
+        ],
+    },
     "threads": lambda asked, answered: {"prompt": {"text": asked, "replies": [{"text": answered, "replies": []}]}},
     "openai_preference": lambda asked, answered: {
         "input": {"messages": [{"role": "user", "content": asked}]},

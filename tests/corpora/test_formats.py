@@ -43,7 +43,7 @@ PAIR = Preference(
     ("value", "name", "expected"),
     [
         ({"instruction": "q", "input": "", "output": "a"}, "alpaca", exchange("q", "a")),
-        ({"instruction": "q", "output": " a\n"}, "alpaca", exchange("q", "a")),
+        ({"instruction": "q", "output": "\n a\n"}, "alpaca", exchange("q", " a")),
         ({"instruction": "q", "input": "i", "output": "a"}, "alpaca", exchange("q\ni", "a")),
         (
             {"instruction": "q", "output": "a", "history": [["x", "y"]]},
@@ -120,7 +120,8 @@ def test_a_word_for_a_role_is_shown_if_it_is_short(count: int) -> None:
     turns = [{"role": "r" * count, "content": "q"}, {"role": "assistant", "content": "a"}]
     with pytest.raises(RowError) as raised:
         convert({"messages": turns})
-    assert str(raised.value) == f"unknown role{' ' + repr('r' * count) if count <= 24 else ''}: turn 1"
+    said = f"unknown role{' ' + repr('r' * count) if count <= 24 else ''}: turn 1"
+    assert str(raised.value) == f"{said} (turns: {{roles: …}} in the source says what it means)"
 
 
 @pytest.mark.parametrize(
@@ -305,6 +306,15 @@ _GOOD: dict[str, dict[str, Any]] = {
     "glaive": {"system": "SYSTEM: s", "chat": "USER: q\n\nASSISTANT: a"},
     "hermes": {
         "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "<tool_call>{}</tool_call>"}]
+    },
+    "xlam": {
+        "query": "q",
+        "tools": [{"name": "f", "parameters": {"a": {"type": "int"}}}],
+        "answers": '[{"name": "f"}]',
+    },
+    "toolace": {
+        "system": 'Call:\n[{"name": "f", "parameters": {}}]',
+        "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "[f(a=1), g()]"}],
     },
     "preference": {"prompt": "q", "chosen": "a", "rejected": [{"role": "assistant", "content": "b"}]},
     "openai_preference": {

@@ -1,0 +1,106 @@
+"""Calls as ToolACE and the models of BFCL's prompting mode write them: `[Name(key="value"), Other()]`, in the words.
+
+The functions are a JSON list in the system prompt. What the prompt says of them stays, without the list, for
+templates write it where their models look for it. Names may hold blanks and dots; arguments are Python's literals.
+"""
+
+import ast
+import json
+import re
+from typing import Any
+
+from corpora.formats.conversations import Message, conversation, known_role, turns, with_system
+from corpora.formats.format import Fields, Format, each
+from corpora.formats.items import Conversation, Item
+from corpora.formats.prompts import TURNS, turns_field
+from corpora.formats.tool_calls import calls_of, tools_of
+from corpora.reading.row import RowError
+
+_CALLS = re.compile(r"\s*\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,]*\(.*\)\s*\]\s*", re.DOTALL)
+_NAME = re.compile(r"[\s,]*([^(]+?)\(")
+_DECODER = json.JSONDecoder()
+
+
+def is_toolace(fields: Fields) -> bool:
+    """Whether some turn is calls in such words, and a system prompt stands beside the turns."""
+    name = turns_field(fields)
+    if name is None or not isinstance(fields.get("system"), str) or not isinstance(fields[name], list):
+        return False
+    words = (turn.get("value", turn.get("content")) for turn in fields[name] if isinstance(turn, dict))
+    return any(isinstance(text, str) and _CALLS.fullmatch(text) for text in words)
+
+
+def toolace_fields(fields: Fields) -> str | None:
+    return f"system, {turns_field(fields)} with calls as [Name(key=value)]" if is_toolace(fields) else None
+
+
+def read_toolace(fields: Fields) -> Item:
+    name = turns_field(fields) or TURNS[0]
+    system, tools = _functions(fields.get("system"))
+    said = [_answer(message, index) for index, message in enumerate(turns(fields.get(name)), start=1)]
+    return Conversation(conversation(with_system({**fields, "system": system}, said)), tools)
+
+
+def _answer(message: Message, index: int) -> Message:
+    """A turn with its calls apart from its words."""
+    calls = known_role(message["role"], index) == "assistant" and _CALLS.fullmatch(message["content"])
+    if not calls:
+        return message
+    return {**message, "content": "", "tool_calls": calls_of(_calls_in(message["content"], index), index)}
+
+
+def _calls_in(text: str, index: int) -> list[dict[str, Any]]:
+    """Raises RowError."""
+    where = f"not calls as [Name(key=value)]: turn {index}"
+    rest, found = text.strip()[1:-1].strip(), []
+    while rest:
+        named = _NAME.match(rest)
+        if named is None:
+            raise RowError(where)
+        for end in (place for place in range(named.end(), len(rest)) if rest[place] == ")"):
+            arguments, behind = _arguments(rest[named.end() : end]), rest[end + 1 :].lstrip()
+            if arguments is not None and behind[:1] in ("", ","):
+                found.append({"name": named[1].strip(), "arguments": arguments})
+                rest = behind.removeprefix(",").lstrip()
+                break
+        else:
+            raise RowError(where)
+    return found
+
+
+def _arguments(text: str) -> dict[str, Any] | None:
+    """Keywords and their literals; None if the text is no whole list of these."""
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
+            return None
+        return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _functions(system: Any) -> tuple[str | None, str | None]:
+    """What a system prompt says beside its list of functions, and these. Raises RowError."""
+    if not isinstance(system, str):
+        return None, None
+    start = system.find('[{"')
+    if start < 0:
+        return system, None
+    try:
+        listed, end = _DECODER.raw_decode(system, start)
+    except (ValueError, RecursionError):
+        raise RowError("not JSON: the functions of the system prompt") from None
+    words = f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip()
+    return words, tools_of({"tools": listed})
+
+
+FORMATS = (
+    Format(
+        "toolace",
+        "conversation",
+        "system with functions, and a list of turns with calls as [Name(key=value)]",
+        toolace_fields,
+        each(read_toolace),
+        frozenset(TURNS),
+    ),
+)

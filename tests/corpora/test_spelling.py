@@ -1,0 +1,241 @@
+"""Turns in a source's own words: read where they say what they mean, or as the recipe's `turns` says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from corpora.formats.formats import choose_format, reader
+from corpora.reading.row import Row, RowError
+from lineage.errors import CorpusError
+from tests.corpora.made import cleaned, source, talk
+from tests.corpora.made import write_jsonl as written
+
+
+def read(value: dict[str, Any], **declared: Any) -> Any:
+    """The one item of a row."""
+    given = source("a.jsonl", **declared)
+    row = Row("a.jsonl", 1, 0, value, b"")
+    [found] = reader(given, choose_format(given, None, [row])[0])(row)
+    return found
+
+
+def said(item: Any) -> list[tuple[str, str]]:
+    return [(message["role"], message["content"]) for message in item.messages]
+
+
+PLAIN = [("user", "q"), ("assistant", "a")]
+
+
+def shared(*turns: tuple[str, str], **names: str) -> dict[str, Any]:
+    role, content = names.get("role", "from"), names.get("content", "value")
+    return {"conversations": [{role: who, content: words} for who, words in turns]}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversation": [{"human": "q", "assistant": "a"}]},
+        {"conversations": [{"Human": "q"}, {"gpt": "a"}]},
+        {"messages": json.dumps(talk("q", "a")["messages"])},
+        {"messages": json.dumps(talk("q", "a"))},
+    ],
+)
+def test_turns_that_say_what_they_are_are_read(row: dict[str, Any]) -> None:
+    assert said(read(row)) == PLAIN
+
+
+def test_a_pair_of_conversations_as_json_text_is_read() -> None:
+    found = read({"chosen": json.dumps(talk("q", "a")), "rejected": json.dumps(talk("q", "b"))})
+    assert (found.prompt[0]["content"], found.chosen[0]["content"], found.rejected[0]["content"]) == ("q", "a", "b")
+
+
+def test_a_system_prompt_beside_whole_conversations_of_a_pair_is_kept() -> None:
+    pair = {"chosen": talk("q", "a")["messages"], "rejected": talk("q", "b")["messages"]}
+    assert read({"system": "Be brief.", **pair}).prompt[0] == {"role": "system", "content": "Be brief."}
+    within = {name: [{"role": "system", "content": "Other."}, *turns] for name, turns in pair.items()}
+    with pytest.raises(RowError, match="two system prompts that differ"):
+        read({"system": "Be brief.", **within})
+
+
+def test_own_words_for_roles_and_keys_are_what_the_recipe_says() -> None:
+    own = shared(("Customer", "q"), ("agent", "a"))
+    with pytest.raises(RowError, match=r"unknown role 'Customer': turn 1 \(turns: \{roles: …\} in the source"):
+        read(own)
+    roles = {"customer": "user", "AGENT": "assistant"}
+    assert said(read(own, turns={"roles": roles})) == PLAIN
+    keys = shared(("customer", "q"), ("agent", "a"), role="who", content="what")
+    assert said(read(keys, turns={"roles": roles, "role": "who", "content": "what"})) == PLAIN
+    with pytest.raises(CorpusError, match="fit no known format"):
+        read(keys)
+
+
+def test_what_stands_in_no_order_is_read_as_the_recipe_says() -> None:
+    greeted = shared(("gpt", "hello"), ("human", "q"), ("gpt", "a"))
+    twice = shared(("human", "q1"), ("human", "q2"), ("gpt", "a1"), ("gpt", "a2"))
+    unanswered = shared(("human", "q"), ("gpt", "a"), ("human", "thanks"), ("human", "bye"))
+    for row, mend in (
+        (greeted, "opening: keep"),
+        (twice, "same_role: join"),
+        (unanswered, "last_user: drop|same_role"),
+    ):
+        with pytest.raises(RowError, match=mend):
+            read(row)
+    assert said(read(greeted, turns={"opening": "drop"})) == PLAIN
+    kept = read(greeted, turns={"opening": "keep"})
+    assert said(kept) == [("assistant", "hello"), *PLAIN]
+    assert [message.get("weight") for message in kept.messages] == ["0", None, None]
+    assert said(read(twice, turns={"same_role": "join"})) == [("user", "q1\n\nq2"), ("assistant", "a1\n\na2")]
+    assert said(read(unanswered, turns={"last_user": "drop"})) == PLAIN
+    system = {**greeted, "conversations": [{"from": "system", "value": "s"}, *greeted["conversations"]]}
+    assert said(read(system, turns={"opening": "keep"}))[:2] == [("system", "s"), ("assistant", "hello")]
+
+
+def test_a_call_is_not_joined_to_its_neighbour() -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+    turns = [*talk("q", "a")["messages"], call]
+    with pytest.raises(RowError, match="roles out of order"):
+        read({"messages": turns}, turns={"same_role": "join"})
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\ufeff", "\u3164", " \u2060\n", "\u00ad"])
+def test_words_of_which_nothing_can_be_seen_are_none(blank: str) -> None:
+    for row in ({"instruction": "q", "output": blank}, {"instruction": blank, "output": "a"}, talk("q", blank)):
+        with pytest.raises(RowError, match="empty"):
+            read(row)
+    assert said(read(talk("q", f"{blank}a")))[1] == ("assistant", f"{blank}a")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [("    return x\n", "    return x"), ("\n \n\tif x:\n\t\ty\n", "\tif x:\n\t\ty"), (" y", " y"), ("\r\n a", " a")],
+)
+def test_blanks_before_the_words_of_an_answer_are_kept_and_empty_lines_are_not(answer: str, kept: str) -> None:
+    for row in ({"prompt": "q", "completion": answer}, talk(" q ", answer), {"instruction": "q", "output": answer}):
+        assert said(read(row)) == [("user", "q"), ("assistant", kept)]
+
+
+def test_an_answer_behind_a_separator_or_a_name_has_no_blanks_before_it() -> None:
+    split = read({"text": "q\nA: a"}, separator="A:", columns={"text": "text"})
+    assert said(split) == PLAIN
+    pair = read({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"})
+    assert pair.chosen[0]["content"] == "a"
+
+
+ARROW = {
+    "messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]},
+        {"role": "tool", "content": "1", "name": "f"},
+        {"role": "assistant", "content": "b", "tool_calls": None},
+    ],
+    "tools": [
+        {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}},
+        {"name": "g", "parameters": {"type": "object", "properties": {"b": {"enum": ["1", None]}}, "required": None}},
+    ],
+}
+
+
+def test_nulls_that_arrow_put_into_structs_are_left_out(tmp_path: Path) -> None:
+    other = json.loads(json.dumps(ARROW).replace('"a": 1', '"b": 2'))
+    pq.write_table(pa.Table.from_pylist([ARROW, other]), tmp_path / "t.parquet")
+    from corpora.reading.columnar import parquet_rows
+    from corpora.sources.raw import RawFile
+
+    first, second = (element.value for element in parquet_rows(RawFile("t.parquet", tmp_path / "t.parquet")))
+    assert first["messages"][1]["tool_calls"] == [{"function": {"name": "f", "arguments": {"a": 1}}}]
+    assert second["messages"][1]["tool_calls"] == [{"function": {"name": "f", "arguments": {"b": 2}}}]
+    assert first["tools"][0]["parameters"]["properties"] == {"a": {"type": "integer"}}
+    assert first["tools"][1]["parameters"] == {"type": "object", "properties": {"b": {"enum": ["1", None]}}}
+    assert first["messages"][1]["content"] is None and first["messages"][3]["tool_calls"] is None
+
+
+def test_nulls_that_a_row_of_json_holds_stay(tmp_path: Path) -> None:
+    tools = [{"name": "f", "parameters": {"properties": {"a": {"default": None}}}}]
+    found = read({**talk("q", "a"), "tools": tools})
+    assert json.loads(found.tools) == tools
+
+
+def test_bytes_that_are_text_are_text_and_others_are_refused_by_their_field(tmp_path: Path) -> None:
+    table = pa.table({"text": pa.array(["grüezi".encode(), b"\xff\xfe\x00"], pa.binary())})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "b.parquet")
+    from corpora.reading.columnar import parquet_rows
+    from corpora.sources.raw import RawFile
+
+    good, bad = parquet_rows(RawFile("b.parquet", tmp_path / "in" / "b.parquet"))
+    assert good.value == {"text": "grüezi"} and bad.value == {"text": None}
+    assert json.loads(bad.raw) == {"text": "//4A"}
+
+
+XLAM = {
+    "query": "Rain in Bern?",
+    "answers": '[{"name": "rain", "arguments": {"city": "Bern"}}, {"name": "wind", "arguments": {}}]',
+    "tools": json.dumps(
+        [
+            {
+                "name": "rain",
+                "description": "d",
+                "parameters": {
+                    "city": {"type": "str", "description": "c"},
+                    "days": {"type": "int, optional", "description": "n"},
+                    "at": {"type": "List[int]", "default": [1]},
+                },
+            },
+            {"name": "wind", "parameters": {"type": "object", "properties": {}}},
+        ]
+    ),
+}
+
+
+def test_xlam_rows_are_a_question_and_its_calls() -> None:
+    found = read(XLAM)
+    assert found.messages[0] == {"role": "user", "content": "Rain in Bern?"}
+    assert json.loads(found.messages[1]["tool_calls"])[0] == {"name": "rain", "arguments": {"city": "Bern"}}
+    rain, wind = json.loads(found.tools)
+    assert rain["parameters"] == {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "c"},
+            "days": {"type": "integer", "description": "n"},
+            "at": {"type": "array", "default": [1]},
+        },
+        "required": ["city"],
+    }
+    assert wind["parameters"] == {"type": "object", "properties": {}}
+
+
+def toolace(*answers: str) -> dict[str, Any]:
+    turns: list[dict[str, str]] = []
+    for answer in answers:
+        turns += [{"from": "user", "value": "q"}, {"from": "assistant", "value": answer}]
+    return {"system": 'You may call:\n[{"name": "Get Rain", "parameters": {}}] Use them well.', "conversations": turns}
+
+
+def test_calls_in_the_words_of_toolace_are_calls() -> None:
+    row = toolace('[Get Rain(city="Bern (CH)", days=[1, 2]), market.trends(a={"b": None}, c=True)]')
+    found = read(row)
+    assert json.loads(found.messages[2]["tool_calls"]) == [
+        {"name": "Get Rain", "arguments": {"city": "Bern (CH)", "days": [1, 2]}},
+        {"name": "market.trends", "arguments": {"a": {"b": None}, "c": True}},
+    ]
+    assert json.loads(found.tools) == [{"name": "Get Rain", "parameters": {}}]
+    assert found.messages[0]["content"] == "You may call:\n\nUse them well."
+    assert said(read(toolace("Hello."), format="toolace"))[1:] == [("user", "q"), ("assistant", "Hello.")]
+
+
+@pytest.mark.parametrize("words", ["[f(a)]", "[f(a=b())]", "[f(a=1) g()]", "[f(**x)]", "[f(a=1)(b=2)]"])
+def test_what_is_no_list_of_calls_with_literals_is_refused(words: str) -> None:
+    with pytest.raises(RowError, match="not calls as"):
+        read(toolace(words), format="toolace")
+
+
+def test_rows_with_calls_among_rows_without_are_read_by_the_format_that_reads_both(tmp_path: Path) -> None:
+    rows = [toolace("[f(a=1)]"), toolace("Hello.")]
+    with pytest.raises(CorpusError, match="or name `format: toolace`, which reads both"):
+        cleaned(tmp_path, "mixed", rows)
+    written(tmp_path / "again.jsonl", rows)
+    assert cleaned(tmp_path, "named", rows, format="toolace").is_dir()
