@@ -383,7 +383,8 @@ class ChatTemplate:
     def _settings(self, thinking: bool = False, tools: str | None = None) -> dict[str, Any]:
         """What the library is told beside the conversation: the template, with its date pinned, and its switches."""
         name = "default" if tools is None or "tool_use" not in self._pinned else "tool_use"
-        return {"chat_template": self._pinned[name], **_switches(thinking)}
+        switches = _switches(thinking) if "thinking" in self._pinned[name] else {}
+        return {"chat_template": self._pinned[name], **switches}
 
     @cached_property
     def _pinned(self) -> dict[str, str]:

@@ -4,20 +4,22 @@ Corpora keep thoughts in this one form, whatever field they were read from, and 
 model knows them. Answers of a model that thinks are parted by the marks of its template, and only the words are judged.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from models.messages import Message
 
 _OPEN, _CLOSE = "<think>", "</think>"
+_OPENED = re.compile(rf"\s*{_OPEN}")
 
 
 def parted(content: str) -> tuple[str | None, str]:
     """The thoughts, None if there are none, and the words behind them."""
-    opened = content.lstrip()
-    if not opened.startswith(_OPEN):
+    opened = _OPENED.match(content)
+    if opened is None:
         return None, content
-    thoughts, closed, words = opened.removeprefix(_OPEN).partition(_CLOSE)
+    thoughts, closed, words = content[opened.end() :].partition(_CLOSE)
     return (thoughts.strip(), words.lstrip("\n")) if closed else (None, content)
 
 

@@ -57,14 +57,18 @@ class Cut(NamedTuple):
 
 def laid_out(messages: Sequence[Message], cut: Cut, end_of_turn: str) -> Rendered:
     """The row of these messages."""
-    text, spans = "", []
-    supplied = dict(zip(cut.turns, cut.supplied, strict=True))
-    for index, message in enumerate(messages[: cut.upto]):
-        start = len(text) + supplied.get(index, 0)
-        text += cut.pieces[index] + message["content"]
-        if index in supplied:
-            spans.append((start, len(text) + len(end_of_turn)))
-    return Rendered(shown(messages, cut.upto, cut.turns), text + cut.pieces[-1], spans)
+    written, places, place = [], [], 0
+    for piece, message in zip(cut.pieces, messages, strict=False):
+        words = message["content"]
+        written += [piece, words]
+        places.append((place, place := place + len(piece) + len(words)))
+    written.append(cut.pieces[-1])
+    behind = len(end_of_turn)
+    spans = [
+        (places[turn][0] + supplied, places[turn][1] + behind)
+        for turn, supplied in zip(cut.turns, cut.supplied, strict=True)
+    ]
+    return Rendered(shown(messages, cut.upto, cut.turns), "".join(written), spans)
 
 
 def learns(message: Message) -> bool:
@@ -73,10 +77,11 @@ def learns(message: Message) -> bool:
 
 def shown(messages: Sequence[Message], upto: int, turns: Sequence[int]) -> list[Message]:
     """The first `upto` messages, of which these turns are learned."""
-    return [
-        {**message, "weight": "0"} if message["role"] == "assistant" and index not in turns else message
-        for index, message in enumerate(messages[:upto])
-    ]
+    found = list(messages[:upto])
+    for index, message in enumerate(found):
+        if message["role"] == "assistant" and index not in turns:
+            found[index] = {**message, "weight": "0"}
+    return found
 
 
 def rows_of(
