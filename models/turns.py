@@ -75,6 +75,12 @@ def learns(message: Message) -> bool:
     return message["role"] == "assistant" and message.get("weight") != "0"
 
 
+def last_alone(messages: Sequence[Message]) -> list[Message]:
+    """The messages, of which only the last that was to be learned still is."""
+    learned = [index for index, message in enumerate(messages) if learns(message)]
+    return shown(messages, len(messages), learned[-1:])
+
+
 def shown(messages: Sequence[Message], upto: int, turns: Sequence[int]) -> list[Message]:
     """The first `upto` messages, of which these turns are learned."""
     found = list(messages[:upto])

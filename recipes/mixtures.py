@@ -133,6 +133,10 @@ Unit = Literal["supervised_tokens", "tokens", "rows"]
 
 Thinking = Literal["learn", "mask", "drop"]
 
+Long = Literal["leave_out", "cut_end"]
+
+LearnedTurns = Literal["all", "last"]
+
 
 _SHARE_TOLERANCE = 1e-9
 
@@ -141,7 +145,9 @@ class Mixture(Section):
     """Shares of groups, exact in `unit`.
 
     `size` counts `unit`s emitted in all. Of `conversations` each row is one rendered conversation of at most
-    `max_length` tokens: one that does not fit is left out whole and counted, so that no row loses its end of turn.
+    `max_length` tokens. One that does not fit is left out whole and counted, or with `long: cut_end` shown up to the
+    last of its answers that fits, so that no row loses its end of turn. With `turns: last` only the last of a
+    conversation's answers that may be learned is.
     `thinking` says what becomes of the assistant's thoughts: `learn` them like words, `mask` them, so that they are
     read and not learned, or `drop` them. A template that shows thoughts of the last turn alone makes several rows of
     a conversation, in which each answer is learned once.
@@ -165,6 +171,8 @@ class Mixture(Section):
     )
     size: int = Field(ge=1)
     max_length: int | None = Field(default=None, ge=16)
+    long: Long = "leave_out"
+    turns: LearnedTurns = "all"
     thinking: Thinking = "learn"
     sequence_length: int | None = Field(default=None, ge=16)
     end_of_text: str | None = Field(
@@ -201,8 +209,9 @@ class Mixture(Section):
         length, other = ("max_length", "sequence_length")[:: 1 if self.kind == "conversations" else -1]
         if getattr(self, length) is None or getattr(self, other) is not None:
             raise ValueError(f"a mixture of {self.kind} needs {length} and takes no {other}")
-        if self.kind == "documents" and self.thinking != "learn":
-            raise ValueError("thinking is for a mixture of conversations")
+        of_turns = (self.thinking, self.turns, self.long)
+        if self.kind == "documents" and of_turns != ("learn", "all", "leave_out"):
+            raise ValueError("thinking, turns and long are for a mixture of conversations")
         if self.kind == "conversations" and self.end_of_text is not None:
             raise ValueError("end_of_text is for a mixture of documents")
         if self.exhaustion != "repeat" and self.max_epochs != 1:

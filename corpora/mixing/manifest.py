@@ -128,5 +128,6 @@ def _source(
         "left_out": index.left_out,
         "first_refused": index.refused,
         "more_rows": index.more,
+        "cut_rows": index.cut,
         "splits": {side: len(index.sides[side]) for side in SIDES},
     }

@@ -73,7 +73,14 @@ def mix(
     scratch = work / UNFINISHED
     scratch.mkdir(exist_ok=True)
     tokenisation = Tokenisation(
-        mixture.kind, checkpoint, splits, mixture.max_length, mixture.end_of_text, mixture.thinking
+        kind=mixture.kind,
+        checkpoint=checkpoint,
+        splits=splits,
+        max_length=mixture.max_length,
+        end_of_text=mixture.end_of_text,
+        thinking=mixture.thinking,
+        turns=mixture.turns,
+        long=mixture.long,
     )
     indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
     try:

@@ -24,10 +24,10 @@ from models.bulk_encoding import EncodedRows, encode_rendered
 from models.template import ChatTemplate
 from models.thoughts import dropped
 from models.tokens import BulkTokenizer
-from models.turns import Rendered, learns
+from models.turns import Rendered, last_alone, learns
 from recipes.cleaning import Splits
 from recipes.execution import CorporaExecution
-from recipes.mixtures import Thinking
+from recipes.mixtures import LearnedTurns, Long, Thinking
 
 VERSION = 2
 
@@ -59,6 +59,8 @@ class Tokenisation:
     max_length: int | None = None
     end_of_text: str | None = None
     thinking: Thinking = "learn"
+    turns: LearnedTurns = "all"
+    long: Long = "leave_out"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class TokenIndex:
     """The rows of one source that a mixture may use, by side, and how many were left out for which reason.
 
     refused: what the template said of the first that it refused, and where that is. more: rows that conversations
-    were made into beyond one each.
+    were made into beyond one each. cut: rows that are shown up to an answer that fits.
     """
 
     source: str
@@ -86,6 +88,7 @@ class TokenIndex:
     left_out: dict[str, int]
     refused: str | None = None
     more: int = 0
+    cut: int = 0
 
     @property
     def rows(self) -> RowStore:
@@ -103,12 +106,13 @@ class TokenIndex:
 
 @dataclass
 class LeftOut:
-    """How many rows were left out, by reason; the first that the template refused; and how many rows more than there
-    are conversations these were made into."""
+    """How many rows were left out, by reason; the first that the template refused; how many rows more than there are
+    conversations these were made into; and how many rows were cut."""
 
     rows: dict[str, int] = field(default_factory=dict)
     refused: str | None = None
     more: int = 0
+    cut: int = 0
 
     def count(self, reason: str, rows: int = 1) -> None:
         self.rows[reason] = self.rows.get(reason, 0) + rows
@@ -164,8 +168,8 @@ def _index(corpus: Corpus, sensitive: bool, blocks: list[_Block], left_out: list
     sides = {side: RowStore([block.part(side) for block, _ in own]) for side in SIDES}
     reasons = {reason: sum(counts.rows.get(reason, 0) for _, counts in own) for reason in _REASONS}
     refused = next((counts.refused for _, counts in own if counts.refused is not None), None)
-    more = sum(counts.more for _, counts in own)
-    return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons, refused, more)
+    more, cut = (sum(getattr(counts, name) for _, counts in own) for name in ("more", "cut"))
+    return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons, refused, more, cut)
 
 
 def tokenise(block: _Block) -> dict[str, Any]:
@@ -228,11 +232,31 @@ def _encoded(
         rows, encoded = _conversations(rows, tokenisation, left_out)
     begin = 0
     for row, end in zip(rows, encoded.ends.tolist(), strict=True):
-        if tokenisation.max_length is not None and end - begin > tokenisation.max_length:
-            left_out.count("overlong")
-        else:
+        if tokenisation.max_length is None or end - begin <= tokenisation.max_length:
             yield row, encoded.ids[begin:end], encoded.supervised[begin:end]
+        elif (shorter := _cut(row, tokenisation)) is not None:
+            left_out.cut += 1
+            yield shorter
+        else:
+            left_out.count("overlong")
         begin = end
+
+
+def _cut(row: dict[str, Any], tokenisation: Tokenisation) -> tuple[dict[str, Any], Any, Any] | None:
+    """A conversation up to the last of its answers with which it fits, if the recipe has it so and there is one."""
+    if tokenisation.kind == "documents" or tokenisation.long != "cut_end" or tokenisation.max_length is None:
+        return None
+    import numpy as np
+
+    template, mask = template_of(tokenisation.checkpoint), tokenisation.thinking == "mask"
+    learned = [place for place, message in enumerate(row["messages"]) if learns(message)]
+    for place in reversed(learned[:-1]):
+        [rows] = template.rendered([row["messages"][: place + 1]], [row.get("tools")], mask=mask)
+        ids, supervised = template.encode_rendered(rows[-1])
+        if len(ids) <= tokenisation.max_length:
+            shown = {**row, "messages": rows[-1].messages}
+            return shown, np.array(ids, np.int32), np.array(supervised, bool)
+    return None
 
 
 def _conversations(
@@ -242,6 +266,8 @@ def _conversations(
     template = template_of(tokenisation.checkpoint)
     if tokenisation.thinking == "drop":
         rows = [{**row, "messages": dropped(row["messages"])} for row in rows]
+    if tokenisation.turns == "last":
+        rows = [{**row, "messages": last_alone(row["messages"])} for row in rows]
     reasons = [template.left_out(row["messages"], row.get("tools")) for row in rows]
     reasons = [
         reason or (None if any(map(learns, row["messages"])) else "unanswered")
