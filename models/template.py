@@ -21,7 +21,7 @@ from models.dated import day_of, is_dated, pinned
 from models.messages import Message
 from models.thoughts import WRITTEN_OUT, Marks, joined, opens_thoughts, parted
 from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, in_openai_form, missing_from_probe, tools_for_template
-from models.turns import Rendered, Shapes, laid_out, learns, rows_of, thinks, unstable
+from models.turns import Rendered, Shapes, laid_out, learns, rows_of, says, thinks, unstable
 
 Encoded = tuple[list[int], list[bool]]
 """Token ids of a whole conversation, and for each of them whether the loss counts it."""
@@ -322,8 +322,7 @@ class ChatTemplate:
         thoughts, words = parted(message["content"])
         for place in range(start + 1, len(ids)):
             before, rest = (self._spelled(own) for own in (ids[start:place], ids[place:]))
-            ended = self._marks.closing in before and (thoughts or "") in before
-            if ended and (rest.startswith(words) if words else not rest[:1].isspace()):
+            if self._marks.closing in before and (thoughts or "") in before and says(rest, words):
                 return place
         raise CorpusError(f"{self.name}: no tokens of the turn spell its words alone")
 

@@ -181,7 +181,14 @@ def _behind_thoughts(text: str, start: int, message: Message, closing: str, name
     if ended < 0:
         raise CorpusError(f"{name}: its chat template does not end thoughts with {closing}")
     behind = ended + len(closing)
-    return text.index(words.strip(), behind) if words else len(text) - len(text[behind:].lstrip())
+    while not says(text[behind : behind + len(words) + 1], words):
+        behind += 1
+    return behind
+
+
+def says(text: str, words: str) -> bool:
+    """Whether a text, of which blanks may come first, begins with what was said: with the blanks of the words alone."""
+    return not text[:1].isspace() or (bool(words) and text.startswith(words))
 
 
 def _hold_words(text: str, messages: Sequence[Message], name: str) -> None:

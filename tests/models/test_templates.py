@@ -1,14 +1,16 @@
 """The chat templates that TRL ships, around a small tokenizer: each is trained from as it is used, or refused."""
 
+import random
 from pathlib import Path
 
 import pytest
 
-from benchmarks.templates import cases, shipped, stand_in, tried, turns
+from benchmarks.templates import cases, said, shipped, stand_in, tried, turns
 from lineage.errors import CorpusError
 from models.messages import Message
 from models.template import ChatTemplate
 from models.thoughts import WRITTEN_OUT, dropped, parted
+from models.turns import learns
 from training.invariants.rendering import as_served
 
 SHIPPED = {file.stem: file for file in shipped()}
@@ -56,6 +58,53 @@ def test_what_is_learned_is_what_the_model_has_to_write(tmp_path: Path, name: st
         if case.plain and found.refused:
             with pytest.raises(CorpusError, match=REFUSED[name]):
                 template.rendered([case.messages], [None])
+
+
+PIECES = (
+    *("a", "so", "It is", "1", " ", "  x", "\n\n", "\nuser\n", "assistant", "model", "final", "<|"),
+    *("<think>", "</think>", "<tool_call>", "</tool_call>", "é🤗", "```py\n  f()\n```"),
+)
+
+
+def odd(rng: random.Random) -> str:
+    text = "".join(rng.choices(PIECES, k=rng.randint(1, 6))).rstrip()
+    return text if text.strip() else "z"
+
+
+def odd_talk(rng: random.Random) -> list[Message]:
+    """One to four questions in odd words, some answers with thoughts, some that are context alone."""
+    messages = [said("system", odd(rng).strip())] if rng.random() < 0.3 else []
+    for _ in range(rng.randint(1, 4)):
+        thoughts = f"<think>\n{odd(rng).strip()}\n</think>\n\n" if rng.random() < 0.4 else ""
+        weight = {"weight": "0"} if rng.random() < 0.15 else {}
+        messages += [said("user", odd(rng).strip()), said("assistant", f"{thoughts}{odd(rng)}", **weight)]
+    return messages
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize(
+    "name", ["qwen3", "qwen3_6", "qwen2_5", "gptoss", "gemma3", "phi3", "llama3_1", "nemotron_3_nano", "muse_glimmer"]
+)
+def test_odd_words_are_learned_as_they_stand_once_or_refused(tmp_path: Path, name: str, mask: bool) -> None:
+    template, rng, taken = loaded(name, tmp_path), random.Random(7), 0
+    for _ in range(40):
+        messages = odd_talk(rng)
+        try:
+            [rows] = template.rendered([messages], [None], mask=mask)
+            encoded = [template.encode_rendered(row) for row in rows]
+        except CorpusError:
+            continue
+        taken, learned = taken + 1, []
+        for row, tokens in zip(rows, encoded, strict=True):
+            assert template.parity(row.messages, tokens, mask=mask) is None, messages
+            turns_of_row = [place for place, message in enumerate(row.messages) if learns(message)]
+            for place, (start, end) in zip(turns_of_row, row.spans, strict=True):
+                thoughts, words = parted(messages[place]["content"])
+                assert words.strip() in row.text[start:end], messages
+                assert mask or (thoughts or "") in row.text[start:end], messages
+            learned += turns_of_row
+        assert sorted(learned) == [place for place, message in enumerate(messages) if learns(message)]
+    assert taken > 10
 
 
 END = "<|im_end|>"
