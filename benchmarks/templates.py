@@ -131,7 +131,7 @@ def tried(template: ChatTemplate, case: Case) -> Found:
                 learned.append(index)
                 prompts += not _asked_alike(template, row.messages, index, case.tools, ids)
         masks += _masked_wrongly(template, row.messages, case.tools)
-    masks += learned != [index for index, message in enumerate(case.messages) if message["role"] == "assistant"]
+    masks += sorted(learned) != [index for index, message in enumerate(case.messages) if message["role"] == "assistant"]
     return Found(None, masks, prompts)
 
 
@@ -165,7 +165,12 @@ def _marked_alike(
     """
     if not _MARKED.search(template.tokenizer.chat_template):
         return True
-    pairs = list(zip(ours, template.marked(messages, tools), ids, strict=True))
+    written, marked = template.marked(messages, tools)
+    if written != list(
+        ids
+    ):  # of a template that writes no thoughts where its prompt opens them: its marks are elsewhere
+        return True
+    pairs = list(zip(ours, marked, ids, strict=True))
     for learned, run in groupby(pairs, lambda pair: pair[0]):
         marks = [marked for _, marked, _ in run]
         if learned and not all(marks[marks.index(True) : -1] if any(marks) else [False]):

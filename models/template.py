@@ -19,7 +19,7 @@ from lineage.hashing import file_digest, fingerprint
 from models import load
 from models.dated import day_of, is_dated, pinned
 from models.messages import Message
-from models.thoughts import WRITTEN_OUT, Marks, joined, opens_thoughts, parted
+from models.thoughts import WRITTEN_OUT, Marks, going_on, joined, opens_thoughts, parted
 from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, in_openai_form, missing_from_probe, tools_for_template
 from models.turns import Rendered, Shapes, laid_out, learns, rows_of, says, thinks, unstable
 
@@ -74,8 +74,21 @@ class ChatTemplate:
     ) -> str:
         """The text that the model reads. thinking: whether it is, or was, asked to think before it answers.
 
-        Raises CorpusError if the template refuses the conversation.
+        Where every prompt opens thoughts, and no answer of the template's has them (DeepSeek-R1), a last answer stands
+        behind its prompt as the model writes it. Raises CorpusError if the template refuses the conversation.
         """
+        answered = bool(messages) and messages[-1]["role"] == "assistant" and not generation_prompt
+        found = self._gone_on(messages, tools, thinking) if answered and self._always_thinks else None
+        return self.written(messages, generation_prompt, tools, thinking) if found is None else found
+
+    def written(
+        self,
+        messages: Sequence[Message],
+        generation_prompt: bool = False,
+        tools: str | None = None,
+        thinking: bool = False,
+    ) -> str:
+        """The text that the template writes. Raises CorpusError if it refuses the conversation."""
         from jinja2 import TemplateError
 
         try:
@@ -90,6 +103,21 @@ class ChatTemplate:
             roles = [message.get("role") for message in messages]
             raise CorpusError(f"{self.name}: its chat template refuses a conversation of {roles}: {error}") from None
         return rendered
+
+    @cached_property
+    def _always_thinks(self) -> bool:
+        """Whether prompts open thoughts, also where none are asked for."""
+        return opens_thoughts(self.written([{"role": "user", "content": "probe"}], True))
+
+    def _gone_on(self, messages: Sequence[Message], tools: str | None, thinking: bool) -> str | None:
+        """A last answer behind its prompt, if that opens thoughts."""
+        *asked, answer = messages
+        prompt = self.written(asked, True, tools, thinking)
+        if not opens_thoughts(prompt):
+            return None
+        thoughts, words = parted(answer["content"])
+        said = self.written([*asked, {**answer, "content": words}], False, tools, thinking)
+        return going_on(prompt, thoughts or "", said)
 
     @property
     def end_of_turn_id(self) -> int:
@@ -336,7 +364,11 @@ class ChatTemplate:
         tools: str | None = None,
         thinking: bool = False,
     ) -> list[int]:
-        """The ids that transformers gives for a conversation in one call, as a server would."""
+        """The ids that transformers gives for a conversation in one call, as a server would; those of its prompt where
+        the answer stands behind it as the model writes it."""
+        if self._always_thinks and not generation_prompt and messages[-1]["role"] == "assistant":
+            asked = self.encode_by_library(messages[:-1], True, tools, thinking)
+            return [*asked, *self.tokenise(self.render(messages, False, tools, thinking))[len(asked) :]]
         ids: list[int] = self.tokenizer.apply_chat_template(
             [self.as_sent(message) for message in messages],
             tools=tools_for_template(tools),
@@ -347,8 +379,9 @@ class ChatTemplate:
         )
         return ids
 
-    def marked(self, messages: Sequence[Message], tools: str | None = None) -> list[bool]:
-        """Which tokens transformers takes for the assistant's, where the template marks them by `{% generation %}`."""
+    def marked(self, messages: Sequence[Message], tools: str | None = None) -> Encoded:
+        """Ids of what the template writes, and which of them transformers takes for the assistant's, where the template
+        marks these by `{% generation %}`."""
         found = self.tokenizer.apply_chat_template(
             [self.as_sent(message) for message in messages],
             tools=tools_for_template(tools),
@@ -356,7 +389,7 @@ class ChatTemplate:
             return_assistant_tokens_mask=True,
             **self._settings(thinks(messages), tools),
         )
-        return [bool(own) for own in found["assistant_masks"]]
+        return found["input_ids"], [bool(own) for own in found["assistant_masks"]]
 
     def parity(
         self,

@@ -38,6 +38,15 @@ def opens_thoughts(prompt: str) -> bool:
     return prompt.rstrip().endswith(_OPEN)
 
 
+def going_on(prompt: str, thoughts: str, written: str) -> str | None:
+    """What a model writes behind a prompt that opens thoughts: these, their end, and its words as a template has them.
+
+    written: the same conversation with the words as its last answer. None if that does not begin as the prompt does.
+    """
+    stem = prompt.rstrip().removesuffix(_OPEN)
+    return f"{prompt}{thoughts}\n{_CLOSE}\n\n{written[len(stem) :]}" if written.startswith(stem) else None
+
+
 class Marks(NamedTuple):
     """What a model writes before its thoughts, between them and its words, and before words without thoughts.
 

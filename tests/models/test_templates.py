@@ -14,14 +14,8 @@ from models.turns import learns
 from training.invariants.rendering import as_served
 
 SHIPPED = {file.stem: file for file in shipped()}
-REFUSED = {
-    **dict.fromkeys(
-        ("deepseek_r1_distill", "deepseek_r1_distill_training", "deepseekv3", "deepseekv3_training"),
-        r"goes on with '<think>\\n', the training text with",
-    ),
-    "glm4moe": "puts no special token after an assistant turn",
-}
-"""Templates whose prompts open thoughts that their answers lack, or whose turns have no end."""
+REFUSED = {"glm4moe": "puts no special token after an assistant turn"}
+"""Templates whose turns have no end."""
 
 
 def loaded(name: str, folder: Path) -> ChatTemplate:
@@ -45,7 +39,7 @@ def learned(
 @pytest.mark.invariants
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_is_learned_is_what_the_model_has_to_write(tmp_path: Path, name: str) -> None:
-    if name == "glm4moe":
+    if name in REFUSED:
         with pytest.raises(CorpusError, match=REFUSED[name]):
             loaded(name, tmp_path)
         return
@@ -53,11 +47,25 @@ def test_what_is_learned_is_what_the_model_has_to_write(tmp_path: Path, name: st
     for case in cases():
         found = tried(template, case)
         assert (found.mask_mismatches, found.prompt_mismatches) == (0, 0), case.name
-        if case.plain:
-            assert (found.refused is not None) == (name in REFUSED), found.refused
-        if case.plain and found.refused:
-            with pytest.raises(CorpusError, match=REFUSED[name]):
-                template.rendered([case.messages], [None])
+        assert found.refused is None or not case.plain, found.refused
+
+
+@pytest.mark.parametrize("name", ["deepseek_r1_distill", "deepseekv3"])
+def test_where_every_prompt_opens_thoughts_the_answer_stands_behind_it_as_the_model_writes_it(
+    tmp_path: Path, name: str
+) -> None:
+    template, end = loaded(name, tmp_path), "<｜end▁of▁sentence｜>"
+    messages = turns(2, [0])
+    thoughts, words = parted(messages[1]["content"])
+    first, second = template.rendered([messages], [None])[0]
+    assert first.text.endswith(f"<｜Assistant｜><think>\n{thoughts}\n</think>\n\n{words}{end}")
+    assert first.text[first.spans[0][0] :] == f"{thoughts}\n</think>\n\n{words}{end}"
+    assert thoughts not in second.text and second.text.endswith(
+        f"<think>\n\n</think>\n\nIt is 6.\n\n- so\n- it is{end}"
+    )
+    assert learned(template, messages, mask=True)[0] == f"{words}{end}"
+    prompt = template.prompt_ids(messages[:1], thinking=True)
+    assert template.parted(template.answer_ids(messages[:1], messages[1], prompt), prompt) == (thoughts, words)
 
 
 PIECES = (

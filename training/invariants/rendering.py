@@ -45,7 +45,7 @@ def served_as_trained(start: Path, saved: Path, conversations: Sequence[Messages
     for messages in conversations:
         asks = messages[-1]["role"] == "user"
         try:
-            expected = trained.render(messages, generation_prompt=asks)
+            expected = trained.written(messages, generation_prompt=asks)
         except CorpusError:
             continue
         rendered += 1
