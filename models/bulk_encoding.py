@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.template import ChatTemplate, Encoded
+from models.rendering import Encoded
+from models.template import ChatTemplate
 from models.tokens import BulkTokenizer
 from models.turns import Rendered
 

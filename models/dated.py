@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from lineage.errors import CorpusError
+
 KEY = "chat_template_date"
 """In tokenizer_config.json, as 2026-01-31."""
 
@@ -19,8 +21,12 @@ _FORMS = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
 def day_of(settings: Mapping[str, Any]) -> date:
-    """settings: of the tokenizer, as tokenizer_config.json holds them."""
-    return date.fromisoformat(settings[KEY]) if settings.get(KEY) else _BY_DEFAULT
+    """settings: of the tokenizer, as tokenizer_config.json holds them. Raises CorpusError for what is no day."""
+    named = settings.get(KEY)
+    try:
+        return _BY_DEFAULT if named is None else date.fromisoformat(named)
+    except (TypeError, ValueError):
+        raise CorpusError(f"tokenizer_config.json: {KEY} is no day, as 2026-01-31: {named!r}") from None
 
 
 def is_dated(template: str) -> bool:

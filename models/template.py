@@ -17,28 +17,21 @@ from typing import Any
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, fingerprint
 from models import load
-from models.dated import day_of, is_dated, pinned
+from models.dated import day_of, is_dated
 from models.messages import Message
-from models.thoughts import WRITTEN_OUT, Marks, going_on, joined, opens_thoughts, parted
-from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, in_openai_form, missing_from_probe, tools_for_template
+from models.rendering import Encoded, Rendering
+from models.thoughts import WRITTEN_OUT, Marks, joined, opens_thoughts, parted
+from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, missing_from_probe
 from models.turns import Rendered, Shapes, laid_out, learns, rows_of, says, thinks, unstable
-
-Encoded = tuple[list[int], list[bool]]
-"""Token ids of a whole conversation, and for each of them whether the loss counts it."""
-
-_REFUSALS = (TypeError, KeyError, ValueError, AttributeError)
-"""What Python says of a template's expression that a conversation does not suit, beside jinja's own errors."""
 
 _TAIL = 16
 """Tokens of a prompt in which it may open thoughts."""
 
 
 @dataclass(frozen=True)
-class ChatTemplate:
-    """A chat template with its tokenizer. `name` says in errors which checkpoint it is."""
+class ChatTemplate(Rendering):
+    """A chat template with its tokenizer, and what of a text is learned. digest: of both."""
 
-    name: str
-    tokenizer: Any
     digest: str
 
     @classmethod
@@ -64,60 +57,6 @@ class ChatTemplate:
         template = cls(checkpoint.name, tokenizer, fingerprint(identity))
         _ = template.end_of_turn
         return template
-
-    def render(
-        self,
-        messages: Sequence[Message],
-        generation_prompt: bool = False,
-        tools: str | None = None,
-        thinking: bool = False,
-    ) -> str:
-        """The text that the model reads. thinking: whether it is, or was, asked to think before it answers.
-
-        Where every prompt opens thoughts, and no answer of the template's has them (DeepSeek-R1), a last answer stands
-        behind its prompt as the model writes it. Raises CorpusError if the template refuses the conversation.
-        """
-        answered = bool(messages) and messages[-1]["role"] == "assistant" and not generation_prompt
-        found = self._gone_on(messages, tools, thinking) if answered and self._always_thinks else None
-        return self.written(messages, generation_prompt, tools, thinking) if found is None else found
-
-    def written(
-        self,
-        messages: Sequence[Message],
-        generation_prompt: bool = False,
-        tools: str | None = None,
-        thinking: bool = False,
-    ) -> str:
-        """The text that the template writes. Raises CorpusError if it refuses the conversation."""
-        from jinja2 import TemplateError
-
-        try:
-            rendered: str = self.tokenizer.apply_chat_template(
-                [self.as_sent(message) for message in messages],
-                tools=tools_for_template(tools),
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
-                **self._settings(thinking, tools),
-            )
-        except (TemplateError, *_REFUSALS) as error:
-            roles = [message.get("role") for message in messages]
-            raise CorpusError(f"{self.name}: its chat template refuses a conversation of {roles}: {error}") from None
-        return rendered
-
-    @cached_property
-    def _always_thinks(self) -> bool:
-        """Whether prompts open thoughts, also where none are asked for."""
-        return opens_thoughts(self.written([{"role": "user", "content": "probe"}], True))
-
-    def _gone_on(self, messages: Sequence[Message], tools: str | None, thinking: bool) -> str | None:
-        """A last answer behind its prompt, if that opens thoughts."""
-        *asked, answer = messages
-        prompt = self.written(asked, True, tools, thinking)
-        if not opens_thoughts(prompt):
-            return None
-        thoughts, words = parted(answer["content"])
-        said = self.written([*asked, {**answer, "content": words}], False, tools, thinking)
-        return going_on(prompt, thoughts or "", said)
 
     @property
     def end_of_turn_id(self) -> int:
@@ -189,11 +128,6 @@ class ChatTemplate:
         except CorpusError as error:
             return str(error)
 
-    def tokenise(self, text: str) -> list[int]:
-        """Ids of rendered text; the template has put every special token there already."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
     def prompt_ids(self, messages: Sequence[Message], tools: str | None = None, thinking: bool = False) -> list[int]:
         """Ids of a conversation that waits for the assistant: they end with the generation prompt."""
         return self.tokenise(self.render(messages, True, tools, thinking))
@@ -215,12 +149,6 @@ class ChatTemplate:
         for token in self._special_tokens:
             thoughts, words = thoughts.replace(token, ""), words.replace(token, "")
         return thoughts, words
-
-    def told_to_think(self, thinking: bool) -> dict[str, bool]:
-        """What a server's chat template has to be told, as `chat_template_kwargs`; nothing if it has no such switch."""
-        asked = [{"role": "user", "content": "probe"}]
-        with_switch, without = (self.render(asked, True, thinking=switch) for switch in (True, False))
-        return {} if with_switch == without else _switches(thinking)
 
     @cached_property
     def _marks(self) -> Marks:
@@ -357,40 +285,6 @@ class ChatTemplate:
     def _spelled(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def encode_by_library(
-        self,
-        messages: Sequence[Message],
-        generation_prompt: bool = False,
-        tools: str | None = None,
-        thinking: bool = False,
-    ) -> list[int]:
-        """The ids that transformers gives for a conversation in one call, as a server would; those of its prompt where
-        the answer stands behind it as the model writes it."""
-        if self._always_thinks and not generation_prompt and messages[-1]["role"] == "assistant":
-            asked = self.encode_by_library(messages[:-1], True, tools, thinking)
-            return [*asked, *self.tokenise(self.render(messages, False, tools, thinking))[len(asked) :]]
-        ids: list[int] = self.tokenizer.apply_chat_template(
-            [self.as_sent(message) for message in messages],
-            tools=tools_for_template(tools),
-            tokenize=True,
-            add_generation_prompt=generation_prompt,
-            return_dict=False,
-            **self._settings(thinking, tools),
-        )
-        return ids
-
-    def marked(self, messages: Sequence[Message], tools: str | None = None) -> Encoded:
-        """Ids of what the template writes, and which of them transformers takes for the assistant's, where the template
-        marks these by `{% generation %}`."""
-        found = self.tokenizer.apply_chat_template(
-            [self.as_sent(message) for message in messages],
-            tools=tools_for_template(tools),
-            return_dict=True,
-            return_assistant_tokens_mask=True,
-            **self._settings(thinks(messages), tools),
-        )
-        return found["input_ids"], [bool(own) for own in found["assistant_masks"]]
-
     def parity(
         self,
         messages: Sequence[Message],
@@ -412,19 +306,6 @@ class ChatTemplate:
             return f"{self.name}: the masks differ first at token {place} of {len(ids)}"
         return None
 
-    def _settings(self, thinking: bool = False, tools: str | None = None) -> dict[str, Any]:
-        """What the library is told beside the conversation: the template, with its date pinned, and its switches."""
-        name = "default" if tools is None or "tool_use" not in self._pinned else "tool_use"
-        switches = _switches(thinking) if "thinking" in self._pinned[name] else {}
-        return {"chat_template": self._pinned[name], **switches}
-
-    @cached_property
-    def _pinned(self) -> dict[str, str]:
-        """The templates by name."""
-        held = self.tokenizer.chat_template
-        named = held if isinstance(held, dict) else {"default": held}
-        return {name: pinned(text, day_of(self.tokenizer.init_kwargs)) for name, text in named.items()}
-
     @cached_property
     def _special_tokens(self) -> list[str]:
         tokens = self.tokenizer.added_tokens_decoder.values()
@@ -440,75 +321,3 @@ class ChatTemplate:
     def _token_id(self, token: str) -> int:
         found: int = self.tokenizer.convert_tokens_to_ids(token)
         return found
-
-    def _render_all(self, conversations: Sequence[Sequence[Message]]) -> list[str | None]:
-        """`render` of conversations without tools and thoughts, in one call: a third less time for each.
-
-        None for each that the template refuses.
-        """
-        from jinja2 import TemplateError
-
-        if not conversations:
-            return []
-        try:
-            rendered: list[str | None] = self.tokenizer.apply_chat_template(
-                [[self.as_sent(message) for message in messages] for messages in conversations],
-                tokenize=False,
-                **self._settings(),
-            )
-        except (TemplateError, *_REFUSALS):
-            return [self._rendered_or_none(messages) for messages in conversations]
-        return rendered
-
-    def _rendered_or_none(self, messages: Sequence[Message]) -> str | None:
-        try:
-            return self.render(messages)
-        except CorpusError:
-            return None
-
-    def as_sent(self, message: Message) -> dict[str, Any]:
-        """A message as this template takes it: thoughts in a field of their own, words as text or as a typed part."""
-        plain = in_openai_form(message)
-        if not self._reads_text:
-            plain["content"] = [{"type": "text", "text": message["content"]}]
-        if message["role"] == "assistant" and self._reads_thoughts:
-            thoughts, words = parted(message["content"])
-            if thoughts is not None:
-                return {**plain, "content": words, **({"reasoning_content": thoughts} if thoughts else {})}
-        return plain
-
-    @cached_property
-    def _reads_text(self) -> bool:
-        """Whether a message's content may be text; templates of models that see images may want parts of a type."""
-        from jinja2 import TemplateError
-
-        def words(content: Any) -> bool:
-            try:
-                text = self.tokenizer.apply_chat_template(
-                    [{"role": "user", "content": content}], tokenize=False, **self._settings()
-                )
-            except (TemplateError, *_REFUSALS):
-                return False
-            return "probe_words" in text
-
-        return words("probe_words") or not words([{"type": "text", "text": "probe_words"}])
-
-    @cached_property
-    def _reads_thoughts(self) -> bool:
-        """Whether the template writes what stands in a message's `reasoning_content`."""
-        from jinja2 import TemplateError
-
-        probe = {"role": "assistant", "content": "probe_words", "reasoning_content": "probe_thoughts"}
-        try:
-            text = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": "probe"}, probe], tokenize=False, **self._settings(thinking=True)
-            )
-        except (TemplateError, *_REFUSALS):
-            return False
-        return "probe_thoughts" in text
-
-
-def _switches(thinking: bool) -> dict[str, bool]:
-    """How templates are told whether the model is to think: under the name of Qwen's, GLM's and Gemma's templates, and
-    under that of DeepSeek's."""
-    return {"enable_thinking": thinking, "thinking": thinking}

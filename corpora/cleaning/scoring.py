@@ -20,7 +20,8 @@ from lineage.files import atomically
 from models import load
 from models.likelihood import token_losses
 from models.messages import Message
-from models.template import ChatTemplate, Encoded
+from models.rendering import Encoded
+from models.template import ChatTemplate
 
 if TYPE_CHECKING:
     import pyarrow as pa
