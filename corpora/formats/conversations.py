@@ -308,10 +308,20 @@ def _thoughts(turn: Mapping[str, Any], parts: str, index: int) -> str:
     held = {name: turn[name] for name in _THOUGHTS if turn.get(name) is not None}
     if any(not isinstance(value, str) for value in held.values()):
         raise RowError(f"not text: the thoughts of turn {index}")
-    found = {value.strip() for value in (*held.values(), parts) if value.strip()}
+    found = {_bare(value, index) for value in (*held.values(), parts) if value.strip()} - {""}
     if len(found) > 1:
         raise RowError(f"thoughts twice, which differ: turn {index}")
     return next(iter(found), "")
+
+
+def _bare(thoughts: str, index: int) -> str:
+    """Thoughts without tags around the whole. Raises RowError for tags inside, at which they would be parted."""
+    bare = thoughts.strip()
+    if bare.startswith("<think>") and bare.endswith("</think>"):
+        bare = bare.removeprefix("<think>").removesuffix("</think>").strip()
+    if "</think>" in bare:
+        raise RowError(f"</think> inside the thoughts of turn {index}")
+    return bare
 
 
 def _with_thoughts(thoughts: str, words: str, index: int) -> str:

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corpora.formats.conversations import ROLES, is_turns, written_out
+from models.thoughts import parted
 from recipes.sources import Source, Turns
 
 _Turn = dict[str, Any]
 _JOINT = "\n\n"
+_MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+"""Fields in which a turn holds more than its words."""
 
 
 def in_known_words(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +60,8 @@ def _from_pairs(turns: Sequence[_Turn]) -> Sequence[_Turn]:
 
 def _renamed(turn: Mapping[str, Any], said: Turns) -> _Turn:
     names = {said.role: "role", said.content: "content"}
-    found = {names.get(name, name): value for name, value in turn.items()}
+    own = {names[name]: value for name, value in turn.items() if name in names}
+    found = {**{name: value for name, value in turn.items() if name not in names}, **own}
     for key in ("role", "from", "speaker"):
         if isinstance(found.get(key), str) and found[key].lower() in said.known_roles:
             found[key] = said.known_roles[found[key].lower()]
@@ -83,22 +87,24 @@ def _joined(turns: Sequence[_Turn]) -> list[_Turn]:
     for turn in turns:
         words = _words(turn)
         before = found[-1] if found and _role(found[-1]) == _role(turn) else None
-        if (
-            before is not None
-            and words is not None
-            and (key := _words(before)) is not None
-            and set(before) == set(turn)
-        ):
-            found[-1] = {**before, key: _JOINT.join((before[key], turn[words]))}
+        if before is not None and words is not None and _are_alike(before, turn, words):
+            found[-1] = {**before, words: _JOINT.join((before[words], turn[words]))}
         else:
             found.append(turn)
     return found
 
 
+def _are_alike(before: _Turn, turn: _Turn, words: str) -> bool:
+    """Whether two turns of one role say the same of themselves, and nothing that joining their words would change."""
+    rest = [{key: value for key, value in one.items() if key != words and value is not None} for one in (before, turn)]
+    plain = all(isinstance(one.get(words), str) and parted(one[words])[0] is None for one in (before, turn))
+    return plain and _words(before) == words and rest[0] == rest[1] and _role(turn) in ("system", "user", "assistant")
+
+
 def _words(turn: _Turn) -> str | None:
-    """The key of a turn's words, if it has words and nothing else that is said."""
+    """The key of a turn's words, if it has words and neither calls nor thoughts."""
     key = next((key for key in ("content", "value", "text") if isinstance(turn.get(key), str)), None)
-    return None if turn.get("tool_calls") else key
+    return None if any(turn.get(name) for name in _MORE) else key
 
 
 def _role(turn: _Turn) -> str | None:

@@ -101,6 +101,32 @@ def test_a_call_is_not_joined_to_its_neighbour() -> None:
         read({"messages": turns}, turns={"same_role": "join"})
 
 
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"content": "b", "weight": 0},
+        {"content": "b", "reasoning_content": "t"},
+        {"content": "<think>t</think>b"},
+        {"content": "b", "function_call": {"name": "f", "arguments": "{}"}},
+    ],
+)
+def test_neighbours_that_are_not_words_alone_or_are_marked_otherwise_are_not_joined(second: dict[str, Any]) -> None:
+    turns = [*talk("q", "a")["messages"], {"role": "assistant", **second}]
+    with pytest.raises(RowError, match="roles out of order"):
+        read({"messages": turns}, turns={"same_role": "join"})
+
+
+def test_results_of_tools_are_not_joined_and_named_keys_come_first() -> None:
+    called = [{"id": one, "function": {"name": name, "arguments": {}}} for one, name in (("1", "f"), ("2", "g"))]
+    results = [{"role": "tool", "content": words, "tool_call_id": one} for words, one in (("r1", "1"), ("r2", "2"))]
+    asked, answer = talk("q", "a")["messages"]
+    turns = [asked, {"role": "assistant", "content": "", "tool_calls": called}, *results, answer]
+    found = read({"messages": turns}, turns={"same_role": "join"})
+    assert [message.get("name") for message in found.messages if message["role"] == "tool"] == ["f", "g"]
+    own = [{"who": role, "what": words, "content": "other"} for role, words in (("user", "q"), ("assistant", "a"))]
+    assert said(read({"messages": own}, turns={"role": "who", "content": "what"})) == PLAIN
+
+
 @pytest.mark.parametrize("blank", ["\u200b", "\ufeff", "\u3164", " \u2060\n", "\u00ad"])
 def test_words_of_which_nothing_can_be_seen_are_none(blank: str) -> None:
     for row in ({"instruction": "q", "output": blank}, {"instruction": blank, "output": "a"}, talk("q", blank)):
