@@ -11,6 +11,7 @@ the calls are not; `tools`, the functions' schemas as JSON, are part of the prom
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from models import load
 from models.dated import day_of, is_dated
 from models.messages import Message
 from models.rendering import Encoded, Rendering
-from models.thoughts import WRITTEN_OUT, Marks, joined, opens_thoughts, parted
+from models.thoughts import WRITTEN_OUT, Marks, joined, parted
 from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, missing_from_probe
 from models.turns import Rendered, Shapes, laid_out, learns, rows_of, says, thinks, unstable
 
@@ -143,7 +144,7 @@ class ChatTemplate(Rendering):
         """What an answer of these tokens thinks, and what it says, without control tokens."""
         told: str = self.tokenizer.decode(ids, skip_special_tokens=False)
         asked: str = self.tokenizer.decode(prompt_ids[-_TAIL:], skip_special_tokens=False)
-        thoughts, words = self._marks.parted(told, opened=opens_thoughts(asked))
+        thoughts, words = self._marks.parted(told.removeprefix(self._header), opened=self._marks.opened_by(asked))
         if words == told:
             return "", str(self.tokenizer.decode(ids, skip_special_tokens=True))
         for token in self._special_tokens:
@@ -169,8 +170,12 @@ class ChatTemplate(Rendering):
     @cached_property
     def header_ids(self) -> list[int]:
         """Ids of what invites the assistant to speak."""
+        return self.tokenise(self._header)
+
+    @cached_property
+    def _header(self) -> str:
         asked = [{"role": "user", "content": "a"}]
-        return self.tokenise(self.render(asked, True).removeprefix(self.render(asked)))
+        return self.render(asked, True).removeprefix(self.render(asked))
 
     def answer_ids(
         self,
@@ -233,8 +238,24 @@ class ChatTemplate(Rendering):
 
     def _by_texts(self, messages: Sequence[Message], tools: str | None, *, mask: bool) -> list[Rendered]:
         return rows_of(
-            messages, tools, self.render, self._end_of, self.name, closing=self._marks.closing if mask else None
+            messages, tools, self.render, self._end_of, self.name, closing=self._end_of_thoughts if mask else None
         )
+
+    def _end_of_thoughts(self, message: Message) -> str:
+        """What ends the thoughts of a message: before calls, what they have in common with words, up to a header."""
+        return self._end_before_calls if message.get("tool_calls") else self._marks.closing
+
+    @cached_property
+    def _end_before_calls(self) -> str:
+        thought = {**PROBE[1], "content": joined("probe_thoughts", "")}
+        try:
+            text = self.render([PROBE[0], thought], False, PROBE_TOOLS, thinking=True)
+        except CorpusError:
+            return self._marks.closing
+        pairs = zip(text.partition("probe_thoughts")[2].lstrip(), self._marks.closing, strict=False)
+        shared = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        upto, header, _ = shared.partition(self._header)
+        return upto + header or self._marks.closing
 
     @cached_property
     def _shapes(self) -> Shapes:
@@ -278,7 +299,7 @@ class ChatTemplate(Rendering):
         thoughts, words = parted(message["content"])
         for place in range(start + 1, len(ids)):
             before, rest = (self._spelled(own) for own in (ids[start:place], ids[place:]))
-            if self._marks.closing in before and (thoughts or "") in before and says(rest, words):
+            if self._end_of_thoughts(message) in before and (thoughts or "") in before and says(rest, words):
                 return place
         raise CorpusError(f"{self.name}: no tokens of the turn spell its words alone")
 

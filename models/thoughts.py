@@ -11,7 +11,11 @@ from typing import NamedTuple
 from models.messages import Message
 
 _OPEN, _CLOSE = "<think>", "</think>"
+_SHORTEST_HEAD = 2
+"""Characters of a cut announcement; a shorter answer says what it is."""
 _OPENED = re.compile(rf"\s*{_OPEN}")
+_LINE_OPENS = re.compile(rf"^[^\S\n]*{_OPEN}", re.MULTILINE)
+_LINE_CLOSES = re.compile(rf"^[^\S\n]*{_CLOSE}[^\S\n]*$", re.MULTILINE)
 
 
 def parted(content: str) -> tuple[str | None, str]:
@@ -26,6 +30,32 @@ def parted(content: str) -> tuple[str | None, str]:
 def joined(thoughts: str, words: str) -> str:
     """The content of a message with thoughts, as open reasoning models write it."""
     return f"{_OPEN}\n{thoughts.strip()}\n{_CLOSE}\n\n{words}".rstrip()
+
+
+def gone_on(content: str) -> bool:
+    """Whether a content begins with thoughts that its prompt had opened: a line of their end, and no beginning."""
+    closed = _LINE_CLOSES.search(content)
+    return closed is not None and _OPEN not in content[: closed.start()]
+
+
+def read(content: str) -> str:
+    """An answer as its source has it, with its thoughts, if it has any, as corpora keep them.
+
+    Raises ValueError where it cannot be told what was thought and what was said.
+    """
+    if "think>" not in content:
+        return content
+    if gone_on(content):
+        content = f"{_OPEN}\n{content.lstrip()}"
+    thoughts, words = parted(content)
+    if thoughts is None and _OPENED.match(content):
+        raise ValueError("thoughts that never end")
+    opened = _LINE_OPENS.search(words)
+    if (opened and _CLOSE in words[opened.end() :]) or (thoughts is not None and (opened or gone_on(words))):
+        raise ValueError("thoughts between words")
+    if _CLOSE in words.partition(_OPEN)[0]:
+        raise ValueError(f"{_CLOSE} without {_OPEN}")
+    return content if thoughts is None else joined(thoughts, words) if thoughts else content
 
 
 def dropped(messages: Sequence[Message]) -> list[Message]:
@@ -57,18 +87,28 @@ class Marks(NamedTuple):
     closing: str
     lead: str
 
+    def opened_by(self, prompt: str) -> bool:
+        """Whether a prompt leaves it to the model to go on with thoughts."""
+        return opens_thoughts(prompt) or bool(self.opening and prompt.rstrip().endswith(self.opening))
+
     def parted(self, answer: str, *, opened: bool = False) -> tuple[str, str]:
-        """What was thought, and what is said behind it; nothing is said if the thoughts never ended.
+        """What was thought, and what is said behind it: nothing if the thoughts, or what announces them, never ended.
 
         answer: with its control tokens. opened: whether the prompt has opened thoughts.
         """
-        thoughts, closed, words = answer.partition(self.closing)
-        thoughts, begun = thoughts.lstrip(), opened
-        if self.opening and thoughts.startswith(self.opening):
-            thoughts, begun = thoughts.removeprefix(self.opening), True
-        if closed or begun:
-            return thoughts.strip(), words.lstrip("\n")
-        return "", answer.removeprefix(self.lead)
+        begun = answer.lstrip()
+        opening = next((mark for mark in self._openings if begun.startswith(mark)), None)
+        if not opened and opening is None:
+            heads = (mark.strip() for mark in (*self._openings, self.lead))
+            cut = len(answer) >= _SHORTEST_HEAD and any("" != begun != head and head.startswith(begun) for head in heads)
+            return "", "" if cut else answer.removeprefix(self.lead)
+        thoughts, _, words = begun.removeprefix(opening or "").partition(self.closing)
+        return thoughts.strip(), words.lstrip("\n")
+
+    @property
+    def _openings(self) -> list[str]:
+        own = [self.opening] if self.opening else []
+        return [*own, _OPEN] if self.closing == _CLOSE and self.opening != _OPEN else own
 
 
 WRITTEN_OUT = Marks(_OPEN, _CLOSE, "")

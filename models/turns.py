@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lineage.errors import CorpusError
 from models.messages import Message
-from models.thoughts import parted
+from models.thoughts import joined, parted
 
 Render = Callable[..., str]
 """`ChatTemplate.render`."""
@@ -97,11 +97,11 @@ def rows_of(
     ends: Callable[[Message], str],
     name: str,
     *,
-    closing: str | None,
+    closing: Callable[[Message], str] | None,
 ) -> list[Rendered]:
     """The rows of any conversation, by the texts that the template gives.
 
-    ends: the token that ends a turn. closing: what ends thoughts, if they are context alone. Raises CorpusError.
+    ends: the token that ends a turn. closing: what ends its thoughts, if they are context alone. Raises CorpusError.
     """
     alone = {
         index: _alone(messages[: index + 1], tools, render, ends(message), name)
@@ -119,7 +119,8 @@ def rows_of(
         spans = []
         for index in turns:
             ended, start = alone.pop(index)
-            begins = start if closing is None else _behind_thoughts(ended, start, messages[index], closing, name)
+            message = messages[index]
+            begins = start if closing is None else _behind_thoughts(ended, start, message, closing(message), name)
             spans.append((begins, len(ended)))
         rows.append(Rendered(shown(messages, last + 1, turns), text, spans))
     return rows[::-1]
@@ -140,10 +141,36 @@ def _alone(messages: Sequence[Message], tools: str | None, render: Render, end: 
     if said < 0:
         raise CorpusError(f"{name}: its chat template does not end turn {len(messages) - 1} with {end}")
     thoughts, words = parted(messages[-1]["content"])
-    answer = text[start:said]
-    if words.strip() not in answer or (thoughts or "") not in answer:
+    thought = text.find(thoughts or "", start)
+    if thought < 0 or words.strip() not in text[thought + len(thoughts or "") : said]:
         raise CorpusError(_changed(name))
+    _hold_beside_calls(messages, tools, render, name)
     return _Turn(text[: said + len(end)], start)
+
+
+def _hold_beside_calls(messages: Sequence[Message], tools: str | None, render: Render, name: str) -> None:
+    """Raises CorpusError if the text lacks what turns say beside their calls, or what the last of them thought.
+
+    Marks stand in for it, for the arguments of the calls may hold the same words.
+    """
+    marks: list[str] = []
+
+    def mark(words: str | None) -> str:
+        if words:
+            marks.append(f"\ue000{len(marks)}\ue001")
+        return marks[-1] if words else ""
+
+    marked = list(messages)
+    for index, message in enumerate(messages):
+        if message.get("tool_calls"):
+            thoughts, words = parted(message["content"])
+            thought = mark(thoughts) if index == len(messages) - 1 else thoughts
+            said = mark(words)
+            marked[index] = {**message, "content": joined(thought, said) if thought else said}
+    if marks:
+        text = render(marked, tools=tools, thinking=thinks(marked))
+        if any(one not in text for one in marks):
+            raise CorpusError(_changed(name))
 
 
 def supplied(text: str, prompts: Sequence[str]) -> int | None:

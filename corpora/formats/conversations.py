@@ -14,7 +14,7 @@ from corpora.formats.learning import is_learned
 from corpora.formats.tool_calls import call_ids, calls_of
 from corpora.reading.row import RowError
 from models.messages import Message
-from models.thoughts import joined, parted
+from models.thoughts import joined, parted, read
 
 __all__ = [
     "Message",
@@ -113,6 +113,14 @@ def is_blank(text: str) -> bool:
     return all(c.isspace() or c in _INVISIBLE or unicodedata.category(c) in ("Cf", "Cc") for c in text)
 
 
+def _answer(words: str, index: int) -> str:
+    """An answer, with its thoughts as corpora keep them. Raises RowError if these cannot be told from what is said."""
+    try:
+        return read(answered(words))
+    except ValueError as error:
+        raise RowError(f"{error}: turn {index}") from None
+
+
 def answered(words: str) -> str:
     """An answer without empty lines before it and blanks behind it."""
     words = words.rstrip()
@@ -189,7 +197,9 @@ def conversation(messages: list[Message]) -> list[Message]:
     for index, message in enumerate(messages, 1):
         role = known_role(message["role"], index)
         words = message["content"]
-        named.append({**message, "role": role, "content": answered(words) if role == "assistant" else words.strip()})
+        named.append(
+            {**message, "role": role, "content": _answer(words, index) if role == "assistant" else words.strip()}
+        )
     offset = 0 if named and named[0]["role"] == "system" else 1
     last = "start"
     for index, message in enumerate(named, start=offset):

@@ -9,11 +9,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corpora.formats.conversations import ROLES, is_turns, written_out
+from corpora.formats.conversations import ROLES, is_turns
+from corpora.formats.prompts import prompt_field
 from models.thoughts import parted
 from recipes.sources import Source, Turns
 
 _Turn = dict[str, Any]
+_ANSWERS = ("chosen", "rejected")
+_PARTS = (*_ANSWERS, "prompt", "completion", "context", "replies")
+"""Fields that hold parts of a conversation."""
+_AS_THEY_STAND = {"opening": "refuse", "last_user": "refuse"}
 _JOINT = "\n\n"
 _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 """Fields in which a turn holds more than its words."""
@@ -21,7 +26,13 @@ _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "think
 
 def in_known_words(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a row, with its turns as the recipe's `turns` says that they are meant."""
-    changed = {name: found for name, value in fields.items() if (found := _turns(value, source.turns)) is not None}
+    said = source.turns
+    changed = {}
+    for name, value in fields.items():
+        whole = name not in _PARTS or (name in _ANSWERS and prompt_field(fields) is None)
+        found = _turns(value, said if whole or said.is_silent else said.model_copy(update=_AS_THEY_STAND))
+        if found is not None:
+            changed[name] = found
     return {**fields, **changed} if changed else fields
 
 
@@ -41,14 +52,13 @@ def _turns(value: Any, said: Turns) -> list[_Turn] | None:
 
 def _messages_in(text: str) -> Any:
     """The turns in JSON text, by themselves or in an object's `messages`."""
-    if text.lstrip().startswith("{"):
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        return found.get("messages") if isinstance(found, dict) else None
-    found = written_out(text)
-    return None if found is text else found
+    if not text.lstrip().startswith(("{", "[{")):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found.get("messages") if isinstance(found, dict) else found
 
 
 def _from_pairs(turns: Sequence[_Turn]) -> Sequence[_Turn]:

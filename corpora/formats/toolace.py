@@ -17,14 +17,17 @@ from corpora.formats.tool_calls import calls_of, tools_of
 from corpora.reading.row import RowError
 
 _CALLS = re.compile(r"\s*\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,]*\(.*\)\s*\]\s*", re.DOTALL)
+_LIST = re.compile(r'\[\s*\{\s*"')
 _NAME = re.compile(r"[\s,]*([^(]+?)\(")
 _DECODER = json.JSONDecoder()
 
 
 def is_toolace(fields: Fields) -> bool:
-    """Whether some turn is calls in such words, and a system prompt stands beside the turns."""
-    name = turns_field(fields)
-    if name is None or not isinstance(fields.get("system"), str) or not isinstance(fields[name], list):
+    """Whether some turn is calls in such words, and functions stand beside the turns."""
+    name, system = turns_field(fields), fields.get("system")
+    if name is None or not isinstance(system, str) or not isinstance(fields[name], list):
+        return False
+    if not (fields.get("tools") or _LIST.search(system)):
         return False
     words = (turn.get("value", turn.get("content")) for turn in fields[name] if isinstance(turn, dict))
     return any(isinstance(text, str) and _CALLS.fullmatch(text) for text in words)
@@ -37,8 +40,11 @@ def toolace_fields(fields: Fields) -> str | None:
 def read_toolace(fields: Fields) -> Item:
     name = turns_field(fields) or TURNS[0]
     system, tools = _functions(fields.get("system"))
+    beside = tools_of(fields)
+    if tools is not None and beside is not None and tools != beside:
+        raise RowError("functions twice, which differ: beside the turns and in the system prompt")
     said = [_answer(message, index) for index, message in enumerate(turns(fields.get(name)), start=1)]
-    return Conversation(conversation(with_system({**fields, "system": system}, said)), tools)
+    return Conversation(conversation(with_system({**fields, "system": system}, said)), tools or beside)
 
 
 def _answer(message: Message, index: int) -> Message:
@@ -74,6 +80,9 @@ def _arguments(text: str) -> dict[str, Any] | None:
         call = ast.parse(f"f({text})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
             return None
+        names = [one.arg for one in call.keywords]
+        if None in names or len(set(names)) < len(names):
+            return None
         return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
@@ -83,15 +92,17 @@ def _functions(system: Any) -> tuple[str | None, str | None]:
     """What a system prompt says beside its list of functions, and these. Raises RowError."""
     if not isinstance(system, str):
         return None, None
-    start = system.find('[{"')
-    if start < 0:
-        return system, None
-    try:
-        listed, end = _DECODER.raw_decode(system, start)
-    except (ValueError, RecursionError):
-        raise RowError("not JSON: the functions of the system prompt") from None
-    words = f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip()
-    return words, tools_of({"tools": listed})
+    starts = [found.start() for found in _LIST.finditer(system)]
+    for start in starts:
+        try:
+            listed, end = _DECODER.raw_decode(system, start)
+            tools = tools_of({"tools": listed})
+        except (ValueError, RecursionError, RowError):
+            continue
+        return f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip(), tools
+    if starts:
+        raise RowError("no JSON list of functions with names in the system prompt")
+    return system, None
 
 
 FORMATS = (

@@ -5,9 +5,10 @@ there, without a JSON schema around them, in Python's words for types; templates
 written out. What is not marked as optional and has no default is required.
 """
 
+import re
 from typing import Any
 
-from corpora.formats.conversations import conversation, text_at
+from corpora.formats.conversations import conversation, text_at, with_system
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.tool_calls import calls_of, loaded, tools_of
@@ -17,7 +18,8 @@ _TYPES = {
     **{"number": "number", "bool": "boolean", "boolean": "boolean", "list": "array", "array": "array"},
     **{"tuple": "array", "set": "array", "dict": "object", "object": "object"},
 }
-_OPTIONAL = ", optional"
+_OPTIONAL = re.compile(r"\s*(?:,\s*optional|\(\s*optional\s*\))\s*$", re.IGNORECASE)
+_MAYBE = re.compile(r"optional\[(.*)\]|union\[(.*),\s*none\s*\]|(.*)\|\s*none", re.IGNORECASE | re.DOTALL)
 
 
 def xlam_fields(fields: Fields) -> str | None:
@@ -30,14 +32,14 @@ def read_xlam(fields: Fields) -> Item:
     described = [_described(one) for one in functions] if isinstance(functions, list) else functions
     asked = {"role": "user", "content": text_at(fields, "query")}
     called = {"role": "assistant", "content": "", "tool_calls": calls_of(fields.get("answers"), 2)}
-    return Conversation(conversation([asked, called]), tools_of({"tools": described}))
+    return Conversation(conversation(with_system(fields, [asked, called])), tools_of({"tools": described}))
 
 
 def _described(function: Any) -> Any:
     """A function with a schema of its parameters."""
     if not isinstance(function, dict) or not isinstance(parameters := function.get("parameters"), dict):
         return function
-    if "properties" in parameters or not all(isinstance(one, dict) for one in parameters.values()):
+    if _is_schema(parameters) or not all(isinstance(one, dict) for one in parameters.values()):
         return function
     required = [name for name, one in parameters.items() if not _may_lack(one)]
     properties = {name: _typed(one) for name, one in parameters.items()}
@@ -45,17 +47,32 @@ def _described(function: Any) -> Any:
     return {**function, "parameters": schema}
 
 
+def _is_schema(parameters: dict[str, Any]) -> bool:
+    """Whether parameters are described by a JSON schema already; one of them may be called `properties`, too."""
+    inside = parameters.get("properties")
+    return isinstance(inside, dict) and all(isinstance(one, dict) for one in inside.values())
+
+
 def _may_lack(parameter: dict[str, Any]) -> bool:
-    return "default" in parameter or _OPTIONAL in str(parameter.get("type", ""))
+    written = str(parameter.get("type", "")).strip()
+    return "default" in parameter or bool(_OPTIONAL.search(written) or _MAYBE.fullmatch(written))
 
 
 def _typed(parameter: dict[str, Any]) -> dict[str, Any]:
-    """With JSON schema's name for the type, where it has one; List[int] is an array."""
+    """With JSON schema's name for the type, where it has one; List[int] is an array, Union[int, str] one of two."""
     written = parameter.get("type")
     if not isinstance(written, str):
         return parameter
-    bare = written.removesuffix(_OPTIONAL).strip()
-    return {**parameter, "type": _TYPES.get(bare.partition("[")[0].strip().lower(), bare)}
+    bare = _OPTIONAL.sub("", written).strip()
+    if maybe := _MAYBE.fullmatch(bare):
+        bare = next(filter(None, maybe.groups()), "").strip()
+    several = re.fullmatch(r"union\[([^\[\]]*)\]", bare, re.IGNORECASE)
+    names = [_name(one) for one in several[1].split(",")] if several else [_name(bare)]
+    return {**parameter, "type": names[0] if len(names) == 1 else names}
+
+
+def _name(written: str) -> str:
+    return _TYPES.get(written.partition("[")[0].strip().lower(), written.strip())
 
 
 _LISTS = ("tools", "answers")

@@ -251,8 +251,11 @@ def _cut(row: dict[str, Any], tokenisation: Tokenisation) -> tuple[dict[str, Any
     template, mask = template_of(tokenisation.checkpoint), tokenisation.thinking == "mask"
     learned = [place for place, message in enumerate(row["messages"]) if learns(message)]
     for place in reversed(learned[:-1]):
-        [rows] = template.rendered([row["messages"][: place + 1]], [row.get("tools")], mask=mask)
-        ids, supervised = template.encode_rendered(rows[-1])
+        try:
+            [rows] = template.rendered([row["messages"][: place + 1]], [row.get("tools")], mask=mask)
+            ids, supervised = template.encode_rendered(rows[-1])
+        except CorpusError:  # what is to be learned was right as a part of the whole
+            continue
         if len(ids) <= tokenisation.max_length:
             shown = {**row, "messages": rows[-1].messages}
             return shown, np.array(ids, np.int32), np.array(supervised, bool)

@@ -67,10 +67,7 @@ def _row_by_itself(row: "pa.RecordBatch", number: int) -> Element:
     try:
         return _element(row.to_pylist()[0], number)
     except UnicodeDecodeError:
-        import pyarrow as pa
-
-        schema = pa.schema([(field.name, _as_bytes(field.type)) for field in row.schema])
-        value = pa.Table.from_batches([row]).cast(schema).to_pylist()[0]
+        value = {name: _undecoded(column[0]) for name, column in zip(row.schema.names, row.columns, strict=True)}
         raw = json.dumps(_plain(value, "surrogateescape"), ensure_ascii=False).encode("utf-8", "surrogateescape")
         return Element(raw, number, None, "not UTF-8")
 
@@ -115,15 +112,19 @@ def _finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _as_bytes(kind: "pa.DataType") -> "pa.DataType":
-    """The type with bytes in place of text, which may hold anything."""
+def _undecoded(value: Any) -> Any:
+    """An Arrow scalar with bytes in place of text, which may hold anything."""
     import pyarrow as pa
 
-    if pa.types.is_struct(kind):
-        return pa.struct([(field.name, _as_bytes(field.type)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(_as_bytes(kind.value_type))
-    return pa.binary() if pa.types.is_string(kind) else kind
+    if not value.is_valid:
+        return None
+    if isinstance(value, pa.DictionaryScalar):
+        return _undecoded(value.value)
+    if isinstance(value, pa.StructScalar):
+        return {name: _undecoded(member) for name, member in value.items()}
+    if hasattr(value, "values"):
+        return [_undecoded(member) for member in value.values]
+    return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else value.as_py()
 
 
 def _bytes_of(group: Any) -> tuple[int, int]:

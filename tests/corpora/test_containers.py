@@ -112,6 +112,29 @@ def test_a_parquet_gives_rows_with_their_numbers_and_json(tmp_path: Path) -> Non
     assert [json.loads(row.raw) for row in found] == ROWS
 
 
+_BROKEN = pa.array([b"ok \xff"], pa.binary()).view(pa.string())
+_LARGE = pa.array([b"ok \xff"], pa.large_binary()).view(pa.large_string())
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        _LARGE,
+        pa.ListArray.from_arrays([0, 1], _LARGE),
+        pa.LargeListArray.from_arrays(pa.array([0, 1], pa.int64()), _BROKEN),
+        pa.StructArray.from_arrays([_LARGE], ["a"]),
+        pa.MapArray.from_arrays([0, 1], pa.array(["k"]), _BROKEN),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_bytes_that_are_no_text_cost_their_row_alone_in_any_type_of_column(tmp_path: Path, column: pa.Array) -> None:
+    table = pa.table({"x": pa.concat_arrays([column, pa.nulls(1, column.type)]), "text": ["one", "two"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    bad, good = read_rows(RawFile("a.parquet", tmp_path / "a.parquet"))
+    assert isinstance(bad, BadRow) and bad.reason == "not UTF-8" and b"ok \xff" in bad.raw and b"one" in bad.raw
+    assert isinstance(good, Row) and good.value == {"x": None, "text": "two"}
+
+
 def test_a_parquet_row_with_nan_or_bytes_that_are_not_text_is_bad_alone(tmp_path: Path) -> None:
     texts = pa.array([b"one", b"\xff\xfe", b"three", b"four"], pa.binary()).view(pa.string())
     table = pa.table({"text": texts, "score": [1.0, 2.0, float("nan"), 3.0]})

@@ -11,6 +11,7 @@ import pytest
 from corpora.formats.formats import choose_format, reader
 from corpora.reading.row import Row, RowError
 from lineage.errors import CorpusError
+from models.thoughts import dropped
 from tests.corpora.made import cleaned, source, talk
 from tests.corpora.made import write_jsonl as written
 
@@ -42,6 +43,7 @@ def shared(*turns: tuple[str, str], **names: str) -> dict[str, Any]:
         {"conversations": [{"Human": "q"}, {"gpt": "a"}]},
         {"messages": json.dumps(talk("q", "a")["messages"])},
         {"messages": json.dumps(talk("q", "a"))},
+        {"conversation": json.dumps([{"human": "q", "assistant": "a"}])},
     ],
 )
 def test_turns_that_say_what_they_are_are_read(row: dict[str, Any]) -> None:
@@ -69,6 +71,8 @@ def test_own_words_for_roles_and_keys_are_what_the_recipe_says() -> None:
     assert said(read(own, turns={"roles": roles})) == PLAIN
     keys = shared(("customer", "q"), ("agent", "a"), role="who", content="what")
     assert said(read(keys, turns={"roles": roles, "role": "who", "content": "what"})) == PLAIN
+    in_text = {"messages": json.dumps(keys["conversations"])}
+    assert said(read(in_text, turns={"roles": roles, "role": "who", "content": "what"})) == PLAIN
     with pytest.raises(CorpusError, match="fit no known format"):
         read(keys)
 
@@ -92,6 +96,18 @@ def test_what_stands_in_no_order_is_read_as_the_recipe_says() -> None:
     assert said(read(unanswered, turns={"last_user": "drop"})) == PLAIN
     system = {**greeted, "conversations": [{"from": "system", "value": "s"}, *greeted["conversations"]]}
     assert said(read(system, turns={"opening": "keep"}))[:2] == [("system", "s"), ("assistant", "hello")]
+
+
+def test_a_prompt_and_its_answers_are_no_whole_conversations_to_cut() -> None:
+    """A prompt ends with the user, and answers begin with the assistant."""
+    asked, answer = talk("q", "a")["messages"]
+    cut = {"opening": "drop", "last_user": "drop"}
+    pair = read({"prompt": [asked], "chosen": [answer], "rejected": [{**answer, "content": "b"}]}, turns=cut)
+    assert (pair.prompt, pair.chosen) == ([asked], [answer])
+    assert said(read({"prompt": [asked], "completion": [answer]}, turns=cut)) == PLAIN
+    greeting = {"role": "assistant", "content": "hello"}
+    whole = {name: [greeting, asked, {**answer, "content": name}] for name in ("chosen", "rejected")}
+    assert read(whole, turns=cut).prompt == [asked]
 
 
 def test_a_call_is_not_joined_to_its_neighbour() -> None:
@@ -234,6 +250,30 @@ def test_xlam_rows_are_a_question_and_its_calls() -> None:
     assert wind["parameters"] == {"type": "object", "properties": {}}
 
 
+@pytest.mark.parametrize(
+    ("written", "named", "needed"),
+    [
+        ("Optional[int]", "integer", False),
+        ("Union[str, None]", "string", False),
+        ("int | None", "integer", False),
+        ("str,optional", "string", False),
+        ("int (optional)", "integer", False),
+        ("Union[int, str]", ["integer", "string"], True),
+        ("Dict[str, int]", "object", True),
+        ("datetime", "datetime", True),
+    ],
+)
+def test_types_of_parameters_in_words_of_python_are_those_of_a_schema(written: str, named: Any, needed: bool) -> None:
+    described = {"properties": {"type": written}}
+    [function] = json.loads(read({**XLAM, "tools": [{"name": "f", "parameters": described}]}).tools)
+    assert function["parameters"]["properties"] == {"properties": {"type": named}}
+    assert function["parameters"].get("required", []) == (["properties"] if needed else [])
+
+
+def test_a_system_prompt_beside_calls_is_kept() -> None:
+    assert read({**XLAM, "system": "Be brief."}).messages[0] == {"role": "system", "content": "Be brief."}
+
+
 def toolace(*answers: str) -> dict[str, Any]:
     turns: list[dict[str, str]] = []
     for answer in answers:
@@ -253,7 +293,28 @@ def test_calls_in_the_words_of_toolace_are_calls() -> None:
     assert said(read(toolace("Hello."), format="toolace"))[1:] == [("user", "q"), ("assistant", "Hello.")]
 
 
-@pytest.mark.parametrize("words", ["[f(a)]", "[f(a=b())]", "[f(a=1) g()]", "[f(**x)]", "[f(a=1)(b=2)]"])
+def test_functions_are_found_however_their_list_is_written() -> None:
+    call = toolace("[f(a=1)]")
+    listed = 'As in [{"x": 1}], call\n[\n  {"name": "f"},\n {"type": "function", "function": {"name": "g"}}\n]\nwell.'
+    found = read({**call, "system": listed})
+    assert json.loads(found.tools) == [{"name": "f"}, {"name": "g"}]
+    assert found.messages[0]["content"] == 'As in [{"x": 1}], call\n\nwell.'
+    beside = read({**call, "system": "Be brief.", "tools": [{"name": "f"}]})
+    assert json.loads(beside.tools) == [{"name": "f"}] and beside.messages[0]["content"] == "Be brief."
+    with pytest.raises(RowError, match="functions twice, which differ"):
+        read({**call, "tools": [{"name": "f"}]})
+    with pytest.raises(RowError, match="no JSON list of functions with names"):
+        read({**call, "system": '[{"name": "f"'}, format="toolace")
+
+
+def test_a_list_in_words_is_no_call_where_there_are_no_functions() -> None:
+    assert said(read({**toolace("[f(x=1)]"), "system": "Be brief."}))[-1] == ("assistant", "[f(x=1)]")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["[f(a)]", "[f(a=b())]", "[f(a=1) g()]", "[f(**x)]", "[f(a=1)(b=2)]", "[f(**{'a': 1})]", "[f(a=1, a=2)]"],
+)
 def test_what_is_no_list_of_calls_with_literals_is_refused(words: str) -> None:
     with pytest.raises(RowError, match="not calls as"):
         read(toolace(words), format="toolace")
@@ -265,3 +326,37 @@ def test_rows_with_calls_among_rows_without_are_read_by_the_format_that_reads_bo
         cleaned(tmp_path, "mixed", rows)
     written(tmp_path / "again.jsonl", rows)
     assert cleaned(tmp_path, "named", rows, format="toolace").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("hm\n</think>\n\nyes", "<think>\nhm\n</think>\n\nyes"),
+        ("\n</think>\n\nyes", "<think>\n</think>\n\nyes"),
+        ("<think>hm</think>yes", "<think>\nhm\n</think>\n\nyes"),
+        ("<think>\nhm\n</think>\n\n  x = 1", "<think>\nhm\n</think>\n\n  x = 1"),
+        ("Use <think> and </think>.", "Use <think> and </think>."),
+        ("A line <think> is open.", "A line <think> is open."),
+    ],
+)
+def test_thoughts_are_kept_in_one_form(answer: str, kept: str) -> None:
+    assert said(read(talk("q", answer)))[-1] == ("assistant", kept)
+    [without] = dropped([{"role": "assistant", "content": kept}])
+    assert dropped([without]) == [without] and "hm" not in without["content"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("<think>hm, and", "thoughts that never end: turn 2"),
+        ("<think>a</think>\n<think>b</think>\nyes", "thoughts between words: turn 2"),
+        ("<think>a</think>\n<think>b</think>", "thoughts between words: turn 2"),
+        ("Well.\n<think>\nb\n</think>\nyes", "thoughts between words: turn 2"),
+        ("<think>\nThe tag </think> ends.\n</think>\n\nyes", "thoughts between words: turn 2"),
+        ("hm</think>yes", "</think> without <think>: turn 2"),
+        ("<think>hm</think>", "thoughts without an answer: turn 2"),
+    ],
+)
+def test_what_may_be_thoughts_or_words_is_refused(answer: str, reason: str) -> None:
+    with pytest.raises(RowError, match=f"^{reason}"):
+        read(talk("q", answer))

@@ -1,5 +1,6 @@
 """The chat templates that TRL ships, around a small tokenizer: each is trained from as it is used, or refused."""
 
+import json
 import random
 from pathlib import Path
 
@@ -217,6 +218,11 @@ def test_what_a_template_without_a_date_writes_is_not_touched(tmp_path: Path) ->
         ("<think>\nhm, and", False, ("hm, and", "")),
         ("hm, and", True, ("hm, and", "")),
         ("a < b <think> c", False, ("", "a < b <think> c")),
+        ("say </think> now", False, ("", "say </think> now")),
+        ("the tag is </think>", False, ("", "the tag is </think>")),
+        ("<thi", False, ("", "")),
+        ("<", False, ("", "<")),
+        ("<think>\nhm\n</think>\n\nfive", True, ("hm", "five")),
     ],
 )
 def test_an_answer_is_what_was_said_and_not_what_was_thought(answer: str, opened: bool, found: tuple[str, str]) -> None:
@@ -234,4 +240,53 @@ def test_what_a_trained_model_writes_is_parted_as_it_was_learned(tmp_path: Path,
     ids = template.answer_ids(messages[:1], messages[1], prompt, thinking=thinking)
     thoughts, words = parted(messages[1]["content"])
     assert template.parted(ids, prompt) == (thoughts or "", words)
-    assert template.said(ids[: len(ids) // 3], prompt) == "" or not thinking
+    for upto in range(2, len(ids)):
+        assert not thinking or words.startswith(template.said(ids[:upto], prompt))
+
+
+def test_a_turn_that_begins_again_behind_results_is_said_without_its_header(tmp_path: Path) -> None:
+    template = loaded("diffusion_gemma", tmp_path)
+    case = next(case for case in cases() if case.name == "call")
+    [row] = template.rendered([case.messages], [case.tools])[0]
+    answer = row.text[slice(*row.spans[-1])]
+    assert answer.startswith("<|turn>model\n")
+    assert template.said(template.tokenise(answer), template.prompt_ids(case.messages[:-1], case.tools)) == "14."
+
+
+CALLED = json.dumps([{"name": "rain", "arguments": {"city": "Bern"}}])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "weight"),
+    [
+        ("llama3_1", "Bern", {}),
+        ("llama3_1", "Bern", {"weight": "0"}),
+        ("llama3_1", "<think>\nBern\n</think>", {}),
+        ("muse_glimmer", "Bern", {}),
+    ],
+)
+def test_words_beside_a_call_are_not_held_by_the_same_words_in_it(
+    tmp_path: Path, name: str, content: str, weight: dict[str, str]
+) -> None:
+    template = loaded(name, tmp_path)
+    talk = [said("user", "Where?"), said("assistant", content, tool_calls=CALLED, **weight)]
+    talk += [said("tool", "wet", name="rain"), said("assistant", "Wet.")]
+    with pytest.raises(CorpusError, match="leaves out, reorders or changes the words"):
+        template.rendered([talk], [None])
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("gptoss", " to=functions.rain<|channel|>"),
+        ("muse_glimmer", " to=rain<|message|>"),
+        ("qwen3", '<tool_call>\n{"name": "rain"'),
+        ("gemma4_v5", "<|tool_call>call:rain"),
+    ],
+)
+def test_thoughts_before_a_call_are_masked_up_to_what_calls(tmp_path: Path, name: str, call: str) -> None:
+    template = loaded(name, tmp_path)
+    talk = [said("user", "Rain?"), said("assistant", "<think>\nI look.\n</think>", tool_calls=CALLED)]
+    [masked] = learned(template, talk, mask=True)
+    assert masked.lstrip().startswith(call.lstrip()) and "I look" not in masked
+    assert "I look." in learned(template, talk)[0]
