@@ -6,7 +6,6 @@ travels with every checkpoint that is trained from it.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -17,7 +16,10 @@ KEY = "chat_template_date"
 """In tokenizer_config.json, as 2026-01-31."""
 
 _BY_DEFAULT = date(2025, 1, 1)
-_FORMS = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+_CODES = tuple(
+    f"%{code}" for code in ("-d", "-m", "-y", "-H", "-I", "-M", "-S", "-j", *"aAbBcdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYZ")
+)
+"""Of strftime; those of a time of day write midnight."""
 
 
 def day_of(settings: Mapping[str, Any]) -> date:
@@ -34,8 +36,8 @@ def is_dated(template: str) -> bool:
 
 
 def pinned(template: str, day: date) -> str:
-    """The template, behind a macro that writes this day in each form that the template asks for."""
+    """The template, behind a macro that writes this day in whatever form the template asks for."""
     if not is_dated(template):
         return template
-    forms = json.dumps({form: day.strftime(form) for _, form in _FORMS.findall(template)})
-    return f"{{%- macro strftime_now(format) %}}{{{{ {forms}[format] }}}}{{% endmacro %}}{{{{ '' }}}}{template}"
+    written = "".join(f" | replace({json.dumps(code)}, {json.dumps(day.strftime(code))})" for code in _CODES)
+    return f"{{%- macro strftime_now(format) %}}{{{{ format{written} }}}}{{% endmacro %}}{{{{ '' }}}}{template}"

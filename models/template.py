@@ -23,7 +23,10 @@ from models.messages import Message
 from models.rendering import Encoded, Rendering
 from models.thoughts import WRITTEN_OUT, Marks, joined, parted
 from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, missing_from_probe
-from models.turns import Rendered, Shapes, laid_out, learns, rows_of, says, thinks, unstable
+from models.turns import Rendered, Shapes, laid_out, learns, must_hold, rows_of, says, thinks, unstable
+
+OTHER_TEMPLATE = "Give another template in model.chat_template, or leave such rows out of the source"
+"""The mend where a template refuses more than it takes."""
 
 _TAIL = 16
 """Tokens of a prompt in which it may open thoughts."""
@@ -69,7 +72,7 @@ class ChatTemplate(Rendering):
         """Text of the special token that follows the assistant's words in a rendered conversation."""
         roles = ("user", "assistant")
         tail = Shapes(self.render, "", self.name).pieces(roles)[-1]
-        special = [token for token in self._special_tokens if tail.startswith(token)]
+        special = [token for token in self._special_tokens if tail.lstrip(" ").startswith(token)]
         if not special:
             raise CorpusError(
                 f"{self.name}: its chat template puts no special token after an assistant turn: {tail!r}; a model that "
@@ -121,6 +124,8 @@ class ChatTemplate(Rendering):
     def tools_problem(self) -> str | None:
         """Why this template cannot express functions, calls and their results; None if it can."""
         try:
+            if "probe_description" not in self.render(PROBE[:1], True, PROBE_TOOLS):
+                return f"{self.name}: its chat template leaves out tool functions"
             rows = self._by_texts(PROBE, PROBE_TOOLS, mask=False)
             missing = missing_from_probe(rows)
             if missing:
@@ -185,8 +190,14 @@ class ChatTemplate(Rendering):
         tools: str | None = None,
         thinking: bool = False,
     ) -> list[int]:
-        """Ids of one answer up to and with its end-of-turn token, to follow `prompt_ids`. Raises CorpusError."""
-        ids = self.tokenise(self.render([*prompt, answer], False, tools, thinking))
+        """Ids of one answer up to and with its end-of-turn token, to follow `prompt_ids`.
+
+        Raises CorpusError, also if the template changes or leaves out what the answer says.
+        """
+        whole = [*prompt, answer]
+        text = self.render(whole, False, tools, thinking)
+        must_hold(text, len(self.render(prompt, True, tools, thinking)), whole, tools, self.render, self.name)
+        ids = self.tokenise(text)
         answered, end = ids[len(prompt_ids) :], self._token_id(self._end_of(answer))
         if ids[: len(prompt_ids)] != list(prompt_ids) or end not in answered:
             raise CorpusError(unstable(self.name, len(prompt)))

@@ -100,7 +100,9 @@ class Marks(NamedTuple):
         opening = next((mark for mark in self._openings if begun.startswith(mark)), None)
         if not opened and opening is None:
             heads = (mark.strip() for mark in (*self._openings, self.lead))
-            cut = len(answer) >= _SHORTEST_HEAD and any("" != begun != head and head.startswith(begun) for head in heads)
+            cut = len(answer) >= _SHORTEST_HEAD and any(
+                "" != begun != head and head.startswith(begun) for head in heads
+            )
             return "", "" if cut else answer.removeprefix(self.lead)
         thoughts, _, words = begun.removeprefix(opening or "").partition(self.closing)
         return thoughts.strip(), words.lstrip("\n")

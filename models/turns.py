@@ -8,6 +8,7 @@ that learned which the template supplies by itself: the prompt, with its header 
 thoughts, is the longest that the template writes for the turn and that the turn begins with.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -140,37 +141,53 @@ def _alone(messages: Sequence[Message], tools: str | None, render: Render, end: 
     said = text.find(end, start)
     if said < 0:
         raise CorpusError(f"{name}: its chat template does not end turn {len(messages) - 1} with {end}")
-    thoughts, words = parted(messages[-1]["content"])
-    thought = text.find(thoughts or "", start)
-    if thought < 0 or words.strip() not in text[thought + len(thoughts or "") : said]:
-        raise CorpusError(_changed(name))
-    _hold_beside_calls(messages, tools, render, name)
+    must_hold(text[:said], start, messages, tools, render, name)
     return _Turn(text[: said + len(end)], start)
 
 
-def _hold_beside_calls(messages: Sequence[Message], tools: str | None, render: Render, name: str) -> None:
-    """Raises CorpusError if the text lacks what turns say beside their calls, or what the last of them thought.
+def must_hold(text: str, start: int, messages: Sequence[Message], tools: str | None, render: Render, name: str) -> None:
+    """Raises CorpusError if the text of a conversation, whose last turn begins at `start`, lacks what that turn thinks,
+    says or calls, or a call, a result or what is said beside a call before it."""
+    thoughts, words = parted(messages[-1]["content"])
+    thought = text.find(thoughts or "", start)
+    if thought < 0 or words.strip() not in text[thought + len(thoughts or "") :]:
+        raise CorpusError(_changed(name))
+    _hold_calls(messages, tools, render, name)
 
-    Marks stand in for it, for the arguments of the calls may hold the same words.
+
+def _hold_calls(messages: Sequence[Message], tools: str | None, render: Render, name: str) -> None:
+    """Raises CorpusError if the text lacks a call, a result, what is said beside a call, or the last turn's thoughts.
+
+    Marks stand in for them, for calls and results may hold the same words.
     """
-    marks: list[str] = []
+    if not any(message.get("tool_calls") for message in messages):
+        return
+    marks: dict[str, str] = {}
 
-    def mark(words: str | None) -> str:
-        if words:
-            marks.append(f"\ue000{len(marks)}\ue001")
-        return marks[-1] if words else ""
+    def mark(what: str, words: str | None) -> str:
+        if not words:
+            return ""
+        marks[found := f"qz{len(marks)}zq"] = what
+        return found
 
-    marked = list(messages)
+    marked, renamed = list(messages), {}
     for index, message in enumerate(messages):
         if message.get("tool_calls"):
             thoughts, words = parted(message["content"])
-            thought = mark(thoughts) if index == len(messages) - 1 else thoughts
-            said = mark(words)
-            marked[index] = {**message, "content": joined(thought, said) if thought else said}
-    if marks:
-        text = render(marked, tools=tools, thinking=thinks(marked))
-        if any(one not in text for one in marks):
-            raise CorpusError(_changed(name))
+            thought = mark("thoughts before a call", thoughts) if index == len(messages) - 1 else thoughts
+            said, calls = mark("words beside a call", words), json.loads(message["tool_calls"])
+            for call in calls:
+                renamed[call["name"]] = call["name"] = mark("tool calls", call["name"])
+            content = joined(thought, said) if thought else said
+            marked[index] = {**message, "content": content, "tool_calls": json.dumps(calls)}
+        elif message["role"] == "tool":
+            marked[index] = {**message, "content": mark("tool results", message["content"])}
+            if "name" in message:
+                marked[index]["name"] = renamed.get(message["name"], message["name"])
+    text = render(marked, tools=tools, thinking=thinks(marked))
+    lost = next((what for one, what in marks.items() if one not in text), None)
+    if lost is not None:
+        raise CorpusError(f"{name}: its chat template leaves out {lost}")
 
 
 def supplied(text: str, prompts: Sequence[str]) -> int | None:

@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ class _OneEnd(TyperGroup):
             status = super().invoke(ctx)
         except TemperError as error:
             logging.getLogger("temper").info("raised here:", exc_info=True)  # with --verbose
-            print(error, file=sys.stderr)
+            _complain(error)
             status = error.status
         except (KeyboardInterrupt, typer.Abort):
             print("Interrupted.", file=sys.stderr)
@@ -65,7 +66,7 @@ class _OneEnd(TyperGroup):
         except OSError as error:  # a disk that is full, a folder that nobody may write into
             logging.getLogger("temper").info("raised here:", exc_info=True)
             where = error.filename or ("output" if error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF) else None)
-            print(f"{where}: {error.strerror}" if where else error, file=sys.stderr)
+            _complain(f"{where}: {error.strerror}" if where else error)
             status = FAILED
         raise typer.Exit(status or DONE)
 
@@ -142,8 +143,16 @@ RecipeArgument = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout, for programs.")]
 
 
+def _complain(what: Any) -> None:
+    """One line for a person, on stderr."""
+    from recipes.terminal import harmless
+
+    print(harmless(what), file=sys.stderr)
+
+
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    print(re.sub("[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text))
 
 
 @app.command()
@@ -210,7 +219,7 @@ def _run(recipe: str, quiet: bool, as_json: bool, say_where: bool = False, **how
 
     path = find_recipe(recipe)
     for problem in refusals(load_recipe(path)):
-        print(f"{path}: {problem}", file=sys.stderr)
+        _complain(f"{path}: {problem}")
     home, run_id = prepare_home(), str(uuid.uuid4())
     work_for(run_id)
     start_fork_server(path, log_of(home, run_id))
@@ -225,7 +234,7 @@ def _run(recipe: str, quiet: bool, as_json: bool, say_where: bool = False, **how
         print("Interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return INTERRUPTED
     for node, message in finished.failures.items():
-        print(f"{node}: {message}", file=sys.stderr)
+        _complain(f"{node}: {message}")
     if not finished.success:
         print(f"What the processes wrote: {finished.log}", file=sys.stderr)
     with open_instance(home) as instance:
@@ -301,7 +310,7 @@ def check(
 
 def _show_checked(one: dict[str, Any], quiet: bool) -> None:
     for problem in one["problems"]:
-        print(problem, file=sys.stderr)
+        _complain(problem)
     if quiet or "sources" not in one:
         return
     suite = f", suite {one['suite']['name']} version {one['suite']['version']}" if one["suite"] else ""
@@ -381,6 +390,7 @@ def inspect(
     ],
     sha256: Annotated[str | None, typer.Option(help="Of the release file, for pypi://")] = None,
     format_: Annotated[str, typer.Option("--format", help="When the rows do not tell.")] = "auto",
+    rows_in: Annotated[str | None, typer.Option("--rows-in", help="The list of rows, in a file of one object.")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Look at the first N rows only.")] = None,
     hide_text: Annotated[bool, typer.Option("--hide-text", help="Show no row.")] = False,
     as_json: AsJson = False,
@@ -401,7 +411,7 @@ def inspect(
     from lineage.store import home_folder
 
     with _progress(context.obj or as_json):
-        found = inspect(inspected_source(place, sha256, format_), home_folder() / "cache", rows)
+        found = inspect(inspected_source(place, sha256, format_, rows_in), home_folder() / "cache", rows)
     if as_json:
         _print_json(facts(found, hide_text))
     else:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +15,7 @@ from assets.pages import PAGE
 from assets.pipeline import Pipeline
 from evaluation.report import Report
 from lineage.store import Artifact, Store
+from recipes.terminal import PlainConsole
 
 _WIDTH = 120
 _VERDICTS = {"pass": "green", "fail": "red"}
@@ -26,7 +26,7 @@ class Summary:
 
     def __init__(self, instance: dg.DagsterInstance, store: Store, pipeline: Pipeline, run_id: str) -> None:
         self._instance, self._store, self._pipeline, self._run_id = instance, store, pipeline, run_id
-        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+        self._console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
     def show(self, say_where: bool = False) -> None:
         """say_where: also the folders of the reports."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from recipes.terminal import PlainConsole
+
 
 @contextmanager
 def quiet_terminal(log: Path, silent: bool = False) -> Iterator[Console]:
@@ -21,7 +23,7 @@ def quiet_terminal(log: Path, silent: bool = False) -> Iterator[Console]:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         with os.fdopen(os.dup(terminal), "w", encoding="utf-8") as shown:
-            yield Console(file=shown, highlight=False, quiet=silent)
+            yield PlainConsole(file=shown, highlight=False, quiet=silent)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

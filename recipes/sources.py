@@ -148,6 +148,11 @@ class Source(Origin):
     licence: str = Field(min_length=1)
     format: Format = "auto"
     columns: Columns = Columns()
+    rows: str | None = Field(
+        default=None,
+        exclude_if=lambda rows: rows is None,
+        description='the list that holds the rows, in files that are one object, as data in {"data": […]}',
+    )
     turns: Turns = Field(default=Turns(), exclude_if=lambda turns: turns.is_silent)
     separator: str | None = Field(
         default=None, description="splits one text field into prompt and completion at its first occurrence"

@@ -69,7 +69,7 @@ def clean(
     """
     answers = load_answers(folder / source.answers) if source.answers is not None else None
     files = fetch(source, folder, cache).files
-    cut = blocks(files, _BLOCK_BYTES)
+    cut = blocks(files, _BLOCK_BYTES, source.rows)
     sample = _sample(cut)
     good = [row for row in sample if isinstance(row, Row)]
     if not sample:

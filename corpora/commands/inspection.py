@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -35,9 +35,17 @@ _LANGUAGE_CHARACTERS = 1000
 _FIRST = 3
 
 
+class Why(NamedTuple):
+    """How many rows are bad for one kind of reason, the first place, and all that is said of it there."""
+
+    rows: int
+    first: str
+    reason: str
+
+
 @dataclass
 class Inspected:
-    """What was found. words: of each good row. reasons: of bad rows, with how many and the first place of each."""
+    """What was found. words: of each good row. reasons: of bad rows, by their kind."""
 
     files: list[RawFile]
     format: str | None = None
@@ -46,7 +54,7 @@ class Inspected:
     read: int = 0
     good: int = 0
     repeats: int = 0
-    reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
+    reasons: dict[str, Why] = field(default_factory=dict)
     words: list[int] = field(default_factory=list)
     roles: Counter[str] = field(default_factory=Counter)
     first: list[Item] = field(default_factory=list)
@@ -58,14 +66,22 @@ class Inspected:
         return self.read - self.good
 
     def set_aside(self, file: str, line: int, reason: str) -> None:
-        count, place = self.reasons.get(reason.partition(":")[0], (0, f"{file}:{line}"))
-        self.reasons[reason.partition(":")[0]] = (count + 1, place)
+        kind = reason.partition(":")[0]
+        known = self.reasons.get(kind, Why(0, f"{file}:{line}", reason))
+        self.reasons[kind] = known._replace(rows=known.rows + 1)
 
 
-def inspected_source(place: str, sha256: str | None, format_: str) -> Source:
+def inspected_source(place: str, sha256: str | None, format_: str, rows: str | None = None) -> Source:
     """A source from a place as a recipe names it, or a path. Raises CorpusError."""
     uri = place if "://" in place else os.path.realpath(place)
-    fields = {"uri": uri, "sha256": sha256, "format": format_, "group": "inspected", "licence": "not stated"}
+    fields = {
+        "uri": uri,
+        "sha256": sha256,
+        "format": format_,
+        "rows": rows,
+        "group": "inspected",
+        "licence": "not stated",
+    }
     try:
         return Source.model_validate(fields)
     except ValidationError as error:
@@ -80,7 +96,7 @@ def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -
     """
     files = fetch(source, Path.cwd(), cache).files
     found = Inspected(files)
-    cut = blocks(files, _BLOCK_BYTES)
+    cut = blocks(files, _BLOCK_BYTES, source.rows)
     head = list(itertools.islice(itertools.chain.from_iterable(map(read_block, cut)), _SAMPLE))
     if not head:
         raise CorpusError(f"{source.uri}: no rows in {', '.join(file.name for file in files[:5])}")

@@ -25,7 +25,7 @@ def facts(found: Inspected, hide_text: bool) -> dict[str, Any]:
         "containers": {kind: {"files": n, "bytes": size} for kind, (n, size) in containers(found.files).items()},
         **{name: getattr(found, name) for name in ("format", "kind", "evidence", "read", "good", "bad", "repeats")},
         "whole": found.whole,
-        "reasons": {why: {"rows": count, "first": place} for why, (count, place) in found.reasons.items()},
+        "reasons": {kind: why._asdict() for kind, why in found.reasons.items()},
         "words": quantiles(found.words),
         "roles": found.roles,
         "languages": dict(languages.rows) if languages is not None else {},
@@ -51,9 +51,9 @@ def _show_inspected(found: Inspected, shown: "Console") -> None:
         if value and (found.kind or name in ("files", "format", "evidence", "rows")):
             shown.print(f"{name:<10} {value}", soft_wrap=True)
     if found.reasons:
-        reasons = sorted(found.reasons.items(), key=lambda item: -item[1][0])
+        reasons = sorted(found.reasons.values(), key=lambda why: -why.rows)
         shown.print()
-        shown.print(table(("why not", "rows", "first"), [(why, count, place) for why, (count, place) in reasons]))
+        shown.print(table(("why not", "rows", "first"), [(why.reason, why.rows, why.first) for why in reasons]))
 
 
 def _languages(found: Inspected) -> str:

@@ -17,9 +17,9 @@ _SHORT = 600
 
 def console() -> "Console":
     """A console for results on stdout, as wide as the terminal; elsewhere lines are never broken."""
-    from rich.console import Console
+    from recipes.terminal import PlainConsole
 
-    found = Console(highlight=False, markup=False, emoji=False)
+    found = PlainConsole(highlight=False, markup=False, emoji=False)
     if not found.is_terminal:
         found.width = 160
     return found
@@ -29,12 +29,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> "Table":
     """Text to the left, numbers to the right with a comma between thousands."""
     from rich.table import Table
 
+    from recipes.terminal import harmless
+
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for number, name in enumerate(head):
         is_text = any(isinstance(row[number], str) for row in rows)
         shown.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
-        shown.add_row(*(value if isinstance(value, str) else f"{value:,}" for value in row))
+        shown.add_row(*(harmless(value) if isinstance(value, str) else f"{value:,}" for value in row))
     return shown
 
 

@@ -32,13 +32,13 @@ from corpora.tables.tables import (
 from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from models.messages import Message
-from models.template import ChatTemplate
+from models.template import OTHER_TEMPLATE, ChatTemplate
 from models.turns import thinks
 from recipes.cleaning import Splits
 from recipes.mixtures import CandidateRule, PairRule, Preferences, UnpairedRule
 from recipes.sources import Source
 
-VERSION = 4
+VERSION = 5
 
 Rule = PairRule | CandidateRule | UnpairedRule
 
@@ -51,7 +51,7 @@ _KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 class _Drawn:
     """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit.
 
-    refused: what the template said of the first that it refused.
+    refused: where the first is that the template refused, and what it said.
     """
 
     rows: dict[Side, list[Row]]
@@ -110,6 +110,7 @@ def build_preferences(
                 holds: len(of_rule.rows["train"]),
                 "available": of_rule.available,
                 "left_out": of_rule.left_out,
+                **({"refused": of_rule.refused} if of_rule.refused else {}),
             }
             for rule, of_rule in zip(preferences.rules, drawn, strict=True)
         ],
@@ -161,6 +162,13 @@ def _draw(
             f"preferences: rule '{rule.rule}' of {field} '{name}' gives no {_NAMES[preferences.holds]} "
             f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length}{refused})"
         )
+    lost, taken = drawn.left_out["template"], sum(map(len, drawn.rows.values()))
+    if lost > taken:
+        [(field, name)] = _named(rule).items()
+        raise CorpusError(
+            f"preferences: of {field} '{name}' the chat template refuses {lost} {_NAMES[preferences.holds]} and "
+            f"takes {taken}; the first is {drawn.refused}. {OTHER_TEMPLATE}"
+        )
     drawn.rows["train"] = heapq.nsmallest(
         rule.limit or drawn.available,
         drawn.rows["train"],
@@ -177,7 +185,7 @@ def _named(rule: Rule) -> dict[str, str]:
 def _of_candidates(rule: CandidateRule, candidates: Measured, left_out: dict[str, int]) -> Iterator[Found]:
     for pair, signal, margin, prompt in candidate_pairs(candidates, rule, left_out):
         about = {"source": prompt["source"], "signal": signal, "sensitive": prompt["sensitive"]}
-        yield Found(pair, {"margin": margin, **about})
+        yield Found(pair, {"margin": margin, **about}, f"prompt {prompt['id']}")
 
 
 _NAMES = {"pairs": "pairs", "unpaired": "answers"}
@@ -204,8 +212,10 @@ def _usable(
             try:
                 ids = _tokenised(item, answers, template)
             except CorpusError as error:
-                reason, drawn.refused = "template", drawn.refused or str(error)
-        if ids and len(ids["prompt_ids"]) + max(len(ids[f"{name}_ids"]) for name in answers) > max_length:
+                reason, drawn.refused = "template", drawn.refused or f"{one.place}: {error}"
+        if ids and isinstance(item, Preference) and ids["chosen_ids"] == ids["rejected_ids"]:
+            reason = "same_answer"
+        elif ids and len(ids["prompt_ids"]) + max(len(ids[f"{name}_ids"]) for name in answers) > max_length:
             reason = "overlong"
         if reason is not None:
             left_out[reason] += 1

@@ -15,7 +15,7 @@ from typing import Any
 from corpora.reading.lines import Row, blocks, read_block
 from corpora.sources import fetch
 from corpora.splits import side_of
-from corpora.tables.tables import PROMPTS, KeptRows, prompts_schema, rows_of, writing
+from corpora.tables.tables import PROMPTS, KeptRows, place_of, prompts_schema, rows_of, writing
 from corpora.verifiers.instructions import lay_out_punkt, use_punkt
 from corpora.verifiers.verifiers import verifier_of
 from lineage.checks import Check, check
@@ -62,15 +62,19 @@ def build_prompts(
         use_punkt(where, work / NLTK)
     template = ChatTemplate.load(checkpoint)
     left_out: Counter[str] = Counter()
+    refused: dict[str, str] = {}
     found: list[dict[str, Any]] = []
     for asked in corpora:
         kept = list(_trained_on(asked, splits, left_out))
         brought = _verifiers(asked, {_place(row) for row in kept}, prompts, folder, cache)
-        found += _usable(asked, kept, brought, prompts, template, left_out)
+        found += _usable(asked, kept, brought, prompts, template, left_out, refused)
     found.sort(key=lambda row: text_digest(f"{prompts.seed}/{row['source']}/{row['id']}"))
     found = found[: prompts.limit]
     if not found:
-        raise CorpusError(f"prompts: none is left (left out: {dict(left_out)}; max_length is {prompts.max_length})")
+        first = "".join(f"; the first that the template refuses: {why}" for why in list(refused.values())[:1])
+        raise CorpusError(
+            f"prompts: none is left (left out: {dict(left_out)}; max_length is {prompts.max_length}{first})"
+        )
     with writing(work / PROMPTS, prompts_schema(), {"template_digest": template.digest}) as table:
         for row in found:
             table.add(row)
@@ -80,6 +84,7 @@ def build_prompts(
         "sources": dict(sorted(Counter(row["source"] for row in found).items())),
         "verifiers": dict(sorted(verifiers.items())),
         "left_out": dict(sorted(left_out.items())),
+        **({"refused": refused} if refused else {}),
         "longest": max(len(row["prompt_ids"]) for row in found),
         "template_digest": template.digest,
         "checks": {"template_parity": _parity(work / PROMPTS, template, prompts.thinking)},
@@ -106,16 +111,19 @@ def _usable(
     prompts: Prompts,
     template: ChatTemplate,
     left_out: Counter[str],
+    refused: dict[str, str],
 ) -> Iterator[dict[str, Any]]:
-    """The prompts of these rows that fit, with their verifiers."""
+    """The prompts of these rows that fit, with their verifiers. refused: gets, by source, where the first is that the
+    template refuses, and what it says."""
     for row in rows:
         messages = _before_the_last_answer(plain_messages(row["messages"]))
         reason, ids = "tools" if row["tools"] else template.left_out(messages), []
         if reason is None:
             try:
                 ids = template.prompt_ids(messages, thinking=prompts.thinking)
-            except CorpusError:
+            except CorpusError as error:
                 reason = "template"
+                refused.setdefault(asked.name, f"{place_of(row)}: {error}")
         if reason or len(ids) > prompts.max_length:
             left_out[reason or "overlong"] += 1
             continue
@@ -140,7 +148,7 @@ def _before_the_last_answer(messages: list[Message]) -> list[Message]:
 def _verifiers(asked: Asked, places: set[_Place], prompts: Prompts, folder: Path, cache: Path) -> Mapping[_Place, str]:
     """The verifiers of the rows at these places of the source, as JSON, where they bring one."""
     found: dict[_Place, str] = {}
-    for block in blocks(fetch(asked.source, folder, cache).files, _BLOCK_BYTES):
+    for block in blocks(fetch(asked.source, folder, cache).files, _BLOCK_BYTES, asked.source.rows):
         for row in read_block(block):
             if not isinstance(row, Row) or (row.file, row.line) not in places:
                 continue

@@ -13,7 +13,7 @@ from typing import Any
 from corpora.feedback.ranked import ranked_pairs
 from corpora.formats.answers import Answers
 from corpora.formats.items import Preference, Unpaired
-from corpora.tables.tables import KeptRows
+from corpora.tables.tables import KeptRows, place_of
 from lineage.errors import CorpusError
 from models.messages import plain_messages
 from recipes.mixtures import PairRule, UnpairedRule
@@ -36,11 +36,12 @@ class Found:
     """What a rule found, and what else the row says of it.
 
     about: the columns `source`, `signal` (what decided) and `sensitive`, and `margin` of pairs, `label` of single
-    answers.
+    answers. place: of the row, for messages.
     """
 
     item: Preference | Unpaired
     about: Row
+    place: str
 
 
 def judged_by(
@@ -55,10 +56,11 @@ def judged_by(
         raise CorpusError(f"preferences: rule '{rule.rule}' {needed}")
     about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
     if isinstance(rule, UnpairedRule):
-        return (Found(item, {"label": item.label, **about}) for row in rows for item in _single(row))
+        return (Found(item, {"label": item.label, **about}, place_of(row)) for row in rows for item in _single(row))
     if rule.rule == "ranked":
-        return (Found(pair, {"margin": margin, **about}) for pair, margin in ranked_pairs(rows, rule, left_out))
-    return (Found(_pair(rule, row, answers), {"margin": None, **about}) for row in rows)
+        pairs = ranked_pairs(rows, rule, left_out)
+        return (Found(pair, {"margin": margin, **about}, place) for pair, margin, place in pairs)
+    return (Found(_pair(rule, row, answers), {"margin": None, **about}, place_of(row)) for row in rows)
 
 
 def _pair(rule: PairRule, row: Row, answers: Answers | None) -> Preference:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from corpora.formats.learning import is_learned
+from corpora.formats.learning import is_learned, refuse_marked_part
 from corpora.formats.tool_calls import call_ids, calls_of
 from corpora.reading.row import RowError
 from models.messages import Message
@@ -32,6 +32,8 @@ __all__ = [
 
 _INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
 """Characters that Unicode calls letters or symbols, and that are drawn as blanks."""
+_PLACEHOLDER = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z")
+"""What stands for media before or behind the words."""
 _EMPTY_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _CALL = "function_call"
 _TEXTS = ("text", "input_text", "output_text")
@@ -58,7 +60,7 @@ ROLES = {
     _CALL: "assistant",
     "tool_call": "assistant",
 }
-_SYSTEMS = ("system", "system_prompt", "system_message")
+SYSTEMS = ("system", "system_prompt", "system_message")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields of a turn, and types of its parts, that hold what the assistant thought."""
 _WRITTEN_CALLS = (_CALL, "tool_call")
@@ -108,6 +110,12 @@ def value_or_none(fields: Mapping[str, Any], path: str) -> Any:
         return None
 
 
+def cannot_be_had(medium: str) -> str:
+    """Why a row that is about a medium is not read. medium: image, audio or video."""
+    what, sense = ("sound", "hear") if medium == "audio" else (f"{medium}s", "see")
+    return f"holds {what}, which a text model cannot {sense}"
+
+
 def is_blank(text: str) -> bool:
     """Whether nothing of a text can be seen."""
     return all(c.isspace() or c in _INVISIBLE or unicodedata.category(c) in ("Cf", "Cc") for c in text)
@@ -138,13 +146,20 @@ def text_at(fields: Mapping[str, Any], path: str) -> str:
 
 
 def with_system(fields: Mapping[str, Any], messages: list[Message]) -> list[Message]:
-    """The messages behind the system prompt that the row keeps beside them, if it does.
+    """The messages behind the system prompt that the row keeps beside them, if it does; an empty one is none.
 
-    Raises RowError if they begin with another one.
+    Raises RowError if there are several that differ.
     """
-    beside = next((text for name in _SYSTEMS if isinstance(text := fields.get(name), str) and text.strip()), None)
-    if beside is None:
+    named = [
+        name for name in SYSTEMS if fields.get(name) and not (isinstance(fields[name], str) and is_blank(fields[name]))
+    ]
+    if not named:
         return messages
+    beside = fields[named[0]]
+    if any(not isinstance(fields[name], str) for name in named):
+        raise RowError(f"not text: the system prompt in field '{named[0]}'")
+    if len({fields[name].strip() for name in named}) > 1:
+        raise RowError(f"two system prompts that differ: in {' and '.join(named)}")
     if not messages or ROLES.get(messages[0]["role"].lower()) != "system":
         return [{"role": "system", "content": beside}, *messages]
     if messages[0]["content"].strip() != beside.strip():
@@ -209,6 +224,8 @@ def conversation(messages: list[Message]) -> list[Message]:
             due = " or the ".join(role for role in expected if role != "system")
             mend = _OPENING if greets else _SAME_ROLE if message["role"] == last else ""
             raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}{mend}")
+        if (shown := _PLACEHOLDER.search(message["content"])) is not None:
+            raise RowError(f"{cannot_be_had(shown[1] or shown[2])}: turn {index}")
         if is_blank(message["content"]) and message["role"] not in ("system", "tool") and "tool_calls" not in message:
             raise RowError(f"empty turn: turn {index}")
         if message["role"] == "assistant" and "tool_calls" not in message and is_blank(parted(message["content"])[1]):
@@ -217,6 +234,13 @@ def conversation(messages: list[Message]) -> list[Message]:
     if last not in ("assistant", "call"):
         raise RowError(f"no answer: the last turn is not of the assistant{_LAST_USER if last == 'user' else ''}")
     return named
+
+
+def without_mends(reason: str, same_role: bool, last_user: bool) -> str:
+    """A reason without the settings that the source has already."""
+    for mend, there in ((_SAME_ROLE, same_role), (_LAST_USER, last_user)):
+        reason = reason.removesuffix(mend) if there else reason
+    return reason
 
 
 def single(asked: str, answered: str) -> list[Message]:
@@ -274,7 +298,10 @@ def known_role(role: str, index: int) -> str:
     known = ROLES.get(role.lower())
     if known is None:
         shown = f" '{role}'" if len(role) <= 24 and role.replace("_", "").isalnum() else ""
-        raise RowError(f"unknown role{shown}: turn {index} (turns: {{roles: …}} in the source says what it means)")
+        raise RowError(
+            f"unknown role{shown}: turn {index} (turns: {{roles: …}} in the source says what it means; known are "
+            f"{', '.join(ROLES)})"
+        )
     return known
 
 
@@ -301,6 +328,8 @@ def parts_of(content: Any, index: int) -> Parts:
     calls: list[Any] = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
+        if kind is not None:
+            refuse_marked_part(part, index)
         value = part.get("text", part.get("value", part.get(kind))) if isinstance(kind, str) else None
         if kind == "tool_call" and value is not None:
             calls.append(value)
@@ -322,6 +351,16 @@ def _thoughts(turn: Mapping[str, Any], parts: str, index: int) -> str:
     if len(found) > 1:
         raise RowError(f"thoughts twice, which differ: turn {index}")
     return next(iter(found), "")
+
+
+def row_thoughts(fields: Mapping[str, Any]) -> str | None:
+    """The field in which a row keeps the thoughts of its one answer, if it does."""
+    return next((name for name in _THOUGHTS if isinstance(fields.get(name), str) and not is_blank(fields[name])), None)
+
+
+def with_row_thoughts(fields: Mapping[str, Any], words: str) -> str:
+    """The content of an answer with the thoughts that its row keeps beside it. Raises RowError."""
+    return _with_thoughts(_thoughts(fields, "", 2), words, 2) if row_thoughts(fields) else words
 
 
 def _bare(thoughts: str, index: int) -> str:

@@ -10,9 +10,11 @@ from corpora.formats.conversations import (
     conversation,
     is_turns,
     reply,
+    row_thoughts,
     single,
     text_at,
     turns,
+    with_row_thoughts,
     with_system,
     written_out,
 )
@@ -41,11 +43,15 @@ TEXTS = ("text", "raw_content", "content")
 
 def alpaca_fields(fields: Fields) -> str | None:
     output = first(fields, _ALPACA_OUTPUTS)
-    return f"instruction, {output}" if output and isinstance(fields.get("instruction"), str) else None
+    return (
+        f"instruction, {output}{_and_thoughts(fields)}"
+        if output and isinstance(fields.get("instruction"), str)
+        else None
+    )
 
 
 def read_alpaca(fields: Fields) -> Item:
-    answered = text_at(fields, first(fields, _ALPACA_OUTPUTS) or _ALPACA_OUTPUTS[0])
+    answered = with_row_thoughts(fields, text_at(fields, first(fields, _ALPACA_OUTPUTS) or _ALPACA_OUTPUTS[0]))
     messages = [*earlier(fields), *single(instruction(fields), answered)]
     return Conversation(conversation(with_system(fields, messages)), tools_of(fields))
 
@@ -81,16 +87,17 @@ def exchange(fields: Fields) -> tuple[str, str] | None:
 
 def exchange_fields(fields: Fields) -> str | None:
     names = exchange(fields)
-    return ", ".join(names) if names else None
+    return f"{', '.join(names)}{_and_thoughts(fields)}" if names else None
 
 
 def read_exchange(fields: Fields) -> Item:
     asked, answered = exchange(fields) or EXCHANGES[0]
     before = question(fields, asked)
     before = with_system(fields, before if before[0]["role"] == "system" else [*earlier(fields), *before])
-    if not isinstance(fields.get(answered), list):
-        text_at(fields, answered)
-    return Conversation(conversation([*before, *reply(fields[answered], answered)]), tools_of(fields))
+    given = fields.get(answered)
+    if not isinstance(given, list):
+        given = with_row_thoughts(fields, text_at(fields, answered))
+    return Conversation(conversation([*before, *reply(given, answered)]), tools_of(fields))
 
 
 def text_fields(fields: Fields) -> str | None:
@@ -99,6 +106,11 @@ def text_fields(fields: Fields) -> str | None:
 
 def read_text(fields: Fields) -> Item:
     return Document(text_at(fields, first(fields, TEXTS) or TEXTS[0]).strip())
+
+
+def _and_thoughts(fields: Fields) -> str:
+    name = row_thoughts(fields)
+    return "" if name is None else f", thoughts in {name}"
 
 
 def _and_tools(fields: Fields) -> str:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from corpora.formats import judgements, scored, trees
 from corpora.formats.answers import Answers
-from corpora.formats.conversations import single, text_at, value_at, value_or_none
+from corpora.formats.conversations import cannot_be_had, single, text_at, value_at, value_or_none, without_mends
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import mend_of_several, must_have_two_numbers, remark, why_unread, without_category
@@ -59,7 +59,10 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     shown: dict[str, list[Row]] = {}
     deciding: Counter[str] = Counter()
     for row in sample:
-        fields = in_known_words(source, without_category(source, row.value))
+        try:
+            fields = in_known_words(source, without_category(source, row.value))
+        except RowError:
+            continue
         format_ = _fitting(source.uri, row, fields)
         if format_ is not None:
             shown.setdefault(format_.name, []).append(row)
@@ -87,11 +90,16 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
 
 def _mend(sample: Sequence[Row]) -> str:
     """What may be done about rows of no format: a file of one object may hold its rows in a list."""
-    held = sample[0].value.items() if len(sample) == 1 else ()
+    if sample and scored.is_stepwise(sample[0].value):
+        return f"Its {scored.STEPWISE}"
+    held = sample[0].value.items() if sample else ()
     inside = next((name for name, value in held if _is_records(value)), None)
     if inside is None:
         return "Name `format`, with `columns` if needed"
-    return f"Its rows may be the list in '{inside}': let that list be the whole file"
+    turns = (
+        f"If '{inside}' holds turns, say so, as in columns: {{messages: {inside}}} and turns: {{role: …, content: …}}"
+    )
+    return f"{turns}; if it is the list of rows, rows: {inside}" if len(sample) == 1 else turns
 
 
 def _is_records(value: Any) -> bool:
@@ -123,7 +131,11 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
                 if (pair := _pair_in(fields)) is not None:
                     beside = f"holds {' and '.join(pair)} among {format_.name} rows"
                     raise RowError(f"{beside}: an answer that was compared is no example to imitate")
-        items = format_.read(fields)
+        try:
+            items = format_.read(fields)
+        except RowError as error:
+            said = source.turns
+            raise RowError(without_mends(str(error), said.same_role == "join", said.last_user == "drop")) from None
         for item in items:
             refuse_nothing_learned(item)
         return items
@@ -133,9 +145,9 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
 
 def _refuse_media(fields: Fields) -> None:
     """Raises RowError for a row that is about something that a model of text cannot see or hear."""
-    held = next((what for name, what in _MEDIA.items() if fields.get(name)), None)
+    held = next((medium for name, medium in _MEDIA.items() if fields.get(name)), None)
     if held is not None:
-        raise RowError(f"holds {held}, which a text model cannot {'hear' if held == 'sound' else 'see'}")
+        raise RowError(cannot_be_had(held))
 
 
 def category_of(source: Source, fields: Fields) -> str | None:
@@ -173,6 +185,8 @@ def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
     if name == "prompts":
         path = columns.prompt or "prompt"
         return _unanswered(path) if answers is None else _answered(path, source, answers)
+    if name == "sharegpt" and columns.messages is not None:
+        name = "chatml"
     return _with_columns(FORMATS[name], columns.model_dump(exclude_none=True, exclude={"category"}))
 
 
@@ -188,6 +202,8 @@ def _told_by_columns(columns: Columns) -> FormatName | None:
         return "rated"
     if columns.prompt is not None and columns.completion is not None:
         return "prompt_completion"
+    if columns.messages is not None:
+        return "chatml"
     return "text" if columns.text is not None else None
 
 
@@ -268,11 +284,8 @@ def _format(name: str) -> Format:
 
 
 _ANY_ANSWER = "…"
-_MEDIA = {
-    **dict.fromkeys(("image", "images"), "images"),
-    **dict.fromkeys(("audio", "audios"), "sound"),
-    **dict.fromkeys(("video", "videos"), "videos"),
-}
+_MEDIA = {name: medium for medium in ("image", "audio", "video") for name in (medium, f"{medium}s")}
+"""What a field of this name holds."""
 _ELSEWHERE = {
     **dict.fromkeys(("alpaca", "sharegpt", "chatml", "prompt_completion", "text"), "examples"),
     **dict.fromkeys(("preference", "unpaired"), "judged"),

@@ -43,7 +43,7 @@ def preference_fields(fields: Fields) -> str | None:
 def read_preference(fields: Fields) -> Item:
     """Answers as text, one turn, or whole conversations; the prompt from these or from a field of its own."""
     before = prompt_of(fields)
-    chosen, rejected = (conversation(_answered(fields, name, before)) for name in _pair(fields) or PAIRS[0])
+    chosen, rejected = (_conversation(fields, name, before) for name in _pair(fields) or PAIRS[0])
     if chosen[:-1] != rejected[:-1]:
         raise RowError("chosen and rejected answer different prompts")
     if chosen[-1] == rejected[-1]:
@@ -64,6 +64,13 @@ def _whole(fields: Fields) -> list[Message]:
     names = exchange(fields)
     answered = names[1] if names else first(fields, RESPONSES, str | list) or RESPONSES[0]
     return answer_to(prompt_of(fields), fields.get(answered), answered)
+
+
+def _conversation(fields: Fields, name: str, before: list[Message]) -> list[Message]:
+    try:
+        return conversation(_answered(fields, name, before))
+    except RowError as error:
+        raise RowError(f"{error} of {name}" if ": turn " in str(error) else str(error)) from None
 
 
 def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]:

@@ -27,11 +27,17 @@ def is_learned(turn: Mapping[str, Any], index: int) -> bool:
 
     Raises RowError for a mark that is not understood.
     """
-    calls = turn.get("tool_calls")
-    marks = {_says(call, index) for call in (calls if isinstance(calls, list) else []) if isinstance(call, dict)}
+    held = turn.get("tool_calls")
+    calls = [call for call in (held if isinstance(held, list) else []) if isinstance(call, dict)]
+    marks = {_says(call, index) and _says(_inside(call), index) for call in calls}
     if len(marks) > 1:
         raise RowError(f"calls of which some are not to be learned: turn {index}")
     return _says(turn, index) and False not in marks
+
+
+def _inside(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    function = call.get("function")
+    return function if isinstance(function, dict) else {}
 
 
 def refuse_nothing_learned(item: Item) -> None:
@@ -47,9 +53,21 @@ def refuse_unlearned(fields: Mapping[str, Any]) -> None:
     a measured loss say, is not about learning."""
     if _ANY.isdisjoint(fields):
         return
+    if (detail := next((name for name in _PARTS if isinstance(fields.get(name), list | dict)), None)) is not None:
+        raise RowError(f"'{detail}' marks parts of a row, which is not known")
     for name in (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED):
         if said(fields.get(name)) is (name in _NOT_LEARNED):
             raise RowError(f"field '{name}' says that the row is not to be learned")
+
+
+def refuse_marked_part(part: Mapping[str, Any], index: int) -> None:
+    """Raises RowError for a part of a turn that says whether it is to be learned."""
+    if not _ANY.isdisjoint(part) and (name := next((n for n in _MARKS if part.get(n) is not None), None)) is not None:
+        raise RowError(_in_parts(name, index))
+
+
+def _in_parts(name: str, index: int) -> str:
+    return f"'{name}' marks parts of a turn, which is not known: turn {index}"
 
 
 def _says(marked: Mapping[str, Any], index: int) -> bool:
@@ -59,7 +77,7 @@ def _says(marked: Mapping[str, Any], index: int) -> bool:
         if (value := marked.get(name)) is None:
             continue
         if name in _PARTS:
-            raise RowError(f"'{name}' marks parts of a turn, which is not known: turn {index}")
+            raise RowError(_in_parts(name, index))
         if (found := said(value)) is None:
             what = "is neither 0 nor 1" if name in _WEIGHTS else "says neither yes nor no"
             raise RowError(f"a turn whose '{name}' {what}: turn {index}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from corpora.formats.conversations import Message, conversation, turns
+from corpora.formats.conversations import Message, conversation, turns, with_system
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Item, Preference
 from corpora.formats.tool_calls import tools_of
@@ -20,11 +20,12 @@ def _read(fields: Fields) -> Item:
     asked = _messages(fields)
     if asked is None:
         raise RowError("no messages in field 'input'")
-    prompt = turns(asked)
+    beside = {**fields, **fields["input"]}
+    prompt = with_system(beside, turns(asked))
     better, worse = (conversation([*prompt, _output(fields, name)]) for name in (_BETTER, _WORSE))
     if better[-1] == worse[-1]:
         raise RowError(f"{_BETTER} and {_WORSE} are the same")
-    return Preference(better[:-1], better[-1:], worse[-1:], tools_of(fields["input"]))
+    return Preference(better[:-1], better[-1:], worse[-1:], tools_of(beside))
 
 
 def _messages(fields: Fields) -> Any:

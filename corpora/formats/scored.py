@@ -28,6 +28,7 @@ LISTED_SCORES = ("ratings", "scores", "stars", "rewards")
 _LISTED_RANKS = ("ranks", "ranking")
 _STEPS = "labels"
 """Beside a list of texts it judges each: the steps of one answer, as TRL keeps them, and no answers in an order."""
+STEPWISE = f"field '{_STEPS}' judges each of a list of texts, which are steps of one answer and no ranking"
 _TEXTS = ("response", "answer", "text", "completion", "content", "output", "message")
 SIDES = (
     *((f"{name}_a", f"{name}_b") for name in ("response", "conversation", "answer", "completion")),
@@ -48,6 +49,11 @@ def is_rated(fields: Fields) -> bool:
     return any(number_of(fields.get(name)) is not None for name in RATINGS)
 
 
+def is_stepwise(fields: Fields) -> bool:
+    """Whether a list of texts holds the steps of one answer, with a judgement of each."""
+    return _beside(fields, (_STEPS,), _listed(fields)[1]) is not None
+
+
 def ranked_fields(fields: Fields) -> str | None:
     if is_tree(fields):
         return rankings_fields(fields)
@@ -65,6 +71,8 @@ def ranked_fields(fields: Fields) -> str | None:
 
 def read_ranked(fields: Fields) -> Item:
     """Scores are how many of the answers are worse."""
+    if is_stepwise(fields):
+        raise RowError(STEPWISE)
     _, answers = _listed(fields)
     beside = _beside(fields, _LISTED_RANKS, answers)
     if beside:

@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corpora.formats.conversations import ROLES, is_turns
+from corpora.formats.conversations import ROLES, SYSTEMS, is_turns
 from corpora.formats.prompts import prompt_field
+from corpora.reading.row import RowError
 from models.thoughts import parted
 from recipes.sources import Source, Turns
 
@@ -18,6 +19,9 @@ _Turn = dict[str, Any]
 _ANSWERS = ("chosen", "rejected")
 _PARTS = (*_ANSWERS, "prompt", "completion", "context", "replies")
 """Fields that hold parts of a conversation."""
+_OPENAI = "input"
+"""The field of OpenAI's preferences, an object that is read as it is."""
+_BESIDE = (*SYSTEMS, "tools", "functions")
 _AS_THEY_STAND = {"opening": "refuse", "last_user": "refuse"}
 _JOINT = "\n\n"
 _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
@@ -25,40 +29,48 @@ _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "think
 
 
 def in_known_words(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a row, with its turns as the recipe's `turns` says that they are meant."""
+    """The fields of a row, with its turns as the recipe's `turns` says they are meant, out of objects that hold them.
+
+    Raises RowError if such an object says otherwise of functions or the system prompt than the row, or than another.
+    """
     said = source.turns
-    changed = {}
+    changed: dict[str, Any] = {}
     for name, value in fields.items():
+        held = _opened(name, value)
         whole = name not in _PARTS or (name in _ANSWERS and prompt_field(fields) is None)
-        found = _turns(value, said if whole or said.is_silent else said.model_copy(update=_AS_THEY_STAND))
-        if found is not None:
-            changed[name] = found
+        own = held.get("messages") if isinstance(held, dict) else held
+        found = _turns(own, value, said if whole or said.is_silent else said.model_copy(update=_AS_THEY_STAND))
+        if found is None:
+            continue
+        for key in _BESIDE if isinstance(held, dict) else ():
+            if not held.get(key):
+                continue
+            if (known := changed.get(key) or fields.get(key)) and known != held[key]:
+                raise RowError(f"'{key}' in field '{name}' is another one than beside it")
+            changed[key] = held[key]
+        changed[name] = found
     return {**fields, **changed} if changed else fields
 
 
-def _turns(value: Any, said: Turns) -> list[_Turn] | None:
+def _opened(name: str, value: Any) -> Any:
+    """A field's value, read if it is JSON text of turns or of an object that holds them."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[{")):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, list) or (isinstance(value, dict) and name != _OPENAI) else None
+
+
+def _turns(held: Any, value: Any, said: Turns) -> list[_Turn] | None:
     """The turns that a field holds, where they are others than they stand there."""
-    if not isinstance(value, list | str) or not value:
+    if not (isinstance(held, list) and held and all(isinstance(turn, dict) for turn in held)):
         return None
-    found = _messages_in(value) if isinstance(value, str) else value
-    if not (isinstance(found, list) and found and all(isinstance(turn, dict) for turn in found)):
-        return None
-    found = _from_pairs(found)
+    found = _from_pairs(held)
     if said.is_silent:
         return list(found) if found is not value and is_turns(found) else None
     found = [_renamed(turn, said) for turn in found]
     return _ordered(found, said) if is_turns(found) else None
-
-
-def _messages_in(text: str) -> Any:
-    """The turns in JSON text, by themselves or in an object's `messages`."""
-    if not text.lstrip().startswith(("{", "[{")):
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found.get("messages") if isinstance(found, dict) else found
 
 
 def _from_pairs(turns: Sequence[_Turn]) -> Sequence[_Turn]:

@@ -32,6 +32,7 @@ from corpora.splits import SIDES, Side
 from corpora.tables.tables import HELD_OUT, MANIFEST, ROWS, VALIDATION
 from lineage.errors import CorpusError
 from lineage.files import write_json
+from models.template import OTHER_TEMPLATE
 from recipes.cleaning import Splits
 from recipes.execution import CorporaExecution
 from recipes.mixtures import Mixture
@@ -173,7 +174,7 @@ def _must_be_taken(indexes: Sequence[TokenIndex]) -> None:
         if refused > kept:
             raise CorpusError(
                 f"source '{index.source}': the chat template refuses {refused} conversations and takes {kept}; "
-                f"the first is {index.refused}"
+                f"the first is {index.refused}. {OTHER_TEMPLATE}"
             )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from corpora.mixing.documents import DocumentTokenizer
 from corpora.splits import SIDES, Side, side_of
 from corpora.tables.row_store import RowStore, writing_part
-from corpora.tables.tables import ROWS, facts_of, index_schema
+from corpora.tables.tables import ROWS, facts_of, index_schema, place_of
 from corpora.work.run import run_tasks
 from lineage.errors import CorpusError
 from models.bulk_encoding import EncodedRows, encode_rendered
@@ -29,7 +29,7 @@ from recipes.cleaning import Splits
 from recipes.execution import CorporaExecution
 from recipes.mixtures import LearnedTurns, Long, Thinking
 
-VERSION = 2
+VERSION = 3
 
 _GROUPS_A_BLOCK = 4
 """Row groups (of 2,000 rows) that one task tokenises: some seconds of work."""
@@ -120,7 +120,7 @@ class LeftOut:
     def refuse(self, row: Mapping[str, Any], why: CorpusError) -> None:
         self.count("template")
         if self.refused is None:
-            self.refused = f"{row['origin']['file']}:{row['origin']['line']}: {why}"
+            self.refused = f"{place_of(row)}: {why}"
 
 
 @dataclass(frozen=True)

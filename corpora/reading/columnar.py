@@ -1,21 +1,17 @@
-"""Rows of tables that are not text: a parquet file, or a dataset that is streamed from where it lies.
+"""Rows of tables that are not text: a parquet or Arrow file, or a dataset that is streamed from where it lies.
 
 Such rows have a number instead of a line and no byte offset; their raw bytes are the row as JSON, in which bytes
 that are no text are written in base64 and times in ISO 8601. What cannot be read of a file is one bad row with the
 file's own bytes.
-
-Bytes are text if they are UTF-8, else a null. Arrow gives all structs of a column the same keys, and those that one
-of them lacks are null there. So nulls of structs inside structs are left out, as of a call's arguments and a function's
-parameters; those of a row and of its turns, which mean the same as no field, stay.
 """
 
-import base64
 import json
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from corpora.reading.row import Element, in_parts
+from corpora.sources.arrow_values import plain, said
 from corpora.sources.hub import stream
 from corpora.sources.raw import RawFile
 
@@ -46,6 +42,33 @@ def parquet_rows(file: RawFile) -> Iterator[Element]:
         yield from _broken(file, 1, "not a parquet file: all of its bytes", 0, file.path.stat().st_size)
 
 
+def arrow_rows(file: RawFile) -> Iterator[Element]:
+    """Every row of an Arrow file, or of Arrow's stream, which `datasets` writes under the same name."""
+    import pyarrow as pa
+
+    number = 1
+    with pa.memory_map(str(file.path)) as mapped:
+        try:
+            for batch in _batches(mapped):
+                for start in range(0, batch.num_rows, _BATCH):
+                    yield from _rows(batch.slice(start, _BATCH), number + start)
+                number += batch.num_rows
+        except (pa.ArrowException, OSError):
+            yield from _broken(file, number, "not an Arrow file from here on: all of its bytes", 0, mapped.size())
+
+
+def _batches(mapped: "pa.MemoryMappedFile") -> Iterator["pa.RecordBatch"]:
+    import pyarrow as pa
+
+    if mapped.read(6) == b"ARROW1":
+        with pa.ipc.open_file(mapped) as file:
+            yield from (file.get_batch(index) for index in range(file.num_record_batches))
+    else:
+        mapped.seek(0)
+        with pa.ipc.open_stream(mapped) as stream:
+            yield from stream
+
+
 def streamed_rows(file: RawFile) -> Iterator[Element]:
     """Every row of a streamed dataset in order. Raises CorpusError if it cannot be reached."""
     for number, row in enumerate(stream(file.path), start=1):
@@ -68,42 +91,14 @@ def _row_by_itself(row: "pa.RecordBatch", number: int) -> Element:
         return _element(row.to_pylist()[0], number)
     except UnicodeDecodeError:
         value = {name: _undecoded(column[0]) for name, column in zip(row.schema.names, row.columns, strict=True)}
-        raw = json.dumps(_plain(value, "surrogateescape"), ensure_ascii=False).encode("utf-8", "surrogateescape")
+        raw = json.dumps(plain(value, "surrogateescape"), ensure_ascii=False).encode("utf-8", "surrogateescape")
         return Element(raw, number, None, "not UTF-8")
 
 
 def _element(row: dict[str, Any], number: int) -> Element:
-    value = {name: _said(member) for name, member in row.items()}
-    raw = json.dumps(_plain(row), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    value = {name: said(member) for name, member in row.items()}
+    raw = json.dumps(plain(row), ensure_ascii=False).encode("utf-8", "surrogatepass")
     return Element(raw, number, None, None if _finite(value) else "NaN or infinity is not JSON", value=value)
-
-
-def _said(value: Any, inside: bool = False) -> Any:
-    """A value of a column as its writer meant it. inside: whether it is inside a struct."""
-    if isinstance(value, dict):
-        found = {str(name): _said(member, True) for name, member in value.items()}
-        return {name: member for name, member in found.items() if member is not None} if inside else found
-    if isinstance(value, list | tuple):
-        return [_said(member, inside) for member in value]
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return None
-    return _plain(value)
-
-
-def _plain(value: Any, text: str | None = None) -> Any:
-    """A value as JSON has it; bytes are text with the error handler `text`, else base64."""
-    if isinstance(value, dict):
-        return {str(name): _plain(member, text) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(member, text) for member in value]
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode() if text is None else value.decode("utf-8", text)
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _finite(value: Any) -> bool:

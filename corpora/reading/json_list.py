@@ -20,6 +20,8 @@ _PART = LONGEST // 4
 """Characters of a part: at most four bytes each."""
 
 _TOO_LONG = f"longer than {_PART >> 20} Mi characters"
+_BEHIND = "text after the end of the list"
+_OPENS_LIST = re.compile(r"\s*:\s*\[")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 _TOKEN = re.compile(r'"(?:[^"\\\n]++|\\.)*+"?|[\[\]{},]')  # possessive: a long string takes no stack
@@ -101,17 +103,42 @@ def layout_of(head: str) -> Literal["list", "objects", "lines"]:
     return "objects" if end > len(first) or text[end : len(first)].lstrip().startswith("{") else "lines"
 
 
-def elements(stream: Stream, encoding: str, start: int, listed: bool = True) -> Iterator[Element]:
+def elements(
+    stream: Stream, encoding: str, start: int, listed: bool = True, inside: str | None = None
+) -> Iterator[Element]:
     """Every element of the list, good or broken, in order; one more for a missing end or text after it.
 
-    The stream stands at byte `start`, before the list. listed: else they are objects one behind the other.
+    The stream stands at byte `start`, before the list. listed: else they are objects one behind the other. inside: the
+    name under which the file's one object holds the list; what else that holds is no row.
     """
     window = _Window(stream, encoding, start)
-    if listed:
+    if inside is not None and not _to_list(window, inside):
+        yield from window.remains(f"no list '{inside}' in an object that is the whole file")
+        yield from stream.rest(window.line, window.byte)
+        return
+    if listed and inside is None:
         window.skip(_SPACE)
         window.take(window.at + 1)
-    yield from _elements(window, listed)
+    for element in _elements(window, listed):
+        if inside is None or element.problem != _BEHIND:
+            yield element
     yield from stream.rest(window.line, window.byte)
+
+
+def _to_list(window: _Window, name: str) -> bool:
+    """Move behind the bracket that opens a list of the file's one object; False, and no move, if it has none."""
+    while True:
+        depth = 0
+        for token in _TOKEN.finditer(window.text):
+            mark = token.group()
+            depth += (mark in "[{") - (mark in "]}")
+            if depth == 1 and mark.startswith('"') and mark == json.dumps(name, ensure_ascii=False):
+                opened = _OPENS_LIST.match(window.text, token.end())
+                if opened is not None:
+                    window.take(opened.end())
+                    return True
+        if len(window.text) > LONGEST or not window.grow():
+            return False
 
 
 def _elements(window: _Window, listed: bool) -> Iterator[Element]:
@@ -139,7 +166,7 @@ def _elements(window: _Window, listed: bool) -> Iterator[Element]:
         else:
             yield window.take(end)
     window.skip(_SPACE)
-    yield from window.remains("text after the end of the list")
+    yield from window.remains(_BEHIND)
 
 
 def _decoded_end(window: _Window) -> int | None:

@@ -2,17 +2,17 @@
 
 A row is a JSON object: in a `.jsonl` or `.json` file a line, an element of the one list, or one of several objects over
 several lines; a line of a `.txt` file as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of the list in a
-`.yaml`, a row of a `.parquet`. All but the last may be compressed by gzip or zstd, and text be UTF-8 or UTF-16: a file
-is what its first bytes are, whatever its name says of that. What cannot be a row comes back as a `BadRow` with its
-place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in one row or another.
-Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
+`.yaml`, a row of a `.parquet` or `.arrow`. All but these two may be compressed by gzip or zstd, and text be UTF-8 or
+UTF-16: a file is what its first bytes are, whatever its name says of that. What cannot be a row comes back as a
+`BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in one
+row or another. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from corpora.reading.columnar import parquet_rows, streamed_rows
+from corpora.reading.columnar import arrow_rows, parquet_rows, streamed_rows
 from corpora.reading.delimited import records
 from corpora.reading.json_list import elements, layout_of
 from corpora.reading.json_row import parse_row
@@ -34,14 +34,17 @@ _KINDS = {
     ".yaml": "yaml",
     ".yml": "yaml",
     ".parquet": "parquet",
+    ".arrow": "arrow",
     ".rows": "stream",
 }
+_TABLES = {"parquet": parquet_rows, "arrow": arrow_rows, "stream": streamed_rows}
+_TABLE_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 _COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
 
 
 class Container(NamedTuple):
-    """`kind` is one of lines, text, delimited, yaml, parquet and stream; `compression` gzip, zstd or None."""
+    """`kind` is one of lines, text, delimited, yaml, parquet, arrow and stream; `compression` gzip, zstd or None."""
 
     kind: str
     compression: str | None
@@ -53,13 +56,21 @@ def container_of(file: RawFile) -> Container:
     compression = _COMPRESSION.get(outer)
     suffix = outer if compression is None else inner
     kind = _KINDS.get(suffix)
-    if kind is None or (compression is not None and kind in ("parquet", "stream")):
+    if kind is None or (compression is not None and kind in _TABLES):
         known = ", ".join(suffix for suffix, kind in _KINDS.items() if kind != "stream")
         raise CorpusError(
-            f"{file.name}: rows are read from {known} files, all but .parquet also with .gz or .zst after it, "
-            f"not '{suffix if compression is None else suffix + outer}'"
+            f"{file.name}: rows are read from {known} files, all but .parquet and .arrow also with .gz or .zst after "
+            f"it, not '{suffix if compression is None else suffix + outer}'"
         )
-    return Container(kind, compression if kind in ("parquet", "stream") else compression_of(file.path, compression))
+    kind = _table_of(file) or kind
+    return Container(kind, compression if kind in _TABLES else compression_of(file.path, compression))
+
+
+def _table_of(file: RawFile) -> str | None:
+    """The kind of table that a file is by its first bytes, if it is one that can be told so."""
+    with file.path.open("rb") as opened:
+        head = opened.read(max(map(len, _TABLE_MAGIC)))
+    return next((kind for magic, kind in _TABLE_MAGIC.items() if head.startswith(magic)), None)
 
 
 def read_rows(file: RawFile) -> Iterator[Row | BadRow]:
@@ -70,9 +81,8 @@ def read_rows(file: RawFile) -> Iterator[Row | BadRow]:
 def read_block(block: Block) -> Iterator[Row | BadRow]:
     """Every row of a block in order, with line and byte offset in the whole file. Raises CorpusError as `read_rows`."""
     name, container = block.file.name, container_of(block.file)
-    if container.kind in ("parquet", "stream"):
-        encoding = "utf-8"
-        found = (parquet_rows if container.kind == "parquet" else streamed_rows)(block.file)
+    if container.kind in _TABLES:
+        encoding, found = "utf-8", _TABLES[container.kind](block.file)
     else:
         encoding, found = _elements(container, block)
     as_text = container.kind == "text"
@@ -100,6 +110,8 @@ def _elements(container: Container, block: Block) -> tuple[str, Iterator[Element
         found = records(stream, encoding, start)
     elif container.kind == "yaml":
         found = items(stream, encoding, start)
+    elif container.kind == "lines" and block.rows is not None:
+        found = elements(stream, encoding, start, inside=block.rows)
     elif container.kind == "lines" and not block.start and (layout := _layout(head[mark:], encoding)) != "lines":
         found = elements(stream, encoding, start, layout == "list")
     else:
@@ -113,14 +125,18 @@ def _then_close(stream: Stream, found: Iterator[Element]) -> Iterator[Element]:
         yield from found
 
 
-def blocks(files: Sequence[RawFile], block_bytes: int) -> list[Block]:
+def blocks(files: Sequence[RawFile], block_bytes: int, rows: str | None = None) -> list[Block]:
     """The files as blocks, in order: lines in pieces of at least `block_bytes` that end at a line end, others whole.
+
+    rows: the name of the list that holds the rows, in files that are one object.
 
     Cut are `.jsonl` and `.txt` that are UTF-8 and not compressed; they are read once, to number their lines.
     Where the cuts lie depends on the files and on `block_bytes` alone, never on the number of workers, so that what is
     made block by block is the same with one worker and with many.
     Raises CorpusError for an unknown kind of file.
     """
+    if rows is not None:
+        return [Block(file, rows=rows) for file in files]
     return [block for file in files for block in (_cut(file, block_bytes) if _cuttable(file) else [Block(file)])]
 
 

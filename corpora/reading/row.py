@@ -50,13 +50,15 @@ class RowError(Exception):
 class Block:
     """A part of a source that is read on its own: bytes `start` to `end` of a file, or all of it with `end` None.
 
-    `line` is the number of the first line. A file that is not cut is one block.
+    `line` is the number of the first line. A file that is not cut is one block. rows: the name of the list that holds
+    the rows, in a file that is one object.
     """
 
     file: RawFile
     start: int = 0
     end: int | None = None
     line: int = 1
+    rows: str | None = None
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from corpora.sources.arrow_values import said
 from corpora.sources.local import MODEL_FILES, files_of, folder_files
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
@@ -25,6 +26,13 @@ from recipes.sources import Model, Origin
 
 _HUB_FILES = tuple(pattern for pattern in MODEL_FILES if pattern != "*.gguf")
 """Repositories keep many quantisations of one model side by side as GGUF; none of them is the model itself."""
+
+_SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
+"""Files that `save_to_disk` writes beside a dataset's rows, and above its splits."""
+
+_CAUSES, _LONGEST_CAUSE = 3, 600
+_WRITING = 2
+"""Of how rows of Arrow become JSON."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -61,7 +69,7 @@ def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
         return fetch_model(origin, cache)
     spec = _parse(origin.uri)
     digest = observe(origin, folder, cache)
-    target = cache / "hf" / digest / f"{spec.config or 'default'}.{spec.split}.{'rows' if spec.streaming else 'jsonl'}"
+    target = cache / "hf" / digest / _file_name(spec)
     if not target.is_file():
         with atomically(target) as partial, partial.open("w", encoding="utf-8") as file:
             if spec.streaming:
@@ -73,16 +81,19 @@ def fetch(origin: Origin, folder: Path, cache: Path) -> Fetched:
     return Fetched([RawFile(target.name, target)], digest)
 
 
+def _file_name(spec: _Spec) -> str:
+    kind = "rows" if spec.streaming else f"{_WRITING}.jsonl"
+    return f"{spec.config or 'default'}.{spec.split}.{kind}"
+
+
 def stream(place: Path) -> Iterator[dict[str, Any]]:
     """Every row of a dataset from where it lies, as `fetch` noted it at `place`; none of them is kept on disk.
 
     Raises CorpusError.
     """
-    import datasets
-
     noted = json.loads(place.read_text(encoding="utf-8"))
     with _hub_errors(noted["uri"]):
-        yield from datasets.load_dataset(**noted["dataset"], streaming=True)
+        yield from _loaded(noted["dataset"], streaming=True)
 
 
 def fetch_model(origin: Origin, cache: Path) -> Fetched:
@@ -131,26 +142,32 @@ def _rows(uri: str, spec: _Spec, scratch: Path) -> Iterator[str]:
 
     datasets.disable_progress_bars()
     with _hub_errors(uri):
-        rows = datasets.load_dataset(**_dataset(uri, spec), cache_dir=str(scratch))
-        for index, row in enumerate(rows):
-            try:
-                yield json.dumps(row, ensure_ascii=False, default=_plain)
-            except TypeError as error:
-                raise CorpusError(f"{uri}: row {index} of split '{spec.split}' is not text: {error}") from None
+        for row in _loaded(_dataset(uri, spec), cache_dir=str(scratch)):
+            yield json.dumps({name: said(value) for name, value in row.items()}, ensure_ascii=False)
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _loaded(told: dict[str, Any], **settings: Any) -> Any:
+    """The rows of a dataset; also of a local folder that `save_to_disk` wrote. Metadata that a local folder holds of
+    its own files may be older than these."""
+    import datasets
+
+    folder = Path(told["path"])
+    if (folder / _SAVED).is_file() or (folder / _SAVED_SPLITS).is_file():
+        saved = datasets.load_from_disk(told["path"])
+        if not isinstance(saved, dict):
+            return saved
+        if told["split"] not in saved:
+            raise ValueError(f"its splits are {', '.join(saved)}; name one, as in ?split={next(iter(saved), 'train')}")
+        return saved[told["split"]]
+    checks = {"verification_mode": "no_checks"} if folder.is_absolute() else {}
+    return datasets.load_dataset(**told, **checks, **settings)
 
 
 def _dataset(uri: str, spec: _Spec) -> dict[str, Any]:
     """What `load_dataset` is told: a commit, so that all reads see the same rows."""
     told: dict[str, Any] = {"path": spec.repository, "name": spec.config, "split": spec.split}
     return told if spec.folder is not None else {**told, "revision": _commit(Origin(uri=uri), spec)}
-
-
-def _plain(value: Any) -> str:
-    """Dates and times as ISO 8601; anything else has no place in a row of text."""
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    raise TypeError(f"a field holds {type(value).__name__}")
 
 
 @contextmanager
@@ -163,21 +180,27 @@ def _hub_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except HfHubHTTPError as error:
-        reason = f"the hub refuses it ({_first_line(error)}); check name and revision, and `hf auth login`"
+        reason = f"the hub refuses it ({_in_full(error)}); check name and revision, and `hf auth login`"
     except (httpx2.HTTPError, ConnectionError) as error:
-        reason = f"no network: the hub cannot be reached ({_first_line(error)}); use a local copy"
+        reason = f"no network: the hub cannot be reached ({_in_full(error)}); use a local copy"
     except HFValidationError as error:
-        reason = f"not the name of a repository: {_first_line(error)}"
+        reason = f"not the name of a repository: {_in_full(error)}"
     except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
-        reason = f"the dataset cannot be read: {_first_line(error)}"
+        reason = f"the dataset cannot be read: {_in_full(error)}"
     else:
         return
     raise CorpusError(f"{uri}: {reason}") from None
 
 
-def _first_line(error: Exception) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _in_full(error: BaseException) -> str:
+    """What a library says, with the causes that it gives."""
+    told: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(told) < _CAUSES:
+        words = " ".join(str(cause).split())
+        told.append(f"{type(cause).__name__}: {words[:_LONGEST_CAUSE]}" if words else type(cause).__name__)
+        cause = cause.__cause__
+    return "; ".join(told)
 
 
 def _parse(uri: str) -> _Spec:

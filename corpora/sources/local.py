@@ -1,8 +1,9 @@
 """Files of the machine itself: a path, a glob, or a folder, relative to the recipe."""
 
 import glob
+import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
@@ -12,6 +13,17 @@ from recipes.sources import Model, Origin
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf")
 """What of a model's folder is read: weights without code in them, configuration, tokenizer, template."""
+
+
+_DESCRIPTIONS = frozenset(
+    {
+        *("readme.md", "license", "license.md", "license.txt"),
+        *("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"),
+    }
+)
+"""Files beside a dataset's rows, in the hub's layout and in that of `save_to_disk`."""
+
+_SPLIT = re.compile(r"(?:^|/)(train|test|validation|valid|val|dev)(?=[-_./]|$)", re.IGNORECASE)
 
 
 def observe(origin: Origin, folder: Path, cache: Path) -> str:
@@ -72,7 +84,7 @@ def _files(origin: Origin, folder: Path) -> list[RawFile]:
     if path.is_file():
         return [RawFile(path.name, path)]
     if path.is_dir():
-        return files_of(origin, path)
+        return files_of(origin, path) if isinstance(origin, Model) else _rows_of(origin, path)
     if not glob.has_magic(origin.uri):
         raise CorpusError(f"{origin.uri}: no such file; looked for {path}")
     root = _fixed_part(path)
@@ -81,6 +93,23 @@ def _files(origin: Origin, folder: Path) -> list[RawFile]:
     if not found:
         raise CorpusError(f"{origin.uri}: no file matches; looked for {path}")
     return found
+
+
+def _rows_of(origin: Origin, root: Path) -> list[RawFile]:
+    """The files of a folder that hold rows, not those that describe them. Raises CorpusError if they are several
+    splits, of which one is not to be trained on."""
+    files = [file for file in files_of(origin, root) if PurePath(file.name).name.lower() not in _DESCRIPTIONS]
+    if not files:
+        raise CorpusError(f"{origin.uri}: the folder {root} holds no files to read")
+    splits = {found[1].lower(): file.name for file in files if (found := _SPLIT.search(file.name))}
+    if "train" in splits and len(splits) > 1:
+        listed = ", ".join(f"{split} in {name}" for split, name in sorted(splits.items()))
+        name = PurePath(splits["train"])
+        own = name.parent / "*" if "train" in name.parent.parts else name.with_name("train*")
+        raise CorpusError(
+            f"{origin.uri}: the folder holds several splits ({listed}); name one, as in {PurePath(origin.uri) / own}"
+        )
+    return files
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -5,7 +5,7 @@ that travel in the file itself.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -255,6 +255,11 @@ def _messages() -> "pa.DataType":
     import pyarrow as pa
 
     return pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "tool_calls", "name", "weight")]))
+
+
+def place_of(row: Mapping[str, Any]) -> str:
+    """Where a row of a clean corpus came from, for messages."""
+    return f"{row['origin']['file']}:{row['origin']['line']}"
 
 
 @dataclass(frozen=True)

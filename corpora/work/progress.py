@@ -36,11 +36,12 @@ def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None
 
 
 def _bar(stack: ExitStack, label: str, total: int) -> Callable[[int], None]:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from recipes.terminal import PlainConsole
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    shown = Progress(*columns, console=PlainConsole(stderr=True), transient=True)
     task = shown.add_task(label, total=total)
     began = time.monotonic()
     started = False

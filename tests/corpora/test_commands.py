@@ -64,6 +64,28 @@ def test_inspect_says_why_no_format_fits(tmp_path: Path, run: Any) -> None:
     assert "none that is known" in out and "has alpha, beta" in out
 
 
+def test_inspect_hides_no_mend_and_reads_a_list_that_is_named(tmp_path: Path, run: Any) -> None:
+    greeting = {"messages": [{"role": "assistant", "content": "Hello."}, *talk("q", "a")["messages"]]}
+    _, out, _ = run("inspect", write_jsonl(tmp_path / "a.jsonl", [talk("q", "a"), greeting]))
+    assert "turn 1 is of the assistant, not of the user (turns: {opening: keep}" in out
+    wrapped = tmp_path / "b.json"
+    wrapped.write_text(json.dumps({"version": 1, "data": [talk("q", "a")] * 2}))
+    assert "if it is the list of rows, rows: data" in run("inspect", wrapped)[1]
+    assert "2 read, 2 good" in run("inspect", wrapped, "--rows-in", "data")[1]
+
+
+def test_rows_cannot_write_escapes_to_the_terminal(tmp_path: Path, run: Any) -> None:
+    evil = "\x1b]0;title\x07\x1b[31mred\x9b2J"
+    file = write_jsonl(tmp_path / "a.jsonl", [talk(evil, evil), {"messages": [{"role": evil, "content": evil}]}])
+    status, out, err = run("inspect", file)
+    assert status == 0 and "␛[31mred" in out
+    assert not set("\x1b\x07\x9b") & set(out + err)
+    _, told, _ = run("inspect", file, "--json")
+    assert not set("\x1b\x07\x9b") & set(told) and json.loads(told)["first"][0]["messages"][0]["content"] == evil
+    _, _, err = run("inspect", str(tmp_path / "\x1bnowhere.jsonl"))
+    assert "no such file" in err and "\x1b" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from corpora.reading.lines import BadRow, Row, blocks, read_rows
+from corpora.reading.lines import BadRow, Row, blocks, read_block, read_rows
 from corpora.reading.row import LONGEST
 from corpora.sources.raw import RawFile
 from lineage.errors import CorpusError
@@ -290,3 +290,53 @@ def test_blocks_of_what_cannot_be_cut_are_whole_files(tmp_path: Path) -> None:
 def test_a_name_that_no_reader_knows(tmp_path: Path, name: str) -> None:
     with pytest.raises(CorpusError, match=r"rows are read from \.jsonl"):
         read(tmp_path / name, b"")
+
+
+def test_an_arrow_file_or_stream_gives_its_rows_and_a_broken_one_is_one_bad_row(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(ROWS)
+    for write, name in ((pa.ipc.new_file, "file.arrow"), (pa.ipc.new_stream, "stream.arrow")):
+        with write(tmp_path / name, table.schema) as sink:
+            sink.write_table(table, max_chunksize=7)
+        found = list(read_rows(RawFile(name, tmp_path / name)))
+        assert [row.value for row in found if isinstance(row, Row)] == ROWS
+        assert [row.line for row in found] == list(range(1, 31))
+    whole = (tmp_path / "stream.arrow").read_bytes()
+    (tmp_path / "cut.arrow").write_bytes(whole[: len(whole) // 2])
+    *good, bad = read_rows(RawFile("cut.arrow", tmp_path / "cut.arrow"))
+    assert all(isinstance(row, Row) for row in good) and isinstance(bad, BadRow) and "not an Arrow file" in bad.reason
+
+
+def test_a_table_is_one_under_any_name(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.jsonl")
+    assert [row.value for row in read_rows(RawFile("a.jsonl", tmp_path / "a.jsonl"))] == ROWS
+    with pa.ipc.new_file(tmp_path / "b.csv", pa.Table.from_pylist(ROWS).schema) as sink:
+        sink.write_table(pa.Table.from_pylist(ROWS))
+    assert [row.value for row in read_rows(RawFile("b.csv", tmp_path / "b.csv"))] == ROWS
+
+
+def inside(path: Path, content: str, rows: str = "data") -> list[Row | BadRow]:
+    path.write_bytes(gzip.compress(content.encode()) if path.suffix == ".gz" else content.encode())
+    return [row for block in blocks([RawFile(path.name, path)], 1 << 20, rows) for row in read_block(block)]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz"])
+def test_rows_in_a_list_of_the_file_s_one_object_are_read(tmp_path: Path, name: str, indent: int | None) -> None:
+    around = {"version": 1, "meta": {"data": [{"no": "row"}], "s": '"data": [1'}, "data": ROWS, "end": [{"no": "row"}]}
+    found = inside(tmp_path / name, json.dumps(around, indent=indent))
+    assert [row.value for row in found if isinstance(row, Row)] == ROWS and len(found) == len(ROWS)
+    broken = json.dumps(around, indent=indent).replace('"prompt": "frage 3"', '"prompt": frage 3')
+    good, bad = ([row for row in inside(tmp_path / name, broken) if isinstance(row, kind)] for kind in (Row, BadRow))
+    assert [row.value for row in good] == [row for row in ROWS if row["prompt"] != "frage 3"] and len(bad) == 1
+
+
+@pytest.mark.parametrize(
+    "content", ['{"rows": [{"text": "a"}]}', '{"data": {"text": "a"}}', '[{"data": [1]}]', "{", ""]
+)
+def test_a_file_without_the_list_is_one_bad_row(tmp_path: Path, content: str) -> None:
+    found = inside(tmp_path / "a.json", content)
+    assert [(row.reason, row.raw) for row in found if isinstance(row, BadRow)] == (
+        [("no list 'data' in an object that is the whole file", content.encode())] if content else []
+    )
+    cut = inside(tmp_path / "a.json", '{"data": [{"text": "a"}, {"text"')
+    assert [type(row) for row in cut][:2] == [Row, BadRow]

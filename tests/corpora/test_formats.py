@@ -121,7 +121,7 @@ def test_a_word_for_a_role_is_shown_if_it_is_short(count: int) -> None:
     with pytest.raises(RowError) as raised:
         convert({"messages": turns})
     said = f"unknown role{' ' + repr('r' * count) if count <= 24 else ''}: turn 1"
-    assert str(raised.value) == f"{said} (turns: {{roles: …}} in the source says what it means)"
+    assert str(raised.value).startswith(f"{said} (turns: {{roles: …}} in the source says what it means; known are sys")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_calls_in_tags_are_calls_in_turns_as_json_text_too() -> None:
 
 @pytest.mark.parametrize("field", ["image", "images", "audio", "audios", "video", "videos"])
 def test_a_row_about_what_a_text_model_cannot_see_is_refused(field: str) -> None:
-    rows = [talk("<image>What is it?", "A cat."), {"prompt": "q", "chosen": "a", "rejected": "b"}]
+    rows = [talk("What is it?", "A cat."), {"prompt": "q", "chosen": "a", "rejected": "b"}]
     for value in rows:
         format_, _ = choose_format(source("a.jsonl"), None, [row(value)])
         read = reader(source("a.jsonl"), format_)
@@ -413,9 +413,9 @@ def test_rows_of_no_format_are_an_error_that_names_their_fields() -> None:
 
 def test_rows_inside_the_one_object_of_a_file_are_looked_for() -> None:
     wrapped = {"version": "1", "data": [{"instruction": "a", "output": "b"}]}
-    with pytest.raises(CorpusError, match="may be the list in 'data': let that list be the whole file"):
+    with pytest.raises(CorpusError, match=r"if it is the list of rows, rows: data$"):
         choose_format(source("a.json"), None, [row(wrapped)])
-    with pytest.raises(CorpusError, match="Name `format`"):
+    with pytest.raises(CorpusError, match=r"turns: \{role: …, content: …\}$"):
         choose_format(source("a.json"), None, [row(wrapped), row(wrapped, 2)])
 
 

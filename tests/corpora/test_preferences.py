@@ -326,3 +326,28 @@ def test_functions_that_the_template_cannot_write_leave_the_row_out(tiny_base: P
     cleaned(tmp_path, "recorded", [plain, {**plain, "tools": [FUNCTION]}])
     metrics, rows = run(tmp_path, tiny_base, tmp_path / "work", RECORDED)
     assert len(rows) == 1 and metrics["rules"][0]["left_out"]["tools"] == 1
+
+
+def test_the_first_pair_that_the_template_refuses_is_named_and_most_refused_stop(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    strict = "{%- if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    base = tmp_path / "strict"
+    with_template(tiny_base, base, strict + ChatTemplate.load(tiny_base).tokenizer.chat_template)
+    pairs: list[dict[str, Any]] = [{"prompt": f"q {i}", "chosen": "a", "rejected": "b"} for i in range(6)]
+    pairs[1]["system"] = pairs[4]["system"] = "Be brief."
+    cleaned(tmp_path, "recorded", pairs)
+    metrics, _ = run(tmp_path, base, tmp_path / "few", RECORDED)
+    assert metrics["pairs"] == metrics["rules"][0]["available"] == 4
+    assert metrics["rules"][0]["left_out"]["template"] == 2
+    assert (
+        metrics["rules"][0]["refused"].startswith("recorded.jsonl:2: ")
+        and "no system" in metrics["rules"][0]["refused"]
+    )
+    most = tmp_path / "most"
+    most.mkdir()
+    cleaned(most, "recorded", [{**pair, "system": "Be brief."} if i else pair for i, pair in enumerate(pairs)])
+    with pytest.raises(
+        CorpusError, match=r"refuses 5 pairs and takes 1; the first is recorded.jsonl:2: .*no system.*chat_template"
+    ):
+        run(most, base, tmp_path / "work", RECORDED)

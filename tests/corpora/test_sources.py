@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from corpora.reading.lines import read_rows
 from corpora.sources import fetch, fetch_model, observe
 from corpora.sources.gym import is_held_out
+from corpora.sources.raw import RawFile
 from lineage.errors import CorpusError
 from recipes.sources import Model
 from tests.corpora.made import source, write_jsonl
@@ -185,3 +188,66 @@ def test_an_unreachable_hub_is_one_plain_error(tmp_path: Path) -> None:
 def test_a_commit_is_its_own_revision_and_asks_nobody(tmp_path: Path) -> None:
     one, two = (source(f"hf://org/name@{digit * 40}") for digit in "ab")
     assert observe(one, tmp_path, tmp_path) != observe(two, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("streaming", ["false", "true"])
+def test_a_dataset_of_arrow_is_read_as_its_parquet_is(tmp_path: Path, streaming: str) -> None:
+    """Nulls that Arrow put into structs are none of the row's, and bytes that are text are text."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    calls = [{"name": "f", "arguments": {"a": "1"}}, {"name": "g", "arguments": {"b": "2"}}]
+    pq.write_table(pa.table({"text": [b"caf\xc3\xa9", b"x"], "call": calls}), folder / "train.parquet")
+    [file] = fetch(source(f"hf://{folder}?streaming={streaming}"), tmp_path, tmp_path / "cache").files
+    found = [row.value for row in read_rows(file)]
+    by_path = [row.value for row in read_rows(RawFile("train.parquet", folder / "train.parquet"))]
+    assert found == by_path == [{"text": "café", "call": calls[0]}, {"text": "x", "call": calls[1]}]
+
+
+@pytest.mark.parametrize("as_uri", ["{}", "hf://{}", "hf://{}?streaming=true"])
+def test_a_folder_that_save_to_disk_wrote_is_read(tmp_path: Path, as_uri: str) -> None:
+    import datasets
+
+    rows = [{"text": f"row {i}"} for i in range(3)]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    [file] = fetch(source(as_uri.format(tmp_path / "saved")), tmp_path, tmp_path / "cache").files
+    assert [row.value for row in read_rows(file)] == rows
+
+
+def test_a_saved_folder_of_splits_gives_the_one_that_is_named(tmp_path: Path) -> None:
+    import datasets
+
+    splits = {name: datasets.Dataset.from_list([{"text": name}]) for name in ("train", "test")}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    [file] = fetch(source(f"hf://{tmp_path / 'saved'}?split=test"), tmp_path, tmp_path / "cache").files
+    assert [row.value for row in read_rows(file)] == [{"text": "test"}]
+    with pytest.raises(CorpusError, match=r"its splits are train, test; name one, as in \?split=train"):
+        fetch(source(f"hf://{tmp_path / 'saved'}?split=dev"), tmp_path, tmp_path / "cache")
+    with pytest.raises(CorpusError, match=r"several splits .* name one, as in .*/saved/train/"):
+        fetch(source(str(tmp_path / "saved")), tmp_path, tmp_path / "cache")
+
+
+def test_what_describes_a_folder_is_no_row_and_splits_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    (folder / "README.md").write_text("# words")
+    (folder / "LICENSE").write_text("words")
+    (folder / "dataset_infos.json").write_text('{"default": {"splits": {}}}')
+    write_jsonl(folder / "data" / "train-00000-of-00001.jsonl", [{"text": "a"}])
+    assert [file.name for file in fetch(source("set"), tmp_path, tmp_path).files] == ["data/train-00000-of-00001.jsonl"]
+    write_jsonl(folder / "data" / "test-00000-of-00001.jsonl", [{"text": "secret"}])
+    with pytest.raises(CorpusError, match=r"several splits \(test in data/test-.*; name one, as in set/data/train\*"):
+        fetch(source("set"), tmp_path, tmp_path)
+    assert len(fetch(source("set/data/train*"), tmp_path, tmp_path).files) == 1
+    [file] = fetch(source(f"hf://{folder}"), tmp_path, tmp_path / "cache").files
+    assert [row.value for row in read_rows(file)] == [{"text": "a"}]
+
+
+def test_a_library_s_causes_are_told_in_full(tmp_path: Path, hub_folder: Path) -> None:
+    with pytest.raises(CorpusError, match=r"Config name is missing.*'easy', 'hard'"):
+        fetch(source(f"hf://{hub_folder}"), tmp_path, tmp_path / "cache")
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    write_jsonl(mixed / "a.jsonl", [{"text": "a"}])
+    write_jsonl(mixed / "b.jsonl", [{"words": 1}])
+    with pytest.raises(CorpusError, match=r"DatasetGenerationError: .*; CastError: .*column names don't match"):
+        fetch(source(f"hf://{mixed}"), tmp_path, tmp_path / "cache")

@@ -173,7 +173,7 @@ def test_a_template_without_tools_leaves_such_conversations_out_for_one_reason(s
     [
         (WITH_TOOLS.replace("{% for c in m.tool_calls or [] %}", "{% for c in [] %}"), "leaves out tool calls"),
         (WITH_TOOLS.replace("[{{ m.content }}]", ""), "leaves out tool results"),
-        (WITH_TOOLS.replace("c.function | tojson", "c.function.arguments | tojson"), "leaves out tool calls' names"),
+        (WITH_TOOLS.replace("c.function | tojson", "c.function.arguments | tojson"), "leaves out tool calls"),
         (
             WITH_TOOLS.replace("{% for m in", "{% if tools %}{{ raise_exception('no') }}{% endif %}{% for m in"),
             "refuses",

@@ -2,12 +2,15 @@
 
 import json
 import random
+from datetime import date
 from pathlib import Path
 
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from benchmarks.templates import cases, said, shipped, stand_in, tried, turns
 from lineage.errors import CorpusError
+from models.dated import pinned
 from models.messages import Message
 from models.template import ChatTemplate
 from models.thoughts import WRITTEN_OUT, dropped, parted
@@ -271,7 +274,7 @@ def test_words_beside_a_call_are_not_held_by_the_same_words_in_it(
     template = loaded(name, tmp_path)
     talk = [said("user", "Where?"), said("assistant", content, tool_calls=CALLED, **weight)]
     talk += [said("tool", "wet", name="rain"), said("assistant", "Wet.")]
-    with pytest.raises(CorpusError, match="leaves out, reorders or changes the words"):
+    with pytest.raises(CorpusError, match=r"leaves out (thoughts before|words beside) a call"):
         template.rendered([talk], [None])
 
 
@@ -290,3 +293,36 @@ def test_thoughts_before_a_call_are_masked_up_to_what_calls(tmp_path: Path, name
     [masked] = learned(template, talk, mask=True)
     assert masked.lstrip().startswith(call.lstrip()) and "I look" not in masked
     assert "I look." in learned(template, talk)[0]
+
+
+def test_a_template_that_writes_one_call_of_several_is_heard(tmp_path: Path) -> None:
+    template = loaded("gptoss", tmp_path)
+    calls = json.dumps([{"name": "rain", "arguments": {"city": city}} for city in ("Bern", "Basel")])
+    talk = [said("user", "Rain?"), said("assistant", "", tool_calls=calls)]
+    talk += [said("tool", "wet", name="rain"), said("tool", "dry", name="rain"), said("assistant", "Wet, dry.")]
+    with pytest.raises(CorpusError, match="leaves out tool calls"):
+        template.rendered([talk], [None])
+    prompt = template.prompt_ids(talk[:1])
+    with pytest.raises(CorpusError, match="leaves out tool calls"):
+        template.answer_ids(talk[:1], talk[1], prompt)
+    both = loaded("qwen3", tmp_path)
+    assert "Basel" in learned(both, talk)[0] and both.answer_ids(talk[:1], talk[1], both.prompt_ids(talk[:1]))
+
+
+def test_an_end_of_turn_behind_a_blank_is_one(tmp_path: Path) -> None:
+    released = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
+        "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}"
+    )
+    template = ChatTemplate.load(stand_in(released, tmp_path / "llama2"))
+    assert template.end_of_turn == template.tokenizer.eos_token
+    assert learned(template, turns(2)) == ["|".join(f" {m['content']} {template.end_of_turn}" for m in turns(2)[1::2])]
+
+
+@pytest.mark.parametrize(
+    "asked", ["strftime_now('%d %b %Y')", "strftime_now(format='%d %b %Y')", "strftime_now('%d ' ~ '%b %Y')"]
+)
+def test_the_pinned_date_is_written_in_any_form_that_is_asked_for(asked: str) -> None:
+    template = "{%- set form = '%d %b %Y' %}{{ " + asked + " }} {{ strftime_now(form) }} {{ strftime_now('%-d %%') }}"
+    found = ImmutableSandboxedEnvironment().from_string(pinned(template, date(2031, 3, 9))).render()
+    assert found.startswith("09 Mar 2031 09 Mar 2031 9 ")
