@@ -28,7 +28,10 @@ from lineage.node import version_of
 from lineage.store import Artifact, Store
 from recipes.schema import identity
 
-_KINDS = {"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file", "s3": "s3", "gs": "googlecloud"}
+_KINDS = {
+    **{"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file", "https": "file"},
+    **{"s3": "s3", "gs": "googlecloud"},
+}
 
 
 def graph(pipeline: Pipeline) -> list[dg.AssetsDefinition]:

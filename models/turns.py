@@ -82,6 +82,12 @@ def last_alone(messages: Sequence[Message]) -> list[Message]:
     return shown(messages, len(messages), learned[-1:])
 
 
+def marked_alone(messages: Sequence[Message]) -> list[Message]:
+    """The messages, of which those alone are learned that say so."""
+    marked = [index for index, message in enumerate(messages) if message.get("weight") == "1"]
+    return shown(messages, len(messages), marked)
+
+
 def shown(messages: Sequence[Message], upto: int, turns: Sequence[int]) -> list[Message]:
     """The first `upto` messages, of which these turns are learned."""
     found = list(messages[:upto])

@@ -386,9 +386,12 @@ def _progress(quiet: bool) -> Any:
 def inspect(
     context: typer.Context,
     place: Annotated[
-        str, typer.Argument(metavar="FILE_OR_URI", help="As in a recipe: a path, hf://, pypi://, gym://, s3://, gs://")
+        str,
+        typer.Argument(
+            metavar="FILE_OR_URI", help="As in a recipe: a path, hf://, https://, pypi://, gym://, s3://, gs://"
+        ),
     ],
-    sha256: Annotated[str | None, typer.Option(help="Of the release file, for pypi://")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Of the file, for pypi:// and https://")] = None,
     format_: Annotated[str, typer.Option("--format", help="When the rows do not tell.")] = "auto",
     rows_in: Annotated[str | None, typer.Option("--rows-in", help="The list of rows, in a file of one object.")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Look at the first N rows only.")] = None,

@@ -133,9 +133,9 @@ Unit = Literal["supervised_tokens", "tokens", "rows"]
 
 Thinking = Literal["learn", "mask", "drop"]
 
-Long = Literal["leave_out", "cut_end"]
+Long = Literal["leave_out", "cut_end", "split"]
 
-LearnedTurns = Literal["all", "last"]
+LearnedTurns = Literal["all", "last", "marked"]
 
 
 _SHARE_TOLERANCE = 1e-9
@@ -146,8 +146,9 @@ class Mixture(Section):
 
     `size` counts `unit`s emitted in all. Of `conversations` each row is one rendered conversation of at most
     `max_length` tokens. One that does not fit is left out whole and counted, or with `long: cut_end` shown up to the
-    last of its answers that fits, so that no row loses its end of turn. With `turns: last` only the last of a
-    conversation's answers that may be learned is.
+    last of its answers that fits, or with `long: split` made into several that fit, each with the system prompt and
+    with a question first, so that no row loses its end of turn. With `turns: last` only the last of a conversation's
+    answers that may be learned is, with `turns: marked` those alone that their rows mark so.
     `thinking` says what becomes of the assistant's thoughts: `learn` them like words, `mask` them, so that they are
     read and not learned, or `drop` them. A template that shows thoughts of the last turn alone makes several rows of
     a conversation, in which each answer is learned once.

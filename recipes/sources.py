@@ -2,16 +2,16 @@
 
 import datetime
 import re
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recipes.cleaning import Difficulty, RowStep, Step
 from recipes.gym_tasks import refusal
 from recipes.section import Name, Section, Sha256
 
-_SCHEMES = ("pypi", "gym", "hf", "s3", "gs")
+_SCHEMES = ("pypi", "gym", "hf", "s3", "gs", "https")
 
 
 class Origin(Section):
@@ -43,11 +43,19 @@ class Origin(Section):
             return self
         if self.scheme not in _SCHEMES:
             raise ValueError(
-                f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym://, hf://, s3:// or gs://"
+                f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym://, hf://, s3://, gs:// or https://"
             )
         rest = self.uri.partition("://")[2]
         if self.scheme in ("s3", "gs") and ("@" in rest.partition("/")[0] or "?" in rest):
             raise ValueError(f"{self.scheme} uri is {self.scheme}://<bucket>/<key>; credentials are never in a recipe")
+        if self.scheme == "https":
+            if not re.fullmatch(r"[^/?#@]+/[^?#]*[^/?#]", rest):
+                raise ValueError(
+                    "an https uri is https://<host>/<path to a file>, without user, password or query: credentials "
+                    "are never in a recipe"
+                )
+            if self.sha256 is None:
+                raise ValueError("an https uri needs sha256, the hash of the file")
         if self.scheme == "pypi":
             release, _, member = rest.partition("/")
             if not re.search(r"\.(whl|tar\.gz|zip)$", release) or not member:
@@ -153,6 +161,11 @@ class Source(Origin):
         exclude_if=lambda rows: rows is None,
         description='the list that holds the rows, in files that are one object, as data in {"data": […]}',
     )
+    labels: dict[str, bool] = Field(
+        default={},
+        exclude_if=lambda labels: not labels,
+        description="what words or numbers of a field that judges mean, as in {resolved: true, escalated: false}",
+    )
     turns: Turns = Field(default=Turns(), exclude_if=lambda turns: turns.is_silent)
     separator: str | None = Field(
         default=None, description="splits one text field into prompt and completion at its first occurrence"
@@ -167,6 +180,14 @@ class Source(Origin):
         default=0.05, ge=0, le=1, description="share of bad rows above which the asset blocks"
     )
     sensitive: bool = Field(default=False, description="harmful text: never shown in logs, reports or UI metadata")
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_in_small_letters(cls, labels: Any) -> Any:
+        """YAML reads 5 and yes as a number and a truth; case says nothing."""
+        return (
+            {str(word).strip().lower(): good for word, good in labels.items()} if isinstance(labels, dict) else labels
+        )
 
     @property
     def row_steps(self) -> list[RowStep]:

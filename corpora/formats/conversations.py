@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from corpora.formats.learning import is_learned, refuse_marked_part
+from corpora.formats.learning import refuse_marked_part, weight_of
 from corpora.formats.tool_calls import call_ids, calls_of
 from corpora.reading.row import RowError
 from models.messages import Message
@@ -265,7 +265,7 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
     role, content = turn[spelling[0]], turn.get(spelling[1])
     assistant = ROLES.get(role.lower()) == "assistant"
-    weight = {} if not assistant or is_learned(turn, index) else {"weight": "0"}
+    weight = weight_of(turn, index) if assistant else {}
     if role.lower() in _WRITTEN_CALLS:
         return {"role": role, "content": "", "tool_calls": calls_of(content, index), **weight}
     said = parts_of(content, index)

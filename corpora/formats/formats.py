@@ -8,7 +8,7 @@ duplicate is left to `cleaning`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, get_args
@@ -18,7 +18,7 @@ from corpora.formats.answers import Answers
 from corpora.formats.conversations import cannot_be_had, single, text_at, value_at, value_or_none, without_mends
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
-from corpora.formats.judges import mend_of_several, must_have_two_numbers, remark, why_unread, without_category
+from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
 from corpora.formats.learning import refuse_nothing_learned, refuse_unlearned
 from corpora.formats.spelling import in_known_words
 from corpora.reading.row import Row, RowError
@@ -60,7 +60,7 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     deciding: Counter[str] = Counter()
     for row in sample:
         try:
-            fields = in_known_words(source, without_category(source, row.value))
+            fields = in_known_words(source, as_meant(source, row.value))
         except RowError:
             continue
         format_ = _fitting(source.uri, row, fields)
@@ -117,7 +117,7 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
         refuse_unlearned(row.value)
         if format_.kind != "document":
             _refuse_media(row.value)
-        fields = in_known_words(source, without_category(source, row.value))
+        fields = in_known_words(source, as_meant(source, row.value))
         if told_by_rows:
             try:
                 found = _fitting(source.uri, row, fields)
@@ -187,7 +187,7 @@ def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
         return _unanswered(path) if answers is None else _answered(path, source, answers)
     if name == "sharegpt" and columns.messages is not None:
         name = "chatml"
-    return _with_columns(FORMATS[name], columns.model_dump(exclude_none=True, exclude={"category"}))
+    return _with_columns(FORMATS[name], columns.model_dump(exclude_none=True, exclude={"category"}), source.labels)
 
 
 def _told_by_columns(columns: Columns) -> FormatName | None:
@@ -207,7 +207,7 @@ def _told_by_columns(columns: Columns) -> FormatName | None:
     return "text" if columns.text is not None else None
 
 
-def _with_columns(format_: Format, columns: dict[str, str]) -> Format:
+def _with_columns(format_: Format, columns: dict[str, str], labels: Mapping[str, bool]) -> Format:
     """The format for rows whose field names are their own: a value is read where its column says that it is, and
     there alone if it might else be a judgement."""
     if not columns:
@@ -217,7 +217,7 @@ def _with_columns(format_: Format, columns: dict[str, str]) -> Format:
     def read(fields: Fields) -> list[Item]:
         named = {name: value_at(fields, path) for name, path in columns.items()}
         if "label" in named:
-            named["label"] = judgements.must_say(named["label"], columns["label"])
+            named["label"] = judgements.must_say(judgements.meant(labels, named["label"]), columns["label"])
         beside = fields if words.isdisjoint(fields) else {n: value for n, value in fields.items() if n not in words}
         return format_.read({**beside, **named})
 

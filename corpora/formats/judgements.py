@@ -69,6 +69,13 @@ def said(value: Any) -> bool | None:
     return _THUMBS.get(word, _WORDS.get(word.translate(_FOLDED)))
 
 
+def meant(labels: Mapping[str, bool], value: Any) -> Any:
+    """Whether a word or number says good or bad by a recipe's `labels`; any other value as it is."""
+    if not isinstance(value, str | int | float):
+        return value
+    return labels.get(f"{value:g}" if isinstance(value, float) else str(value).strip().lower(), value)
+
+
 def number_of(value: Any) -> float | None:
     """A finite number, also as the text that a table without types writes."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

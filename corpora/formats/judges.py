@@ -9,25 +9,28 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from corpora.formats.conversations import value_or_none
-from corpora.formats.judgements import JUDGES, KNOWN, LABELS, is_empty, judge_of, scale_problem, verdict
+from corpora.formats.judgements import JUDGES, KNOWN, LABELS, is_empty, judge_of, meant, scale_problem, verdict
 from corpora.reading.row import Row
 from lineage.errors import CorpusError
 from recipes.sources import Source
 
 
-def without_category(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a row without the one that the recipe says is its category, where it might judge."""
-    category = source.columns.category
-    if category is None or category not in JUDGES or category not in fields:
-        return fields
-    return {name: value for name, value in fields.items() if name != category}
+def as_meant(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row as the recipe says that they judge: its category does not, and `labels` are good or bad."""
+    category, labels = source.columns.category, source.labels
+    if category in JUDGES and category in fields:
+        fields = {name: value for name, value in fields.items() if name != category}
+    if labels:
+        own = {name: meant(labels, fields[name]) for name in (*JUDGES, source.columns.label) if name in fields}
+        return {**fields, **own}
+    return fields
 
 
 def must_have_two_numbers(source: Source, sample: Sequence[Row]) -> None:
     """Raises CorpusError if the numbers that judge the first rows are not 1 and 0, or 1 and -1."""
     paths = _judging(source, sample) if source.columns.label is None else [source.columns.label]
     for path in paths:
-        problem = scale_problem(value_or_none(row.value, path) for row in sample)
+        problem = scale_problem(meant(source.labels, value_or_none(row.value, path)) for row in sample)
         if problem is not None:
             raise CorpusError(
                 f"{source.uri}: field '{path}' {problem}. Write true and false; read points as `rated`, with "
@@ -54,7 +57,7 @@ def why_unread(source: Source, sample: Sequence[Row]) -> str:
 
 def remark(source: Source, kind: str, sample: Sequence[Row]) -> str | None:
     """What was made of a field that judges, or that is called as if it did, in rows of this kind."""
-    rows = [without_category(source, row.value) for row in sample]
+    rows = [as_meant(source, row.value) for row in sample]
     if kind == "unpaired":
         said = Counter(found for fields in rows if (found := verdict(fields)) is not None)
         counts = ", ".join(
@@ -66,5 +69,5 @@ def remark(source: Source, kind: str, sample: Sequence[Row]) -> str | None:
 
 
 def _judging(source: Source, sample: Iterable[Row]) -> list[str]:
-    told = (judge_of(without_category(source, row.value)) for row in sample)
+    told = (judge_of(as_meant(source, row.value)) for row in sample)
     return sorted({name for name in told if name is not None})

@@ -1,6 +1,7 @@
 """What a row says of itself about learning: turns, calls and rows that are to stand there and not to be learned.
 
-Such a turn stays as context (`weight` "0" of its message). A mark that is not understood is refused by its name, and
+Such a turn stays as context (`weight` "0" of its message); one that says that it is to be learned has `weight` "1",
+for mixtures of marked turns alone. A mark that is not understood is refused by its name, and
 a row of which nothing is to be learned, so that nothing is learned or dropped in silence. Field names are those of
 TRL's, axolotl's, OpenAI's, Mistral's and ms-swift's data; null says nothing.
 """
@@ -22,17 +23,24 @@ _MARKS = (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED, *_PARTS)
 _ANY = frozenset(_MARKS)
 
 
-def is_learned(turn: Mapping[str, Any], index: int) -> bool:
-    """Whether a turn of the assistant is to be learned, as it says itself or by all of its calls.
+def weight_of(turn: Mapping[str, Any], index: int) -> dict[str, str]:
+    """The `weight` of the message of an assistant's turn: "0" of one that is context alone, "1" of one that is marked
+    to be learned, by itself or by all of its calls; nothing where it says nothing.
 
     Raises RowError for a mark that is not understood.
     """
     held = turn.get("tool_calls")
     calls = [call for call in (held if isinstance(held, list) else []) if isinstance(call, dict)]
-    marks = {_says(call, index) and _says(_inside(call), index) for call in calls}
-    if len(marks) > 1:
+    marks = {_both(_says(call, index), _says(_inside(call), index)) for call in calls}
+    if len({found is False for found in marks}) > 1:
         raise RowError(f"calls of which some are not to be learned: turn {index}")
-    return _says(turn, index) and False not in marks
+    learned = _both(_says(turn, index), *marks)
+    return {} if learned is None else {"weight": "1" if learned else "0"}
+
+
+def _both(*marks: bool | None) -> bool | None:
+    """What marks say together: no, if one of them does, and yes, if one does and none says no."""
+    return False if False in marks else True if True in marks else None
 
 
 def _inside(call: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -70,9 +78,9 @@ def _in_parts(name: str, index: int) -> str:
     return f"'{name}' marks parts of a turn, which is not known: turn {index}"
 
 
-def _says(marked: Mapping[str, Any], index: int) -> bool:
-    """Whether a turn or a call is to be learned, which it is unless it says otherwise."""
-    learned = True
+def _says(marked: Mapping[str, Any], index: int) -> bool | None:
+    """Whether a turn or a call says that it is to be learned, or that it is not."""
+    learned: bool | None = None
     for name in () if _ANY.isdisjoint(marked) else _MARKS:
         if (value := marked.get(name)) is None:
             continue
@@ -81,7 +89,7 @@ def _says(marked: Mapping[str, Any], index: int) -> bool:
         if (found := said(value)) is None:
             what = "is neither 0 nor 1" if name in _WEIGHTS else "says neither yes nor no"
             raise RowError(f"a turn whose '{name}' {what}: turn {index}")
-        learned &= found is not (name in _NOT_LEARNED)
+        learned = _both(learned, found is not (name in _NOT_LEARNED))
     return learned
 
 

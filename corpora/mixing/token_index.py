@@ -24,7 +24,7 @@ from models.bulk_encoding import EncodedRows, encode_rendered
 from models.template import ChatTemplate
 from models.thoughts import dropped
 from models.tokens import BulkTokenizer
-from models.turns import Rendered, last_alone, learns
+from models.turns import Rendered, last_alone, learns, marked_alone
 from recipes.cleaning import Splits
 from recipes.execution import CorporaExecution
 from recipes.mixtures import LearnedTurns, Long, Thinking
@@ -47,6 +47,10 @@ _JUDGED = (
     ". Answers that were judged are not imitated: preferences take them; or, if the field that judges them is a class, "
     "name it in the source, as in columns: {category: label}"
 )
+
+
+_Row = tuple[dict[str, Any], Any, Any]
+"""A row with its tokens (int32) and which of these the loss counts (bool)."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +188,8 @@ def tokenise(block: _Block) -> dict[str, Any]:
         present = [name for name in columns if name in file.schema_arrow.names]
         for batch in file.iter_batches(_BATCH, row_groups=list(block.groups), columns=present):
             for rows in _portions(_distinct(batch.to_pylist(), block, left_out)):
-                for row, ids, supervised in _encoded(rows, block.tokenisation, left_out):
-                    rest = row if of_kind == "messages" else {"id": row["id"]}
-                    parts[side_of(row, block.tokenisation.splits)].add(ids, supervised, rest)
+                for side, row, ids, supervised in _encoded(rows, block.tokenisation, left_out):
+                    parts[side].add(ids, supervised, row if of_kind == "messages" else {"id": row["id"]})
     return vars(left_out)
 
 
@@ -218,10 +221,8 @@ def _distinct(rows: list[dict[str, Any]], block: _Block, left_out: LeftOut) -> l
     return [row for row, copy in zip(rows, copies, strict=True) if not copy]
 
 
-def _encoded(
-    rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: LeftOut
-) -> Iterator[tuple[dict[str, Any], Any, Any]]:
-    """The rows to train on, with their tokens (int32) and which of these the loss counts (bool)."""
+def _encoded(rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: LeftOut) -> Iterator[tuple[Side, *_Row]]:
+    """The rows to use, each with its side: what is made of a conversation is on the side of its first question."""
     import numpy as np
 
     if tokenisation.kind == "documents":
@@ -232,34 +233,73 @@ def _encoded(
         rows, encoded = _conversations(rows, tokenisation, left_out)
     begin = 0
     for row, end in zip(rows, encoded.ends.tolist(), strict=True):
+        side = side_of(row, tokenisation.splits)
         if tokenisation.max_length is None or end - begin <= tokenisation.max_length:
-            yield row, encoded.ids[begin:end], encoded.supervised[begin:end]
-        elif (shorter := _cut(row, tokenisation)) is not None:
-            left_out.cut += 1
-            yield shorter
+            yield side, row, encoded.ids[begin:end], encoded.supervised[begin:end]
         else:
-            left_out.count("overlong")
+            shorter, beyond = _shortened(row, tokenisation)
+            left_out.cut += bool(shorter)
+            left_out.count("overlong", beyond)
+            left_out.more += len(shorter) + beyond - 1
+            yield from ((side, *one) for one in shorter)
         begin = end
 
 
-def _cut(row: dict[str, Any], tokenisation: Tokenisation) -> tuple[dict[str, Any], Any, Any] | None:
-    """A conversation up to the last of its answers with which it fits, if the recipe has it so and there is one."""
-    if tokenisation.kind == "documents" or tokenisation.long != "cut_end" or tokenisation.max_length is None:
-        return None
+def _shortened(row: dict[str, Any], tokenisation: Tokenisation) -> tuple[list[_Row], int]:
+    """What the recipe makes of a row that is too long, and how many rows of it are left out: the whole where none of
+    its answers fits, or each answer that does not fit with its question alone."""
+    if tokenisation.kind == "documents" or tokenisation.long == "leave_out":
+        return [], 1
+    learned = [place for place, message in enumerate(row["messages"]) if learns(message)]
+    if tokenisation.long == "cut_end":
+        ends = (_fitting(row, row["messages"][: place + 1], tokenisation) for place in reversed(learned[:-1]))
+        shown = next((found[-1:] for found in ends if found), [])
+        return shown, 0 if shown else 1
+    pieces: list[list[_Row]] = []
+    beyond = 0
+    while learned:
+        start, piece = _longest_before(row, learned[-1], tokenisation)
+        pieces.append(piece)
+        beyond += not piece
+        learned = [place for place in learned[:-1] if place < start]
+    found = [one for piece in reversed(pieces) for one in piece]
+    return found, beyond if found else 1
+
+
+def _longest_before(row: dict[str, Any], last: int, tokenisation: Tokenisation) -> tuple[int, list[_Row]]:
+    """The longest piece of a conversation that fits, ends with turn `last` and begins with a question, and where it
+    begins; no rows if there is none."""
+    messages = row["messages"]
+    system = messages[:1] if messages[0]["role"] == "system" else []
+    starts = [place for place in range(len(system), last) if messages[place]["role"] == "user"]
+    found: tuple[int, list[_Row]] = (last, [])
+    low, high = 0, len(starts)  # what fits from one question on fits from each later one
+    while low < high:
+        middle = (low + high) // 2
+        piece = _fitting(row, [*system, *messages[starts[middle] : last + 1]], tokenisation)
+        if piece:
+            found, high = (starts[middle], piece), middle
+        else:
+            low = middle + 1
+    return found
+
+
+def _fitting(row: dict[str, Any], messages: list[dict[str, Any]], tokenisation: Tokenisation) -> list[_Row]:
+    """The rows that these messages are learned in, if all of them fit."""
     import numpy as np
 
     template, mask = template_of(tokenisation.checkpoint), tokenisation.thinking == "mask"
-    learned = [place for place, message in enumerate(row["messages"]) if learns(message)]
-    for place in reversed(learned[:-1]):
-        try:
-            [rows] = template.rendered([row["messages"][: place + 1]], [row.get("tools")], mask=mask)
-            ids, supervised = template.encode_rendered(rows[-1])
-        except CorpusError:  # what is to be learned was right as a part of the whole
-            continue
-        if len(ids) <= tokenisation.max_length:
-            shown = {**row, "messages": rows[-1].messages}
-            return shown, np.array(ids, np.int32), np.array(supervised, bool)
-    return None
+    try:
+        [rows] = template.rendered([messages], [row.get("tools")], mask=mask)
+        encoded = [template.encode_rendered(one) for one in rows]
+    except CorpusError:  # what is to be learned was right as a part of the whole
+        return []
+    if any(len(ids) > (tokenisation.max_length or 0) for ids, _ in encoded):
+        return []
+    return [
+        ({**row, "messages": one.messages}, np.array(ids, np.int32), np.array(supervised, bool))
+        for one, (ids, supervised) in zip(rows, encoded, strict=True)
+    ]
 
 
 def _conversations(
@@ -269,8 +309,9 @@ def _conversations(
     template = template_of(tokenisation.checkpoint)
     if tokenisation.thinking == "drop":
         rows = [{**row, "messages": dropped(row["messages"])} for row in rows]
-    if tokenisation.turns == "last":
-        rows = [{**row, "messages": last_alone(row["messages"])} for row in rows]
+    if tokenisation.turns != "all":
+        alone = last_alone if tokenisation.turns == "last" else marked_alone
+        rows = [{**row, "messages": alone(row["messages"])} for row in rows]
     reasons = [template.left_out(row["messages"], row.get("tools")) for row in rows]
     reasons = [
         reason or (None if any(map(learns, row["messages"])) else "unanswered")

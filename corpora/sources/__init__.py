@@ -1,15 +1,15 @@
 """Where raw text and base models come from: one entry for every scheme of a recipe's `uri`.
 
 `observe` says which content a source has now, as cheaply as the scheme allows; `fetch` puts that content on
-disk as ordinary files. Each scheme is a module of its own (`local`, `package_index`, `gym`, `hub`, `objects`); what
-the rows in a file mean is left to `reading`.
+disk as ordinary files. Each scheme is a module of its own (`local`, `package_index`, `gym`, `hub`, `objects`, `web`);
+what the rows in a file mean is left to `reading`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpora.sources import gym, hub, local, objects, package_index
+from corpora.sources import gym, hub, local, objects, package_index, web
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from recipes.sources import Origin
@@ -30,6 +30,7 @@ _SCHEMES = {
     "hf": _Scheme(hub.observe, hub.fetch),
     "s3": _Scheme(objects.observe, objects.fetch),
     "gs": _Scheme(objects.observe, objects.fetch),
+    "https": _Scheme(web.observe, web.fetch),
 }
 
 

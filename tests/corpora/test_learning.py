@@ -77,7 +77,11 @@ def test_a_row_of_which_nothing_is_to_be_learned_is_refused(marks: dict[str, Any
 
 @pytest.mark.parametrize("marks", _YES)
 def test_a_turn_that_says_that_it_is_learned_or_nothing_is_read(marks: dict[str, Any]) -> None:
-    assert read({"messages": talk(**marks)}) == read({"messages": talk()}) == read({"conversations": shared(**marks)})
+    [found] = read({"messages": talk(**marks)})
+    assert [found] == read({"conversations": shared(**marks)})
+    says = None if None in marks.values() else "1"
+    assert [message.get("weight") for message in found.messages] == [None, says, None, None]
+    assert [message["content"] for message in found.messages] == ["q", "a", "again", "b"]
 
 
 @pytest.mark.parametrize("marks", _UNKNOWN)

@@ -165,13 +165,49 @@ def test_long_conversations_are_cut_behind_the_last_answer_that_fits(tiny_base: 
     assert all(check["passed"] for check in metrics["checks"].values() if check["blocking"])
 
 
+def learned_of(row: dict[str, Any], base: Path) -> str:
+    decode = ChatTemplate.load(base).tokenizer.decode
+    return str(decode([i for i, own in zip(row["input_ids"], row["supervised"], strict=True) if own]))
+
+
+def test_long_conversations_are_split_between_turns_and_each_answer_is_learned_once(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    talks = [long_talk(7, 8), long_talk(2, 3), long_talk(1, 90), long_talk(3, 8)]
+    talks[3]["messages"][3]["content"] = "answer one " + "red " * 90
+    talks[0]["messages"].insert(0, {"role": "system", "content": "Be brief."})
+    folder = cleaned(tmp_path, "chat", talks)
+    sizes = {"shares": {"general": 1.0}, "size": 3000, "max_length": 96, "exhaustion": "stop"}
+    mixture = recipe(**sizes, long="split")
+    metrics, rows = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
+    assert all(row["n_tokens"] <= 96 and row["messages"][-1]["role"] == "assistant" for row in rows)
+    of_first = [row for row in rows if row["messages"][0]["role"] == "system"]
+    assert len(of_first) > 1 and all(row["messages"][1]["role"] == "user" for row in of_first)
+    learned = Counter(word for row in of_first for word in learned_of(row, tiny_base).split("<|im_end|>") if word)
+    assert learned == Counter(f"answer {turn} {'red ' * 8}".strip() for turn in range(7))
+    own = metrics["sources"]["chat"]
+    assert own["cut_rows"] == 2 and own["left_out"]["overlong"] == 2  # one alone, one of an answer in the middle
+    assert len(rows) == own["rows_available"] == len(talks) + own["more_rows"] - own["left_out"]["overlong"]
+    assert all(check["passed"] for check in metrics["checks"].values() if check["blocking"])
+
+
+def test_of_marked_turns_alone_those_are_learned(tiny_base: Path, tmp_path: Path) -> None:
+    talks = [long_talk(3, 2), long_talk(2, 4), long_talk(2, 5)]
+    talks[0]["messages"][1]["weight"] = talks[0]["messages"][5]["train"] = 1
+    talks[1]["messages"][1]["loss"] = False
+    folder = cleaned(tmp_path, "chat", talks)
+    mixture = recipe(shares={"general": 1.0}, size=1000, exhaustion="stop", turns="marked")
+    metrics, [row] = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
+    assert learned_of(row, tiny_base) == "answer 0 red red<|im_end|>answer 2 red red<|im_end|>"
+    assert metrics["sources"]["chat"]["left_out"]["unanswered"] == 2
+
+
 def test_of_each_conversation_only_the_last_answer_may_be_learned(tiny_base: Path, tmp_path: Path) -> None:
     folder = cleaned(tmp_path, "chat", [long_talk(3, 2)])
     mixture = recipe(shares={"general": 1.0}, size=1000, exhaustion="stop", turns="last")
     _, [row] = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
-    decode = ChatTemplate.load(tiny_base).tokenizer.decode
-    learned = decode([i for i, own in zip(row["input_ids"], row["supervised"], strict=True) if own])
-    assert learned == "answer 2 red red<|im_end|>" and "answer 0" in decode(row["input_ids"])
+    assert learned_of(row, tiny_base) == "answer 2 red red<|im_end|>"
+    assert "answer 0" in ChatTemplate.load(tiny_base).tokenizer.decode(row["input_ids"])
 
 
 def test_what_the_template_refuses_is_left_out_with_the_first_place_and_stops_nothing(

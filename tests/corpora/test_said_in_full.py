@@ -119,3 +119,25 @@ def test_a_setting_that_is_there_is_not_advised() -> None:
         read(twice)
     with pytest.raises(RowError, match=r"not of the user$"):
         read(twice, turns={"same_role": "join"})
+
+
+@pytest.mark.parametrize(
+    ("declared", "name"),
+    [({}, "label"), ({}, "thumb"), ({"columns": {"label": "state"}}, "state"), ({"columns": {"label": "s.t"}}, "s.t")],
+)
+def test_other_words_that_judge_are_what_the_recipe_says(declared: dict[str, Any], name: str) -> None:
+    def row(value: Any) -> dict[str, Any]:
+        return {"prompt": "q", "completion": "a", **({"s": {"t": value}} if "." in name else {name: value})}
+
+    labels = {"Resolved": True, "escalated": False, "5": True, "1": False}
+    for value, good in (("resolved", True), (" ESCALATED", False), (5, True), (1.0, False), ("yes", True)):
+        found = read(row(value), format="unpaired", labels=labels, **declared)
+        assert (found.label, found.completion[0]["content"]) == (good, "a"), value
+    with pytest.raises(RowError, match="says neither good nor bad"):
+        read(row("open"), format="unpaired", labels=labels, **declared)
+
+
+def test_words_that_the_recipe_calls_judgements_are_no_classes() -> None:
+    rows = [Row("a.jsonl", n, 0, {"prompt": "q", "completion": "a", "label": w}, b"") for n, w in enumerate(("x", "w"))]
+    assert choose_format(source("a.jsonl"), None, rows)[0].name == "prompt_completion"
+    assert choose_format(source("a.jsonl", labels={"x": True, "w": False}), None, rows)[0].name == "unpaired"

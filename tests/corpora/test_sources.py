@@ -1,11 +1,19 @@
 """Files, procedural problems and datasets in hub layout: content, identity, and one plain error for each mistake."""
 
+import hashlib
+import http.server
 import json
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from corpora.reading.lines import read_rows
 from corpora.sources import fetch, fetch_model, observe
@@ -251,3 +259,90 @@ def test_a_library_s_causes_are_told_in_full(tmp_path: Path, hub_folder: Path) -
     write_jsonl(mixed / "b.jsonl", [{"words": 1}])
     with pytest.raises(CorpusError, match=r"DatasetGenerationError: .*; CastError: .*column names don't match"):
         fetch(source(f"hf://{mixed}"), tmp_path, tmp_path / "cache")
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+    """A server with TLS whose certificate this process trusts: its address, and the paths that it was asked for."""
+    key, certificate, asked = tmp_path / "key.pem", tmp_path / "certificate.pem", []
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Serving(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if self.path == "/moved.jsonl":
+                self.send_response(302)
+                self.send_header("Location", f"http://localhost:{server.server_port}/rows.jsonl")
+                self.end_headers()
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("localhost", 0), Serving)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    yield f"https://localhost:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_pinned_file_of_a_web_server_is_fetched_once(tmp_path: Path, web: tuple[str, list[str]]) -> None:
+    address, asked = web
+    content = write_jsonl(tmp_path / "served" / "my rows.jsonl", [{"text": "a"}]).read_bytes()
+    pinned = source(f"{address}/my%20rows.jsonl", sha256=hashlib.sha256(content).hexdigest())
+    for _ in range(2):
+        found = fetch(pinned, tmp_path, tmp_path / "cache")
+        assert [(file.name, file.path.read_bytes()) for file in found.files] == [("my rows.jsonl", content)]
+        assert found.digest == observe(pinned, tmp_path, tmp_path / "cache")
+    assert asked == ["/my%20rows.jsonl"]
+    found.files[0].path.write_text("spoilt")
+    assert fetch(pinned, tmp_path, tmp_path / "cache").files[0].path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("rows.jsonl", "wrong sha256: expected 000.*nothing was kept"),
+        ("nowhere.jsonl", "the server answers 404"),
+        ("moved.jsonl", "the download failed|not https"),
+    ],
+)
+def test_a_web_server_that_gives_something_else_is_told(
+    tmp_path: Path, web: tuple[str, list[str]], path: str, said: str
+) -> None:
+    write_jsonl(tmp_path / "served" / "rows.jsonl", [{"text": "a"}])
+    with pytest.raises(CorpusError, match=said):
+        fetch(source(f"{web[0]}/{path}", sha256="0" * 64), tmp_path, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("https://a/b.jsonl", "needs sha256"),
+        ("https://u:p@a/b.jsonl", "credentials are never in a recipe"),
+        ("https://a/b.jsonl?key=1", "credentials are never in a recipe"),
+        ("https://a/", "path to a file"),
+        ("http://a/b.jsonl", "'http://' is not known"),
+    ],
+)
+def test_an_address_without_pin_or_with_credentials_is_refused(uri: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        source(uri)
