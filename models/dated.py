@@ -16,8 +16,10 @@ KEY = "chat_template_date"
 """In tokenizer_config.json, as 2026-01-31."""
 
 _BY_DEFAULT = date(2025, 1, 1)
+_PERCENT = "\ue000"
+"""A percent sign while codes are replaced."""
 _CODES = tuple(
-    f"%{code}" for code in ("-d", "-m", "-y", "-H", "-I", "-M", "-S", "-j", *"aAbBcdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYZ")
+    f"%{code}" for code in ("-d", "-m", "-y", "-H", "-I", "-M", "-S", "-j", *"aAbBcCdDeFfgGhHIjklmMnpPrRsStTuUVwWxXyYZ")
 )
 """Of strftime; those of a time of day write midnight."""
 
@@ -39,5 +41,6 @@ def pinned(template: str, day: date) -> str:
     """The template, behind a macro that writes this day in whatever form the template asks for."""
     if not is_dated(template):
         return template
-    written = "".join(f" | replace({json.dumps(code)}, {json.dumps(day.strftime(code))})" for code in _CODES)
+    meant = {"%%": _PERCENT, **{code: day.strftime(code) for code in _CODES}, _PERCENT: "%"}
+    written = "".join(f" | replace({json.dumps(code)}, {json.dumps(text)})" for code, text in meant.items())
     return f"{{%- macro strftime_now(format) %}}{{{{ format{written} }}}}{{% endmacro %}}{{{{ '' }}}}{template}"

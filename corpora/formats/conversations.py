@@ -4,14 +4,13 @@ Field access and checks that every format shares; which field holds what is left
 and places, never the text itself.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from corpora.formats.learning import refuse_marked_part, weight_of
-from corpora.formats.tool_calls import call_ids, calls_of
+from corpora.formats.tool_calls import call_ids, calls_in, calls_of
 from corpora.reading.row import RowError
 from models.messages import Message
 from models.thoughts import joined, parted, read
@@ -27,13 +26,14 @@ __all__ = [
     "turns",
     "value_at",
     "with_system",
-    "written_out",
 ]
 
 _INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
 """Characters that Unicode calls letters or symbols, and that are drawn as blanks."""
 _PLACEHOLDER = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z")
 """What stands for media before or behind the words."""
+MEDIA = {name: medium for medium in ("image", "audio", "video") for name in (medium, f"{medium}s")}
+"""Fields of a row that hold a medium, and which."""
 _EMPTY_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _CALL = "function_call"
 _TEXTS = ("text", "input_text", "output_text")
@@ -172,17 +172,6 @@ def is_turns(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(_spelling(turn) for turn in value)
 
 
-def written_out(value: Any) -> Any:
-    """The list of turns that a field holds as JSON text, as tables without lists keep it; any other value as it is."""
-    if not (isinstance(value, str) and value.lstrip().startswith("[")):
-        return value
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-    return found if is_turns(found) else value
-
-
 def turns(value: Any) -> list[Message]:
     """A list of turns in one of the known spellings, or of words by user and assistant in turn.
 
@@ -265,19 +254,23 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
     role, content = turn[spelling[0]], turn.get(spelling[1])
     assistant = ROLES.get(role.lower()) == "assistant"
-    weight = weight_of(turn, index) if assistant else {}
-    if role.lower() in _WRITTEN_CALLS:
-        return {"role": role, "content": "", "tool_calls": calls_of(content, index), **weight}
-    said = parts_of(content, index)
+    written = role.lower() in _WRITTEN_CALLS
+    said = Parts(None, "", []) if written else parts_of(content, index)
     thoughts = _thoughts(turn, said.thoughts, index)
-    if not assistant and (thoughts or said.calls or turn.get("tool_calls")):
+    held = [turn.get("tool_calls"), turn.get(_CALL), said.calls, content if written else None]
+    held = [calls for calls in held if calls or (written and calls is content)]
+    if not assistant and (thoughts or held):
         raise RowError(f"thoughts or calls that are not of the assistant: turn {index}")
-    calls = (turn.get("tool_calls") or turn.get(_CALL) or said.calls) if assistant else None
-    if said.words is None and not calls:
+    if said.words is None and not held:
         raise RowError(f"not text: the words of turn {index}")
-    message = {"role": role, "content": _with_thoughts(thoughts, said.words or "", index), **weight}
-    if calls:
-        return {**message, "tool_calls": calls_of(calls, index)}
+    message = {"role": role, "content": _with_thoughts(thoughts, said.words or "", index)}
+    if assistant:
+        message |= weight_of(turn, [call for calls in held for call in calls_in(calls, index)], index)
+    if held:
+        calls = {calls_of(calls, index) for calls in held}
+        if len(calls) > 1:
+            raise RowError(f"calls twice, which differ: turn {index}")
+        return {**message, "tool_calls": calls.pop()}
     name = turn.get("name") or called.get(str(turn.get("tool_call_id")))
     if ROLES.get(role.lower()) == "tool" and isinstance(name, str):
         return {**message, "name": name}
@@ -334,8 +327,12 @@ def parts_of(content: Any, index: int) -> Parts:
         if kind == "tool_call" and value is not None:
             calls.append(value)
         elif isinstance(value, str) and kind in _TEXTS:
+            if calls and not is_blank(value):
+                raise RowError(f"words behind a call: turn {index}")
             words.append(value)
         elif isinstance(value, str) and kind in _THOUGHTS:
+            if calls or not is_blank("".join(words)):
+                raise RowError(f"thoughts between words: turn {index}")
             thoughts.append(value)
         else:
             raise RowError(f"not text: the words of turn {index}")

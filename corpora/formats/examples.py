@@ -16,7 +16,6 @@ from corpora.formats.conversations import (
     turns,
     with_row_thoughts,
     with_system,
-    written_out,
 )
 from corpora.formats.format import Format, each
 from corpora.formats.hermes import is_hermes
@@ -64,16 +63,16 @@ def sharegpt_fields(fields: Fields) -> str | None:
 
 def read_sharegpt(fields: Fields) -> Item:
     found = fields.get(turns_field(fields) or "conversations", fields.get("conversation"))
-    return Conversation(conversation(with_system(fields, turns(written_out(found)))), tools_of(fields))
+    return Conversation(conversation(with_system(fields, turns(found))), tools_of(fields))
 
 
 def chatml_fields(fields: Fields) -> str | None:
-    found = is_turns(written_out(fields.get("messages"))) and not is_hermes(fields)
+    found = is_turns(fields.get("messages")) and not is_hermes(fields)
     return f"messages, a list of turns{_and_tools(fields)}" if found else None
 
 
 def read_chatml(fields: Fields) -> Item:
-    return Conversation(conversation(with_system(fields, turns(written_out(fields.get("messages"))))), tools_of(fields))
+    return Conversation(conversation(with_system(fields, turns(fields.get("messages")))), tools_of(fields))
 
 
 def exchange(fields: Fields) -> tuple[str, str] | None:

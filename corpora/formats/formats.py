@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from corpora.formats import judgements, scored, trees
 from corpora.formats.answers import Answers
-from corpora.formats.conversations import cannot_be_had, single, text_at, value_at, value_or_none, without_mends
+from corpora.formats.conversations import MEDIA, cannot_be_had, single, text_at, value_at, value_or_none, without_mends
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
@@ -145,7 +145,7 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
 
 def _refuse_media(fields: Fields) -> None:
     """Raises RowError for a row that is about something that a model of text cannot see or hear."""
-    held = next((medium for name, medium in _MEDIA.items() if fields.get(name)), None)
+    held = next((medium for name, medium in MEDIA.items() if fields.get(name)), None)
     if held is not None:
         raise RowError(cannot_be_had(held))
 
@@ -284,8 +284,6 @@ def _format(name: str) -> Format:
 
 
 _ANY_ANSWER = "…"
-_MEDIA = {name: medium for medium in ("image", "audio", "video") for name in (medium, f"{medium}s")}
-"""What a field of this name holds."""
 _ELSEWHERE = {
     **dict.fromkeys(("alpaca", "sharegpt", "chatml", "prompt_completion", "text"), "examples"),
     **dict.fromkeys(("preference", "unpaired"), "judged"),

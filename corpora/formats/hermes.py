@@ -16,11 +16,11 @@ from corpora.formats.conversations import (
     known_role,
     turns,
     with_system,
-    written_out,
 )
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
-from corpora.formats.tool_calls import calls_of, tools_of
+from corpora.formats.learning import weight_of
+from corpora.formats.tool_calls import calls_of, one_of, tools_of
 from corpora.formats.tool_text import call_in, value_in
 from corpora.reading.row import RowError
 
@@ -51,11 +51,11 @@ def read_hermes(fields: Fields) -> Item:
     for index, message in enumerate(messages, start=1 - len(messages) + len(said)):
         role = known_role(message["role"], index)
         if role == "system":
-            tools = tools or _functions(message["content"])
+            tools = one_of(tools, _functions(message["content"]))
             words = _without_instructions(message["content"])
             found += [{"role": role, "content": words}] if words else []
         elif role == "assistant" and "tool_calls" not in message:
-            found.append(_answer(message["content"], index))
+            found.append(_answer(message, index))
         elif role == "tool" or message["content"].lstrip().startswith("<tool_response>"):
             found += _results(message, index)
         else:
@@ -64,13 +64,13 @@ def read_hermes(fields: Fields) -> Item:
 
 
 def _field(fields: Fields) -> str | None:
-    return next((name for name in TURNS if is_turns(written_out(fields.get(name)))), None)
+    return next((name for name in TURNS if is_turns(fields.get(name))), None)
 
 
 def _said(fields: Fields) -> list[Fields]:
     """The turns as they are written."""
     name = _field(fields)
-    found: list[Fields] = [] if name is None else written_out(fields[name])
+    found: list[Fields] = [] if name is None else fields[name]
     return found
 
 
@@ -111,19 +111,18 @@ def _without_instructions(system: str) -> str:
     return f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip()
 
 
-def _answer(words: str, index: int) -> Message:
+def _answer(message: Message, index: int) -> Message:
+    words = message["content"]
     calls = _CALL.findall(words)
     if not calls:
-        return {"role": "assistant", "content": words}
+        return message
     before, _, behind = words.partition("<tool_call>")
     if _CALL.sub("", f"<tool_call>{behind}").strip():
         raise RowError(f"words behind a tool call, or a call without an end: turn {index}")
     where = f"the tool calls of turn {index}"
-    return {
-        "role": "assistant",
-        "content": before.strip(),
-        "tool_calls": calls_of([call_in(call, where) for call in calls], index),
-    }
+    read = [call_in(call, where) for call in calls]
+    weight = weight_of(message, read, index)
+    return {**message, "content": before.strip(), "tool_calls": calls_of(read, index), **weight}
 
 
 def _results(message: Message, index: int) -> list[Message]:

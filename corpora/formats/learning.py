@@ -6,7 +6,7 @@ a row of which nothing is to be learned, so that nothing is learned or dropped i
 TRL's, axolotl's, OpenAI's, Mistral's and ms-swift's data; null says nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corpora.formats.items import Conversation, Item, Preference, Ranking, Unpaired
@@ -20,17 +20,17 @@ _WEIGHTS = ("weight", "loss_weight", "loss_scale")
 _NOT_LEARNED = ("masked",)
 _PARTS = ("train_detail",)
 _MARKS = (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED, *_PARTS)
-_ANY = frozenset(_MARKS)
+MARKS = frozenset(_MARKS)
+"""Fields of turns, calls and rows that say whether these are to be learned."""
 
 
-def weight_of(turn: Mapping[str, Any], index: int) -> dict[str, str]:
+def weight_of(turn: Mapping[str, Any], calls: Sequence[Any], index: int) -> dict[str, str]:
     """The `weight` of the message of an assistant's turn: "0" of one that is context alone, "1" of one that is marked
     to be learned, by itself or by all of its calls; nothing where it says nothing.
 
-    Raises RowError for a mark that is not understood.
+    calls: of the turn, as they are. Raises RowError for a mark that is not understood.
     """
-    held = turn.get("tool_calls")
-    calls = [call for call in (held if isinstance(held, list) else []) if isinstance(call, dict)]
+    calls = [call for call in calls if isinstance(call, dict)]
     marks = {_both(_says(call, index), _says(_inside(call), index)) for call in calls}
     if len({found is False for found in marks}) > 1:
         raise RowError(f"calls of which some are not to be learned: turn {index}")
@@ -59,7 +59,7 @@ def refuse_nothing_learned(item: Item) -> None:
 def refuse_unlearned(fields: Mapping[str, Any]) -> None:
     """Raises RowError for a row that says that it is not to be learned as a whole. What else such fields hold of a row,
     a measured loss say, is not about learning."""
-    if _ANY.isdisjoint(fields):
+    if MARKS.isdisjoint(fields):
         return
     if (detail := next((name for name in _PARTS if isinstance(fields.get(name), list | dict)), None)) is not None:
         raise RowError(f"'{detail}' marks parts of a row, which is not known")
@@ -70,7 +70,7 @@ def refuse_unlearned(fields: Mapping[str, Any]) -> None:
 
 def refuse_marked_part(part: Mapping[str, Any], index: int) -> None:
     """Raises RowError for a part of a turn that says whether it is to be learned."""
-    if not _ANY.isdisjoint(part) and (name := next((n for n in _MARKS if part.get(n) is not None), None)) is not None:
+    if not MARKS.isdisjoint(part) and (name := next((n for n in _MARKS if part.get(n) is not None), None)) is not None:
         raise RowError(_in_parts(name, index))
 
 
@@ -81,7 +81,7 @@ def _in_parts(name: str, index: int) -> str:
 def _says(marked: Mapping[str, Any], index: int) -> bool | None:
     """Whether a turn or a call says that it is to be learned, or that it is not."""
     learned: bool | None = None
-    for name in () if _ANY.isdisjoint(marked) else _MARKS:
+    for name in () if MARKS.isdisjoint(marked) else _MARKS:
         if (value := marked.get(name)) is None:
             continue
         if name in _PARTS:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from corpora.formats.conversations import Message, conversation, turns, with_system
+from corpora.formats.conversations import SYSTEMS, Message, conversation, turns, with_system
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Item, Preference
-from corpora.formats.tool_calls import tools_of
+from corpora.formats.tool_calls import FUNCTIONS, tools_of
+from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 
 _BETTER, _WORSE = "preferred_output", "non_preferred_output"
@@ -20,7 +21,7 @@ def _read(fields: Fields) -> Item:
     asked = _messages(fields)
     if asked is None:
         raise RowError("no messages in field 'input'")
-    beside = {**fields, **fields["input"]}
+    beside = _beside(fields)
     prompt = with_system(beside, turns(asked))
     better, worse = (conversation([*prompt, _output(fields, name)]) for name in (_BETTER, _WORSE))
     if better[-1] == worse[-1]:
@@ -29,8 +30,26 @@ def _read(fields: Fields) -> Item:
 
 
 def _messages(fields: Fields) -> Any:
-    given = fields.get("input")
+    given = _input(fields)
     return given.get("messages") if isinstance(given, dict) else None
+
+
+def _input(fields: Fields) -> Any:
+    """The prompt's object, also as JSON text."""
+    given = fields.get("input")
+    try:
+        return value_of(given) if isinstance(given, str) and given.lstrip().startswith("{") else given
+    except NotJson:
+        return given
+
+
+def _beside(fields: Fields) -> Fields:
+    """System prompt and functions of the row, or of its prompt. Raises RowError if it says two things of them."""
+    given = _input(fields)
+    for name in (*SYSTEMS, *FUNCTIONS):
+        if fields.get(name) and given.get(name) and fields[name] != given[name]:
+            raise RowError(f"'{name}' in field 'input' is another one than beside it")
+    return {**{name: value for name, value in fields.items() if name != "input"}, **given}
 
 
 def _output(fields: Fields, name: str) -> Message:

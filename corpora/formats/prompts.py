@@ -1,6 +1,5 @@
 """What was asked: the prompt of a row as turns, in whichever of the fields that public data sets keep it."""
 
-import json
 from typing import Any
 
 from corpora.formats.conversations import (
@@ -12,8 +11,8 @@ from corpora.formats.conversations import (
     text_at,
     turns,
     with_system,
-    written_out,
 )
+from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 
 Fields = dict[str, Any]
@@ -31,7 +30,7 @@ def first(fields: Fields, names: tuple[str, ...], kinds: Any = str) -> str | Non
 def turns_field(fields: Fields) -> str | None:
     """The field in which turns are kept as ShareGPT files do, if there is one; bare words count from two on."""
     for name in TURNS:
-        value = written_out(fields.get(name))
+        value = fields.get(name)
         if is_turns(value) or (isinstance(value, list) and len(value) > 1 and all(isinstance(t, str) for t in value)):
             return name
     return None
@@ -105,7 +104,12 @@ def answer_to(before: list[Message], value: Any, field: str, listed: bool = Fals
         given = [{**given[0], "content": unwrapped(given[0]["content"])}]
     if len(given) == 1:
         return [*before, *given]
-    beside = [message for message in before if ROLES.get(message["role"].lower()) == "system"]
+    roles = [ROLES.get(message["role"].lower()) for message in before]
+    beside = [message for message, role in zip(before, roles, strict=True) if role == "system"]
+    spoken = [message for message, role in zip(before, roles, strict=True) if role != "system"]
+    asked = {message["content"].strip() for message in given if ROLES.get(message["role"].lower()) == "user"}
+    if spoken and spoken[-1]["content"].strip() not in asked:
+        raise RowError(f"another prompt than the one in field '{field}'")
     return with_system({"system": beside[0]["content"]}, given) if beside else given
 
 
@@ -114,8 +118,8 @@ def unwrapped(words: str) -> str:
     if not (words.startswith('["') and words.endswith('"]')):
         return words
     try:
-        listed = json.loads(words)
-    except ValueError:
+        listed = value_of(words)
+    except NotJson:
         return words
     if len(listed) > 1:
         raise RowError("several turns in one field, whose answers differ")

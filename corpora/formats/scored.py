@@ -51,7 +51,9 @@ def is_rated(fields: Fields) -> bool:
 
 def is_stepwise(fields: Fields) -> bool:
     """Whether a list of texts holds the steps of one answer, with a judgement of each."""
-    return _beside(fields, (_STEPS,), _listed(fields)[1]) is not None
+    labels = fields.get(_STEPS)
+    listed = isinstance(labels, list) or (isinstance(labels, str) and labels.lstrip().startswith("["))
+    return listed and any(isinstance(answer, str) for answer in _listed(fields)[1])
 
 
 def ranked_fields(fields: Fields) -> str | None:
@@ -64,7 +66,7 @@ def ranked_fields(fields: Fields) -> str | None:
     if _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
         return f"{asked}, {name} and their ranks"
     several = asked in _ACCEPTED and name == LISTS[0]
-    judged = _beside(fields, (*LISTED_SCORES, _STEPS), answers)
+    judged = _beside(fields, LISTED_SCORES, answers) or is_stepwise(fields)
     plain = all(isinstance(a, str) for a in answers) and not several and not judged
     return f"{asked}, {name} in order, best first" if plain else None
 

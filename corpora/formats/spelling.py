@@ -5,25 +5,29 @@ is JSON text of an object that holds messages. What else a source means by its n
 in no order to learn from, is for its recipe to say; nothing is guessed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corpora.formats.conversations import ROLES, SYSTEMS, is_turns
-from corpora.formats.prompts import prompt_field
+from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, is_turns
+from corpora.formats.judgements import JUDGES
+from corpora.formats.learning import MARKS
+from corpora.formats.prompts import TURNS, prompt_field
+from corpora.formats.tool_calls import FUNCTIONS
+from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 from models.thoughts import parted
 from recipes.sources import Source, Turns
 
 _Turn = dict[str, Any]
-_ANSWERS = ("chosen", "rejected")
-_PARTS = (*_ANSWERS, "prompt", "completion", "context", "replies")
-"""Fields that hold parts of a conversation."""
-_OPENAI = "input"
-"""The field of OpenAI's preferences, an object that is read as it is."""
-_BESIDE = (*SYSTEMS, "tools", "functions")
+_ANSWERS = ("chosen", "rejected", "chosen_messages", "rejected_messages")
+_PROMPT, _ANSWER = "prompt", "completion"
+_OF_TURNS = frozenset(("messages", *TURNS, *_ANSWERS))
+"""Fields whose JSON text or objects are turns; anywhere else they are words, or none of a row's."""
+_OF_ROWS = frozenset((*MARKS, *JUDGES, *MEDIA))
+"""What is heard of a row alone."""
 _AS_THEY_STAND = {"opening": "refuse", "last_user": "refuse"}
 _JOINT = "\n\n"
+_SAID_OF_TURNS = (*MARKS, "name", "tool_call_id")
 _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 """Fields in which a turn holds more than its words."""
 
@@ -31,35 +35,64 @@ _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "think
 def in_known_words(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a row, with its turns as the recipe's `turns` says they are meant, out of objects that hold them.
 
-    Raises RowError if such an object says otherwise of functions or the system prompt than the row, or than another.
+    Raises RowError if such an object says what has to stand beside it, or otherwise than the row or another one.
     """
-    said = source.turns
+    said, columns = source.turns, source.columns
+    of_turns = {*_OF_TURNS, columns.messages, columns.chosen, columns.rejected}
+    judged = not fields.keys().isdisjoint((*_ANSWERS, columns.chosen))
     changed: dict[str, Any] = {}
     for name, value in fields.items():
-        held = _opened(name, value)
-        whole = name not in _PARTS or (name in _ANSWERS and prompt_field(fields) is None)
+        held = value if isinstance(value, list) else _opened(name, value) if name in of_turns else None
         own = held.get("messages") if isinstance(held, dict) else held
+        whole = name in of_turns and (prompt_field(fields) is None if name in _ANSWERS else not judged)
         found = _turns(own, value, said if whole or said.is_silent else said.model_copy(update=_AS_THEY_STAND))
-        if found is None:
-            continue
-        for key in _BESIDE if isinstance(held, dict) else ():
-            if not held.get(key):
-                continue
-            if (known := changed.get(key) or fields.get(key)) and known != held[key]:
-                raise RowError(f"'{key}' in field '{name}' is another one than beside it")
-            changed[key] = held[key]
-        changed[name] = found
+        if found is not None:
+            changed |= {name: found, **(_beside(name, held, {**fields, **changed}) if isinstance(held, dict) else {})}
+    if isinstance(fields.get(_PROMPT), str):
+        changed |= _prompt_and_answer(fields, any(name in changed for name in _ANSWERS), said)
     return {**fields, **changed} if changed else fields
 
 
+def _prompt_and_answer(fields: Mapping[str, Any], judged: bool, said: Turns) -> dict[str, Any]:
+    """Prompt and completion that are both JSON text of turns, or the prompt of answers that are (judged); a single one
+    may be words that look so."""
+    found = {name: _turns(_opened(name, fields.get(name)), None, said) for name in (_PROMPT, _ANSWER)}
+    asked, answer = found.values()
+    if asked and _role(asked[-1]) == "user" and (judged or (answer and all(map(_answers, answer)))):
+        return {name: turns for name, turns in found.items() if turns}
+    return {}
+
+
+def _answers(turn: _Turn) -> bool:
+    return _role(turn) in ("assistant", "tool")
+
+
 def _opened(name: str, value: Any) -> Any:
-    """A field's value, read if it is JSON text of turns or of an object that holds them."""
-    if isinstance(value, str) and value.lstrip().startswith(("{", "[{")):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+    """What a field of turns holds: an object, or JSON text of one or of turns. Raises RowError for JSON that lies."""
+    if not isinstance(value, str):
+        return value if isinstance(value, dict) else None
+    if not value.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return value_of(value)
+    except NotJson:
+        return None
+    except RowError as error:
+        if name in (*_ANSWERS, _PROMPT, _ANSWER):  # whose words may be anything
             return None
-    return value if isinstance(value, list) or (isinstance(value, dict) and name != _OPENAI) else None
+        raise RowError(f"{error}: field '{name}'") from None
+
+
+def _beside(name: str, held: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an object says beside its turns that is said of a row. Raises RowError."""
+    for key in held.keys() & _OF_ROWS:
+        if held[key] is not None and held[key] != row.get(key):
+            raise RowError(f"'{key}' inside field '{name}' is not heard there: write it beside")
+    found = {key: held[key] for key in (*SYSTEMS, *FUNCTIONS) if held.get(key)}
+    for key, value in found.items():
+        if row.get(key) and row[key] != value:
+            raise RowError(f"'{key}' in field '{name}' is another one than beside it")
+    return found
 
 
 def _turns(held: Any, value: Any, said: Turns) -> list[_Turn] | None:
@@ -75,9 +108,10 @@ def _turns(held: Any, value: Any, said: Turns) -> list[_Turn] | None:
 
 def _from_pairs(turns: Sequence[_Turn]) -> Sequence[_Turn]:
     """Turns of objects whose keys are roles and whose values are words; any others as they are."""
-    if not all(turn and all(key.lower() in ROLES and isinstance(turn[key], str) for key in turn) for turn in turns):
+    said = [{role: words for role, words in turn.items() if words is not None} for turn in turns]
+    if not all(turn and all(key.lower() in ROLES and isinstance(turn[key], str) for key in turn) for turn in said):
         return turns
-    return [{"role": role, "content": words} for turn in turns for role, words in turn.items()]
+    return [{"role": role, "content": words} for turn in said for role, words in turn.items()]
 
 
 def _renamed(turn: Mapping[str, Any], said: Turns) -> _Turn:
@@ -118,7 +152,7 @@ def _joined(turns: Sequence[_Turn]) -> list[_Turn]:
 
 def _are_alike(before: _Turn, turn: _Turn, words: str) -> bool:
     """Whether two turns of one role say the same of themselves, and nothing that joining their words would change."""
-    rest = [{key: value for key, value in one.items() if key != words and value is not None} for one in (before, turn)]
+    rest = [{key: one[key] for key in _SAID_OF_TURNS if one.get(key) is not None} for one in (before, turn)]
     plain = all(isinstance(one.get(words), str) and parted(one[words])[0] is None for one in (before, turn))
     return plain and _words(before) == words and rest[0] == rest[1] and _role(turn) in ("system", "user", "assistant")
 

@@ -11,21 +11,42 @@ from typing import Any
 
 from corpora.reading.row import RowError
 
+_ARGUMENTS = ("arguments", "parameters", "input")
+"""What a call's arguments are called by OpenAI, by Llama's models and by Anthropic."""
+FUNCTIONS = ("tools", "functions")
+"""Fields of a row that hold functions."""
+
 
 def tools_of(fields: Mapping[str, Any]) -> str | None:
     """The row's functions as a JSON list of schemas `{name, …}`, or None. Raises RowError."""
-    name = next((name for name in ("tools", "functions") if fields.get(name)), None)
-    if name is None:
-        return None
-    found = loaded(fields[name], f"field '{name}'")
+    held = {name: _schemas(fields[name], f"field '{name}'") for name in FUNCTIONS if fields.get(name)}
+    if len(set(held.values())) > 1:
+        raise RowError("functions twice, which differ: in tools and functions")
+    return next(iter(held.values()), None)
+
+
+def functions_of(tools: str | None) -> list[str]:
+    """The names of functions."""
+    return [schema["name"] for schema in json.loads(tools or "[]")]
+
+
+def one_of(beside: str | None, within: str | None) -> str | None:
+    """The functions of a row that has them in two places. Raises RowError if they are not the same."""
+    if beside and within and functions_of(beside) != functions_of(within):
+        raise RowError("functions twice, which differ: beside the turns and in the system prompt")
+    return beside or within
+
+
+def _schemas(value: Any, where: str) -> str | None:
+    found = loaded(value, where)
     if isinstance(found, dict):
         found = [found]
     if not isinstance(found, list):
-        raise RowError(f"field '{name}' is not a list of functions")
+        raise RowError(f"{where} is not a list of functions")
     schemas = [tool.get("function", tool) if isinstance(tool, dict) else None for tool in found]
     if not all(isinstance(schema, dict) and isinstance(schema.get("name"), str) for schema in schemas):
-        raise RowError(f"field '{name}' holds a function without a name")
-    return _written(schemas, f"field '{name}'") if schemas else None
+        raise RowError(f"{where} holds a function without a name")
+    return _written(schemas, where) if schemas else None
 
 
 def calls_of(value: Any, index: int) -> str:
@@ -34,11 +55,22 @@ def calls_of(value: Any, index: int) -> str:
     value: one call or a list of them, or either as JSON text. index: of the turn, for the message.
     """
     where = f"the tool calls of turn {index}"
-    found = loaded(value, where)
-    calls = [_call(loaded(call, where), where) for call in (found if isinstance(found, list) else [found])]
+    calls = [_call(call, where) for call in calls_in(value, index)]
     if not calls:
         raise RowError(f"empty turn: turn {index}")
     return _written(calls, where)
+
+
+def calls_in(value: Any, index: int) -> list[Any]:
+    """The same calls as they are, read from JSON where they are text. Raises RowError."""
+    where = f"the tool calls of turn {index}"
+    found = loaded(value, where)
+    return [_opened(loaded(call, where), where) for call in (found if isinstance(found, list) else [found])]
+
+
+def _opened(call: Any, where: str) -> Any:
+    inside = call.get("function") if isinstance(call, dict) else None
+    return {**call, "function": loaded(inside, where)} if isinstance(inside, str) else call
 
 
 def call_ids(value: Any) -> dict[str, str]:
@@ -53,7 +85,7 @@ def _call(call: Any, where: str) -> dict[str, Any]:
     inner = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise RowError(f"no function's name: {where}")
-    arguments = inner.get("arguments")
+    arguments = next((inner[name] for name in _ARGUMENTS if inner.get(name) is not None), None)
     if isinstance(arguments, str) and arguments.strip():
         arguments = loaded(arguments, where)
     arguments = arguments or {}

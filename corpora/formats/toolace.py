@@ -13,8 +13,9 @@ from corpora.formats.conversations import Message, conversation, known_role, tur
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.prompts import TURNS, turns_field
-from corpora.formats.tool_calls import calls_of, tools_of
+from corpora.formats.tool_calls import calls_of, one_of, tools_of
 from corpora.reading.row import RowError
+from models.thoughts import joined, parted
 
 _CALLS = re.compile(r"\s*\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,]*\(.*\)\s*\]\s*", re.DOTALL)
 _LIST = re.compile(r'\[\s*\{\s*"')
@@ -30,7 +31,7 @@ def is_toolace(fields: Fields) -> bool:
     if not (fields.get("tools") or _LIST.search(system)):
         return False
     words = (turn.get("value", turn.get("content")) for turn in fields[name] if isinstance(turn, dict))
-    return any(isinstance(text, str) and _CALLS.fullmatch(text) for text in words)
+    return any(isinstance(text, str) and _CALLS.fullmatch(parted(text)[1]) for text in words)
 
 
 def toolace_fields(fields: Fields) -> str | None:
@@ -40,19 +41,18 @@ def toolace_fields(fields: Fields) -> str | None:
 def read_toolace(fields: Fields) -> Item:
     name = turns_field(fields) or TURNS[0]
     system, tools = _functions(fields.get("system"))
-    beside = tools_of(fields)
-    if tools is not None and beside is not None and tools != beside:
-        raise RowError("functions twice, which differ: beside the turns and in the system prompt")
+    tools = one_of(tools_of(fields), tools)
     said = [_answer(message, index) for index, message in enumerate(turns(fields.get(name)), start=1)]
-    return Conversation(conversation(with_system({**fields, "system": system}, said)), tools or beside)
+    return Conversation(conversation(with_system({**fields, "system": system}, said)), tools)
 
 
 def _answer(message: Message, index: int) -> Message:
     """A turn with its calls apart from its words."""
-    calls = known_role(message["role"], index) == "assistant" and _CALLS.fullmatch(message["content"])
-    if not calls:
+    thoughts, words = parted(message["content"])
+    if known_role(message["role"], index) != "assistant" or not _CALLS.fullmatch(words):
         return message
-    return {**message, "content": "", "tool_calls": calls_of(_calls_in(message["content"], index), index)}
+    content = joined(thoughts, "") if thoughts else ""
+    return {**message, "content": content, "tool_calls": calls_of(_calls_in(words, index), index)}
 
 
 def _calls_in(text: str, index: int) -> list[dict[str, Any]]:
@@ -81,8 +81,8 @@ def _arguments(text: str) -> dict[str, Any] | None:
         if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
             return None
         names = [one.arg for one in call.keywords]
-        if None in names or len(set(names)) < len(names):
-            return None
+        if len(set(names)) < len(names) or any(name is None or name not in text for name in names):
+            return None  # Python spells names as NFKC has them
         return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None

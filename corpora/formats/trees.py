@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from corpora.formats.conversations import Message, conversation
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
+from corpora.formats.learning import weight_of
 from corpora.reading.row import RowError
 
 
@@ -104,7 +105,8 @@ def _turn(node: Fields, depth: int) -> Message:
     role = node.get("role", ("prompter", "assistant")[depth % 2])
     if not isinstance(node.get("text"), str) or not isinstance(role, str):
         raise RowError("unknown shape: a message of the tree without text or role")
-    return {"role": {"prompter": "user"}.get(role, role), "content": node["text"]}
+    weight = weight_of(node, (), depth + 1) if role == "assistant" else {}
+    return {"role": {"prompter": "user"}.get(role, role), "content": node["text"], **weight}
 
 
 FORMATS = (

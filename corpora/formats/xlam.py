@@ -8,10 +8,11 @@ written out. What is not marked as optional and has no default is required.
 import re
 from typing import Any
 
-from corpora.formats.conversations import conversation, text_at, with_system
+from corpora.formats.conversations import conversation, text_at, with_row_thoughts, with_system
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
-from corpora.formats.tool_calls import calls_of, loaded, tools_of
+from corpora.formats.learning import weight_of
+from corpora.formats.tool_calls import calls_in, calls_of, loaded, tools_of
 
 _TYPES = {
     **{"str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number"},
@@ -31,7 +32,9 @@ def read_xlam(fields: Fields) -> Item:
     functions = loaded(fields.get("tools"), "field 'tools'")
     described = [_described(one) for one in functions] if isinstance(functions, list) else functions
     asked = {"role": "user", "content": text_at(fields, "query")}
-    called = {"role": "assistant", "content": "", "tool_calls": calls_of(fields.get("answers"), 2)}
+    held = fields.get("answers")
+    called = {"role": "assistant", "content": with_row_thoughts(fields, ""), "tool_calls": calls_of(held, 2)}
+    called |= weight_of({}, calls_in(held, 2), 2)
     return Conversation(conversation(with_system(fields, [asked, called])), tools_of({"tools": described}))
 
 

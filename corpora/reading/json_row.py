@@ -27,6 +27,10 @@ _NEVER = -(1 << 60)
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]")
 
 
+class NotJson(RowError):
+    """A text that is no JSON at all."""
+
+
 def parse_row(raw: bytes, encoding: str = "utf-8") -> dict[str, Any]:
     """The object. Raises RowError, whose message never quotes the text."""
     if encoding == "utf-8":
@@ -72,20 +76,26 @@ def _colons(value: Any, depth: int) -> int:
 
 
 def _strict(text: str) -> dict[str, Any]:
+    value = value_of(text)
+    if not isinstance(value, dict):
+        raise RowError(f"not a JSON object but a {type(value).__name__}")
+    return value
+
+
+def value_of(text: str) -> Any:
+    """Whatever JSON says, as strictly. Raises RowError, `NotJson` if it is none."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
-        raise RowError(f"not valid JSON: {error.msg} at character {error.pos}") from None
+        raise NotJson(f"not valid JSON: {error.msg} at character {error.pos}") from None
     except UnicodeEncodeError:
         raise RowError("half of a surrogate pair") from None
     except RecursionError:
         raise RowError("nested too deeply") from None
     except ValueError:
         raise RowError("a number that is too long") from None
-    if not isinstance(value, dict):
-        raise RowError(f"not a JSON object but a {type(value).__name__}")
     if not _shallow(value, 1):
         raise RowError("nested too deeply")
     return value

@@ -23,7 +23,7 @@ def row(value: dict[str, Any], line: int = 1) -> Row:
 def convert(value: dict[str, Any], **fields: Any) -> Any:
     answers = ANSWERS if fields.get("format") == "prompts" else None
     format_, _ = choose_format(source("a.jsonl", **fields), answers, [row(value)])
-    [item] = format_.read(value)
+    [item] = reader(source("a.jsonl", **fields), format_)(row(value))
     return format_.name, item
 
 

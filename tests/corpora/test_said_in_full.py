@@ -141,3 +141,155 @@ def test_words_that_the_recipe_calls_judgements_are_no_classes() -> None:
     rows = [Row("a.jsonl", n, 0, {"prompt": "q", "completion": "a", "label": w}, b"") for n, w in enumerate(("x", "w"))]
     assert choose_format(source("a.jsonl"), None, rows)[0].name == "prompt_completion"
     assert choose_format(source("a.jsonl", labels={"x": True, "w": False}), None, rows)[0].name == "unpaired"
+
+
+CHAT = json.dumps(TURNS)
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "answered"),
+    [
+        ({"instruction": "Write a chat.", "output": CHAT}, "Write a chat.", CHAT),
+        ({"prompt": "Write a chat.", "completion": CHAT}, "Write a chat.", CHAT),
+        ({"question": CHAT, "answer": "It greets."}, CHAT, "It greets."),
+        ({"prompt": json.dumps([TURNS[0]]), "completion": json.dumps([TURNS[1]])}, "q", "a"),
+        ({"prompt": '{"a": 1, "a": 2}', "completion": "A key twice."}, '{"a": 1, "a": 2}', "A key twice."),
+    ],
+)
+def test_json_text_of_turns_is_turns_where_turns_belong_and_words_elsewhere(
+    row: dict[str, Any], asked: str, answered: str
+) -> None:
+    assert said(read(row)) == [("user", asked), ("assistant", answered)]
+
+
+def test_an_object_that_is_none_of_the_row_s_turns_says_nothing_of_it() -> None:
+    about = {"messages": TURNS, "system": "Other.", "tools": [{"name": "g"}]}
+    for held in (about, json.dumps(about)):
+        found = read({**talk("q", "a"), "metadata": held})
+        assert said(found) == SAID and found.tools is None
+
+
+@pytest.mark.parametrize("beside", [{"train": False}, {"weight": 0}, {"label": "bad"}, {"images": ["a.png"]}])
+def test_what_is_heard_of_a_row_alone_is_not_overheard_inside_an_object(beside: dict[str, Any]) -> None:
+    for held in ({**talk("q", "a"), **beside}, json.dumps({**talk("q", "a"), **beside})):
+        with pytest.raises(RowError, match=r"inside field 'messages' is not heard there: write it beside"):
+            read({"messages": held}, format="chatml")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('[{"role": "user", "content": "x", "content": "y"}, {"role": "assistant", "content": "a"}]', "a key twice"),
+        ('[{"role": "user", "content": "\\ud800"}, {"role": "assistant", "content": "a"}]', "half of a surrogate pair"),
+    ],
+)
+def test_json_text_of_turns_is_read_as_strictly_as_a_row(text: str, reason: str) -> None:
+    with pytest.raises(RowError, match=rf"{reason}.*: field 'messages'"):
+        read({"messages": text}, format="chatml")
+
+
+F, G = ({"function": {"name": name, "arguments": "{}"}} for name in "fg")
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"content": "", "tool_calls": [F], "function_call": G["function"]},
+        {"content": [{"type": "tool_call", "tool_call": F["function"]}], "tool_calls": [G]},
+        {"role": "function_call", "content": json.dumps(F["function"]), "tool_calls": [G]},
+    ],
+)
+def test_calls_in_two_places_are_the_same_or_refused(turn: dict[str, Any]) -> None:
+    with pytest.raises(RowError, match="calls twice, which differ: turn 2"):
+        read({"messages": [TURNS[0], {"role": "assistant", **turn}]})
+    same = json.loads(json.dumps(turn).replace('"g"', '"f"').replace('\\"g\\"', '\\"f\\"'))
+    found = read({"messages": [TURNS[0], {"role": "assistant", **same}]})
+    assert found.messages[1]["tool_calls"] == '[{"name": "f", "arguments": {}}]'
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"content": "", "tool_calls": json.dumps([{**F, "weight": 0}])},
+        {"content": "", "tool_calls": [json.dumps({**F, "weight": 0})]},
+        {"content": "", "tool_calls": [{"function": json.dumps({**F["function"], "weight": 0})}]},
+        {"content": "", "function_call": {**F["function"], "weight": 0}},
+        {"content": [{"type": "tool_call", "tool_call": json.dumps({**F["function"], "weight": 0})}]},
+        {"role": "function_call", "content": json.dumps({**F["function"], "weight": 0})},
+        {"role": "function_call", "content": json.dumps(F["function"]), "weight": 0},
+        {"content": '<tool_call>{"name": "f", "arguments": {}}</tool_call>', "weight": 0},
+        {"content": '<tool_call>{"name": "f", "arguments": {}, "weight": 0}</tool_call>'},
+    ],
+)
+def test_a_call_that_is_not_to_be_learned_says_so_in_any_form(turn: dict[str, Any]) -> None:
+    found = read({"messages": [*TURNS, TURNS[0], {"role": "assistant", **turn}]})
+    assert [message.get("weight") for message in found.messages] == [None, None, None, "0"]
+    assert found.messages[3]["tool_calls"] == '[{"name": "f", "arguments": {}}]'
+
+
+def test_answers_in_rows_with_tags_keep_their_marks() -> None:
+    call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
+    turns = [TURNS[0], {**TURNS[1], "weight": 0}, TURNS[0], {"role": "assistant", "content": call}]
+    assert [message.get("weight") for message in read({"messages": turns}).messages] == [None, "0", None, None]
+
+
+def test_calls_are_not_the_user_s_and_thoughts_come_before_what_is_said_or_called() -> None:
+    with pytest.raises(RowError, match="thoughts or calls that are not of the assistant: turn 1"):
+        read({"messages": [{**TURNS[0], "function_call": F["function"]}, TURNS[1]]})
+    text, thought = {"type": "text", "text": "a"}, {"type": "thinking", "thinking": "hm"}
+    call = {"type": "tool_call", "tool_call": F["function"]}
+    for parts, reason in (([text, thought], "thoughts between words"), ([call, text], "words behind a call")):
+        with pytest.raises(RowError, match=f"{reason}: turn 2"):
+            read({"messages": [TURNS[0], {"role": "assistant", "content": parts}]})
+    written = {"role": "function_call", "content": json.dumps(F["function"]), "reasoning": "hm"}
+    assert read({"messages": [TURNS[0], written]}).messages[1]["content"] == "<think>\nhm\n</think>"
+
+
+@pytest.mark.parametrize("name", ["arguments", "parameters", "input"])
+def test_arguments_of_a_call_have_several_names(name: str) -> None:
+    call = {"name": "f", name: {"a": 1}}
+    found = read({"messages": [TURNS[0], {"role": "assistant", "content": "", "tool_calls": [call]}]})
+    assert json.loads(found.messages[1]["tool_calls"]) == [{"name": "f", "arguments": {"a": 1}}]
+
+
+def test_functions_in_two_fields_are_the_same_or_refused() -> None:
+    assert read({**talk("q", "a"), "tools": [{"name": "f"}], "functions": '[{"name": "f"}]'}).tools == '[{"name": "f"}]'
+    with pytest.raises(RowError, match="functions twice, which differ: in tools and functions"):
+        read({**talk("q", "a"), "tools": [{"name": "f"}], "functions": [{"name": "g"}]})
+
+
+def test_a_prompt_beside_whole_conversations_is_theirs() -> None:
+    pair = {"chosen": TURNS, "rejected": talk("q", "b")["messages"]}
+    assert read({"prompt": " q\n", **pair}).prompt == [TURNS[0]]
+    with pytest.raises(RowError, match="another prompt than the one in field 'chosen'"):
+        read({"prompt": "What is B?", **pair})
+
+
+def test_a_list_of_steps_is_no_ranking_however_its_labels_are_written() -> None:
+    row = {"prompt": "q", "completions": ["one", "two", "three"]}
+    for labels in ([True], "[true, false, true]"):
+        with pytest.raises(RowError, match="steps of one answer"):
+            read({**row, "labels": labels}, format="ranked")
+
+
+def test_openai_s_preferences_say_one_thing_of_their_prompt() -> None:
+    outputs = {name: [{"role": "assistant", "content": name}] for name in ("preferred_output", "non_preferred_output")}
+    asked = {"messages": [TURNS[0]], "tools": [{"name": "f"}]}
+    for given in (asked, json.dumps(asked)):
+        assert read({"input": given, **outputs}).tools == '[{"name": "f"}]'
+        with pytest.raises(RowError, match="'tools' in field 'input' is another one than beside it"):
+            read({"input": given, **outputs, "tools": [{"name": "g"}]})
+
+
+def test_settings_for_whole_conversations_leave_prompts_and_answers_alone() -> None:
+    cut = {"opening": "drop", "last_user": "drop"}
+    answer = [TURNS[1]]
+    assert said(read({"question": [TURNS[0]], "answer": answer}, turns=cut)) == SAID
+    assert said(read({"inputs": [TURNS[0]], "targets": answer}, turns=cut)) == SAID
+    pair = read({"conversations": [TURNS[0]], "chosen": TURNS[1], "rejected": {**TURNS[1], "content": "b"}}, turns=cut)
+    assert (pair.prompt, pair.chosen) == ([TURNS[0]], answer)
+
+
+def test_neighbours_with_ids_of_their_own_are_joined() -> None:
+    turns = [{**TURNS[0], "id": 1}, {**TURNS[0], "id": 2, "timestamp": "x"}, TURNS[1]]
+    assert said(read({"messages": turns}, turns={"same_role": "join"})) == [("user", "q\n\nq"), SAID[1]]

@@ -44,6 +44,7 @@ def shared(*turns: tuple[str, str], **names: str) -> dict[str, Any]:
         {"messages": json.dumps(talk("q", "a")["messages"])},
         {"messages": json.dumps(talk("q", "a"))},
         {"conversation": json.dumps([{"human": "q", "assistant": "a"}])},
+        {"conversation": [{"human": "q", "assistant": "a", "system": None}]},
     ],
 )
 def test_turns_that_say_what_they_are_are_read(row: dict[str, Any]) -> None:
@@ -293,6 +294,13 @@ def test_calls_in_the_words_of_toolace_are_calls() -> None:
     assert said(read(toolace("Hello."), format="toolace"))[1:] == [("user", "q"), ("assistant", "Hello.")]
 
 
+def test_thoughts_before_calls_in_words_are_kept() -> None:
+    found = read(toolace("<think>hm</think>\n[f(a=1)]"))
+    assert found.messages[2]["content"] == "<think>\nhm\n</think>" and "a" in found.messages[2]["tool_calls"]
+    thought = read({**XLAM, "reasoning": "hm"})
+    assert thought.messages[1]["content"] == "<think>\nhm\n</think>"
+
+
 def test_functions_are_found_however_their_list_is_written() -> None:
     call = toolace("[f(a=1)]")
     listed = 'As in [{"x": 1}], call\n[\n  {"name": "f"},\n {"type": "function", "function": {"name": "g"}}\n]\nwell.'
@@ -313,7 +321,16 @@ def test_a_list_in_words_is_no_call_where_there_are_no_functions() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["[f(a)]", "[f(a=b())]", "[f(a=1) g()]", "[f(**x)]", "[f(a=1)(b=2)]", "[f(**{'a': 1})]", "[f(a=1, a=2)]"],
+    [
+        "[f(a)]",
+        "[f(a=b())]",
+        "[f(a=1) g()]",
+        "[f(**x)]",
+        "[f(a=1)(b=2)]",
+        "[f(**{'a': 1})]",
+        "[f(a=1, a=2)]",
+        "[f(ﬁle=1)]",
+    ],
 )
 def test_what_is_no_list_of_calls_with_literals_is_refused(words: str) -> None:
     with pytest.raises(RowError, match="not calls as"):

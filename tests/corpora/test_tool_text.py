@@ -124,9 +124,12 @@ def test_results_may_stand_in_a_turn_of_the_user_and_the_system_prompt_keeps_its
     assert json.loads(item.tools or "") == [ADD, SUB]
 
 
-def test_functions_beside_the_turns_go_before_those_in_words() -> None:
-    row = shared(("system", HERMES_SYSTEM), ("human", "q"), ("gpt", WRITTEN), tools=json.dumps([SUB]))
-    assert json.loads(convert(row)[1].tools or "") == [SUB]
+def test_functions_beside_the_turns_go_before_those_in_words_if_they_are_the_same() -> None:
+    again = [{**tool, "description": "other words"} for tool in (ADD,)]
+    row = shared(("system", HERMES_SYSTEM), ("human", "q"), ("gpt", WRITTEN), tools=json.dumps(again))
+    assert json.loads(convert(row)[1].tools or "") == again
+    with pytest.raises(RowError, match="functions twice, which differ"):
+        convert({**row, "tools": [SUB]})
 
 
 def test_a_row_with_tags_can_be_read_as_plain_words_by_the_recipe() -> None:
@@ -157,7 +160,7 @@ def test_typed_parts_with_reasoning_and_calls() -> None:
     assert name == "chatml"
     twice = json.dumps(json.loads(CALLS) * 2)
     assert item.messages[1] == turn("assistant", "<think>\nhm\n</think>", tool_calls=twice)
-    assert item.messages[4] == turn("assistant", "<think>\nso\n</think>\n\nthree")
+    assert item.messages[4] == turn("assistant", "<think>\nso\n</think>\n\nthree", weight="1")
 
 
 @pytest.mark.parametrize(

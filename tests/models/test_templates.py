@@ -323,6 +323,6 @@ def test_an_end_of_turn_behind_a_blank_is_one(tmp_path: Path) -> None:
     "asked", ["strftime_now('%d %b %Y')", "strftime_now(format='%d %b %Y')", "strftime_now('%d ' ~ '%b %Y')"]
 )
 def test_the_pinned_date_is_written_in_any_form_that_is_asked_for(asked: str) -> None:
-    template = "{%- set form = '%d %b %Y' %}{{ " + asked + " }} {{ strftime_now(form) }} {{ strftime_now('%-d %%') }}"
+    template = "{%- set form = '%d %b %Y' %}{{ " + asked + " }} {{ strftime_now(form) }} {{ strftime_now('%-d %%d') }}"
     found = ImmutableSandboxedEnvironment().from_string(pinned(template, date(2031, 3, 9))).render()
-    assert found.startswith("09 Mar 2031 09 Mar 2031 9 ")
+    assert found == "09 Mar 2031 09 Mar 2031 9 %d"
