@@ -19,7 +19,7 @@ from models.turns import thinks
 Encoded = tuple[list[int], list[bool]]
 """Token ids of a whole conversation, and for each of them whether the loss counts it."""
 
-_REFUSALS = (TypeError, KeyError, ValueError, AttributeError)
+_REFUSALS = (TypeError, KeyError, ValueError, AttributeError, RecursionError)
 """What Python says of a template's expression that a conversation does not suit, beside jinja's own errors."""
 
 

@@ -11,7 +11,6 @@ the calls are not; `tools`, the functions' schemas as JSON, are part of the prom
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from models.messages import Message
 from models.rendering import Encoded, Rendering
 from models.thoughts import WRITTEN_OUT, Marks, joined, parted
 from models.tool_rendering import PROBE, PROBE_TOOLS, has_tools, missing_from_probe
-from models.turns import Rendered, Shapes, laid_out, learns, must_hold, rows_of, says, thinks, unstable
+from models.turns import Rendered, Shapes, commonprefix, laid_out, learns, must_hold, rows_of, says, thinks, unstable
 
 OTHER_TEMPLATE = "Give another template in model.chat_template, or leave such rows out of the source"
 """The mend where a template refuses more than it takes."""
@@ -263,8 +262,7 @@ class ChatTemplate(Rendering):
             text = self.render([PROBE[0], thought], False, PROBE_TOOLS, thinking=True)
         except CorpusError:
             return self._marks.closing
-        pairs = zip(text.partition("probe_thoughts")[2].lstrip(), self._marks.closing, strict=False)
-        shared = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        shared = commonprefix(text.partition("probe_thoughts")[2].lstrip(), self._marks.closing)
         upto, header, _ = shared.partition(self._header)
         return upto + header or self._marks.closing
 

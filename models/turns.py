@@ -8,6 +8,7 @@ that learned which the template supplies by itself: the prompt, with its header 
 thoughts, is the longest that the template writes for the turn and that the turn begins with.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ Render = Callable[..., str]
 """`ChatTemplate.render`."""
 
 
+_THOUGHTS = "thoughts before a call"
 _SHOWN = 24
 """Characters of a difference that a message shows."""
 
@@ -143,7 +145,8 @@ def _alone(messages: Sequence[Message], tools: str | None, render: Render, end: 
     prompts = [render(messages[:-1], True, tools, thinking=thinking) for thinking in (False, True)]
     start = supplied(text, prompts)
     if start is None:
-        raise CorpusError(unstable(name, len(messages) - 1, _asked_otherwise(text, prompts[0])))
+        nearest = max(prompts, key=lambda prompt: len(commonprefix(text, prompt)))
+        raise CorpusError(unstable(name, len(messages) - 1, _asked_otherwise(text, nearest)))
     said = text.find(end, start)
     if said < 0:
         raise CorpusError(f"{name}: its chat template does not end turn {len(messages) - 1} with {end}")
@@ -169,18 +172,25 @@ def _hold_calls(messages: Sequence[Message], tools: str | None, render: Render, 
     if not any(message.get("tool_calls") for message in messages):
         return
     marks: dict[str, str] = {}
+    turns: list[list[str]] = []
+    held = "".join(message["content"] + (message.get("tool_calls") or "") for message in messages)
+    sign = "qz"
+    while sign in held:
+        sign += "z"
 
     def mark(what: str, words: str | None) -> str:
         if not words:
             return ""
-        marks[found := f"qz{len(marks)}zq"] = what
+        marks[found := f"{sign}{len(marks)}x"] = what
+        turns[-1].append(found)
         return found
 
     marked, renamed = list(messages), {}
     for index, message in enumerate(messages):
+        turns.append([])
         if message.get("tool_calls"):
             thoughts, words = parted(message["content"])
-            thought = mark("thoughts before a call", thoughts) if index == len(messages) - 1 else thoughts
+            thought = mark(_THOUGHTS, thoughts) if index == len(messages) - 1 else thoughts
             said, calls = mark("words beside a call", words), json.loads(message["tool_calls"])
             for call in calls:
                 renamed[call["name"]] = call["name"] = mark("tool calls", call["name"])
@@ -194,6 +204,11 @@ def _hold_calls(messages: Sequence[Message], tools: str | None, render: Render, 
     lost = next((what for one, what in marks.items() if one not in text), None)
     if lost is not None:
         raise CorpusError(f"{name}: its chat template leaves out {lost}")
+    of_turns = [sorted(text.index(one) for one in own) for own in turns if own]
+    if any(before[-1] > behind[0] for before, behind in itertools.pairwise(of_turns)):
+        raise CorpusError(f"{name}: its chat template puts what is said beside a call behind its results")
+    if any(text.index(one) != of_turns[-1][0] for one, what in marks.items() if what == _THOUGHTS):
+        raise CorpusError(f"{name}: its chat template puts thoughts behind the call that they come before")
 
 
 def supplied(text: str, prompts: Sequence[str]) -> int | None:
@@ -215,9 +230,15 @@ def _changed(name: str) -> str:
     )
 
 
+def commonprefix(one: str, other: str) -> str:
+    """What two texts begin with alike."""
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return "".join(first for first, _ in pairs)
+
+
 def _asked_otherwise(text: str, prompt: str) -> str:
     """Where a prompt leaves the text that is trained, for a message."""
-    place = next((at for at, pair in enumerate(zip(text, prompt, strict=False)) if pair[0] != pair[1]), len(text))
+    place = len(commonprefix(text, prompt))
     asked, trained = (words[place : place + _SHOWN] for words in (prompt, text))
     return f" (this one goes on with {asked!r}, the training text with {trained!r})"
 

@@ -8,8 +8,8 @@ import itertools
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,8 @@ _BLOCK_BYTES = 8 << 20
 _LANGUAGE_ROWS = 1000
 _LANGUAGE_CHARACTERS = 1000
 _FIRST = 3
+_TRIED = 20
+"""Rows that are read again without each of their fields."""
 
 
 class Why(NamedTuple):
@@ -45,7 +47,8 @@ class Why(NamedTuple):
 
 @dataclass
 class Inspected:
-    """What was found. words: of each good row. reasons: of bad rows, by their kind."""
+    """What was found. words: of each good row. reasons: of bad rows, by their kind. unread: fields with words, of the
+    first good rows, that change nothing of what is read."""
 
     files: list[RawFile]
     format: str | None = None
@@ -58,6 +61,7 @@ class Inspected:
     words: list[int] = field(default_factory=list)
     roles: Counter[str] = field(default_factory=Counter)
     first: list[Item] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     languages: Languages | None = None
     whole: bool = True
 
@@ -107,8 +111,31 @@ def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -
         found.format, found.kind = format_.name, format_.kind
     except CorpusError as error:
         found.evidence = str(error)
+    if format_ is not None:
+        found.unread = _unread(reader(source, format_), good[:_TRIED])
     _Looking(source, format_, found, keep).through(cut, most)
     return found
+
+
+def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
+    """Fields that hold words and without which each of these rows says the same."""
+    names: dict[str, bool] = {}
+    for row in rows:
+        whole = _read_or_none(read, row, row.value)
+        if whole is None:
+            continue
+        for name, value in row.value.items():
+            if isinstance(value, str | list | dict) and value:
+                rest = {other: held for other, held in row.value.items() if other != name}
+                names[name] = names.get(name, True) and _read_or_none(read, row, rest) == whole
+    return sorted(name for name, unread in names.items() if unread)
+
+
+def _read_or_none(read: Callable[[Row], list[Item]], row: Row, value: dict[str, Any]) -> list[Item] | None:
+    try:
+        return read(replace(row, value=value))
+    except RowError:
+        return None
 
 
 class _Looking:

@@ -23,7 +23,10 @@ def facts(found: Inspected, hide_text: bool) -> dict[str, Any]:
     return {
         "files": [file.name for file in found.files],
         "containers": {kind: {"files": n, "bytes": size} for kind, (n, size) in containers(found.files).items()},
-        **{name: getattr(found, name) for name in ("format", "kind", "evidence", "read", "good", "bad", "repeats")},
+        **{
+            name: getattr(found, name)
+            for name in ("format", "kind", "evidence", "unread", "read", "good", "bad", "repeats")
+        },
         "whole": found.whole,
         "reasons": {kind: why._asdict() for kind, why in found.reasons.items()},
         "words": quantiles(found.words),
@@ -41,6 +44,7 @@ def _show_inspected(found: Inspected, shown: "Console") -> None:
         "files": "; ".join(kinds),
         "format": f"{found.format}, {found.kind} rows" if found.format else "none that is known",
         "evidence": found.evidence,
+        "not read": ", ".join(found.unread),
         "rows": f"{found.read:,} read, {found.good:,} good, {found.bad:,} for quarantine{partly}",
         "repeats": f"{found.repeats:,} exact",
         "words": ", ".join(f"{name} {value:,}" for name, value in lengths.items()) + " a row",

@@ -36,7 +36,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> "Table":
         is_text = any(isinstance(row[number], str) for row in rows)
         shown.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
-        shown.add_row(*(harmless(value) if isinstance(value, str) else f"{value:,}" for value in row))
+        shown.add_row(
+            *(harmless(value).replace("\n", "␊") if isinstance(value, str) else f"{value:,}" for value in row)
+        )
     return shown
 
 

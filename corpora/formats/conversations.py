@@ -183,9 +183,23 @@ def turns(value: Any) -> list[Message]:
         return [{"role": ("user", "assistant")[index % 2], "content": words} for index, words in enumerate(value)]
     called: dict[str, str] = {}
     found = []
-    for index, turn in enumerate(value, start=1):
+    for index, turn in enumerate(_by_calls(value), start=1):
         found.append(_turn(turn, index, called))
         called |= call_ids(turn.get("tool_calls"))
+    return found
+
+
+def _by_calls(value: list[Any]) -> list[Any]:
+    """The turns, results of calls in the order of the calls where ids say which is whose."""
+    found = list(value)
+    for index, turn in enumerate(value):
+        ids = list(call_ids(turn.get("tool_calls"))) if isinstance(turn, dict) else []
+        behind = value[index + 1 : index + 1 + len(ids)]
+        own = [result.get("tool_call_id") if isinstance(result, dict) else None for result in behind]
+        if len(ids) > 1 and own != ids and sorted(map(str, own)) == sorted(ids):
+            found[index + 1 : index + 1 + len(ids)] = sorted(
+                behind, key=lambda result: ids.index(result["tool_call_id"])
+            )
     return found
 
 

@@ -8,7 +8,7 @@ duplicate is left to `cleaning`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, get_args
@@ -58,10 +58,12 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         return named, f"named by the recipe; reads {named.fields}"
     shown: dict[str, list[Row]] = {}
     deciding: Counter[str] = Counter()
+    unread: dict[str, Row] = {}
     for row in sample:
         try:
-            fields = in_known_words(source, as_meant(source, row.value))
-        except RowError:
+            fields = _named(source, in_known_words(source, as_meant(source, row.value)))
+        except RowError as error:
+            unread.setdefault(str(error), row)
             continue
         format_ = _fitting(source.uri, row, fields)
         if format_ is not None:
@@ -71,6 +73,11 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         raise CorpusError(
             f"{source.uri}: its rows are single messages of conversation trees (message_id, parent_id); "
             "read the same release's trees, one a row, as in *.trees.jsonl.gz"
+        )
+    if not shown and unread:
+        reason, first_row = next(iter(unread.items()))
+        raise CorpusError(
+            f"{source.uri}: none of its first rows can be read; {first_row.file}:{first_row.line}: {reason}"
         )
     if not shown:
         first = f"; {sample[0].file}:{sample[0].line} has {', '.join(sorted(sample[0].value)[:12])}" if sample else ""
@@ -118,6 +125,7 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
         if format_.kind != "document":
             _refuse_media(row.value)
         fields = in_known_words(source, as_meant(source, row.value))
+        fields = _named(source, fields) if told_by_rows else fields
         if told_by_rows:
             try:
                 found = _fitting(source.uri, row, fields)
@@ -172,6 +180,13 @@ def _is_told_by_rows(source: Source) -> bool:
     return _told_by_columns(source.columns) is None and source.format == "auto" and source.separator is None
 
 
+def _named(source: Source, fields: Fields) -> Fields:
+    """The fields with those that `columns` names beside a format that the rows are to tell."""
+    named = source.columns.model_dump(exclude_none=True, exclude={"category"})
+    found = {name: value for name, path in named.items() if (value := value_or_none(fields, path)) is not None}
+    return in_known_words(source, {**fields, **found}) if found else fields
+
+
 def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
     """The format that the recipe names, also by its columns; None if the rows are to tell."""
     columns, name = source.columns, source.format
@@ -187,7 +202,7 @@ def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
         return _unanswered(path) if answers is None else _answered(path, source, answers)
     if name == "sharegpt" and columns.messages is not None:
         name = "chatml"
-    return _with_columns(FORMATS[name], columns.model_dump(exclude_none=True, exclude={"category"}), source.labels)
+    return _with_columns(FORMATS[name], source)
 
 
 def _told_by_columns(columns: Columns) -> FormatName | None:
@@ -207,9 +222,10 @@ def _told_by_columns(columns: Columns) -> FormatName | None:
     return "text" if columns.text is not None else None
 
 
-def _with_columns(format_: Format, columns: dict[str, str], labels: Mapping[str, bool]) -> Format:
+def _with_columns(format_: Format, source: Source) -> Format:
     """The format for rows whose field names are their own: a value is read where its column says that it is, and
     there alone if it might else be a judgement."""
+    columns = source.columns.model_dump(exclude_none=True, exclude={"category"})
     if not columns:
         return format_
     words = judgements.JUDGES & {path for name, path in columns.items() if name not in ("label", "rating")}
@@ -217,9 +233,9 @@ def _with_columns(format_: Format, columns: dict[str, str], labels: Mapping[str,
     def read(fields: Fields) -> list[Item]:
         named = {name: value_at(fields, path) for name, path in columns.items()}
         if "label" in named:
-            named["label"] = judgements.must_say(judgements.meant(labels, named["label"]), columns["label"])
+            named["label"] = judgements.must_say(judgements.meant(source.labels, named["label"]), columns["label"])
         beside = fields if words.isdisjoint(fields) else {n: value for n, value in fields.items() if n not in words}
-        return format_.read({**beside, **named})
+        return format_.read(in_known_words(source, {**beside, **named}))
 
     return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
 

@@ -107,7 +107,9 @@ def _without_instructions(system: str) -> str:
         return system
     heading = system.rfind(_HEADING, 0, first)
     start = heading if heading >= 0 else system.rfind("\n", 0, first) + 1
-    end = max(system.rfind(tag) + len(tag) for tag in _ENDINGS if tag in system[first:])
+    end = max((system.rfind(tag) + len(tag) for tag in _ENDINGS if tag in system[first:]), default=None)
+    if end is None:
+        raise RowError("functions or calls in the system prompt without an end")
     return f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corpora.formats.items import Conversation, Item, Preference, Ranking, Unpaired
-from corpora.formats.judgements import said
+from corpora.formats.judgements import number_of, said
 from corpora.reading.row import RowError
 from models.messages import Message
 from models.turns import learns
@@ -63,6 +63,9 @@ def refuse_unlearned(fields: Mapping[str, Any]) -> None:
         return
     if (detail := next((name for name in _PARTS if isinstance(fields.get(name), list | dict)), None)) is not None:
         raise RowError(f"'{detail}' marks parts of a row, which is not known")
+    for name in _WEIGHTS:
+        if (number := number_of(fields.get(name))) is not None and 0 < number < 1:
+            raise RowError(f"field '{name}' is a fraction, and a row is learned or not")
     for name in (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED):
         if said(fields.get(name)) is (name in _NOT_LEARNED):
             raise RowError(f"field '{name}' says that the row is not to be learned")

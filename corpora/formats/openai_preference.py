@@ -5,6 +5,8 @@ from typing import Any
 from corpora.formats.conversations import SYSTEMS, Message, conversation, turns, with_system
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Item, Preference
+from corpora.formats.judgements import JUDGES
+from corpora.formats.learning import MARKS
 from corpora.formats.tool_calls import FUNCTIONS, tools_of
 from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
@@ -46,6 +48,8 @@ def _input(fields: Fields) -> Any:
 def _beside(fields: Fields) -> Fields:
     """System prompt and functions of the row, or of its prompt. Raises RowError if it says two things of them."""
     given = _input(fields)
+    if unheard := sorted((MARKS | JUDGES).intersection(name for name in given if given[name] is not None)):
+        raise RowError(f"'{unheard[0]}' inside field 'input' is not heard there: write it beside")
     for name in (*SYSTEMS, *FUNCTIONS):
         if fields.get(name) and given.get(name) and fields[name] != given[name]:
             raise RowError(f"'{name}' in field 'input' is another one than beside it")

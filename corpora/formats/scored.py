@@ -14,9 +14,11 @@ from corpora.formats.format import Format, each
 from corpora.formats.items import Answer, Item, Ranking
 from corpora.formats.judged import RESPONSES
 from corpora.formats.judgements import RATINGS, number_of
+from corpora.formats.learning import weight_of
 from corpora.formats.prompts import Fields, answer_to, first, is_arena, prompt_field, prompt_of
 from corpora.formats.tool_calls import tools_of
 from corpora.formats.trees import is_tree, rankings_fields, rankings_of
+from corpora.reading.json_row import value_of
 from corpora.reading.row import RowError
 
 SCORES = (*RATINGS, "score", "fine-grained_score", "reward")
@@ -24,7 +26,7 @@ LISTS = ("answers", "responses", "completions", "ranked_answers", "ranked_respon
 _ACCEPTED = ("question", "query")
 """A question with a list of `answers` has them all right, as in WebQuestions, and ranks nothing."""
 
-LISTED_SCORES = ("ratings", "scores", "stars", "rewards")
+LISTED_SCORES = ("ratings", "scores", "stars", "rewards", "rating", "score", "overall_score", "reward")
 _LISTED_RANKS = ("ranks", "ranking")
 _STEPS = "labels"
 """Beside a list of texts it judges each: the steps of one answer, as TRL keeps them, and no answers in an order."""
@@ -66,9 +68,18 @@ def ranked_fields(fields: Fields) -> str | None:
     if _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
         return f"{asked}, {name} and their ranks"
     several = asked in _ACCEPTED and name == LISTS[0]
-    judged = _beside(fields, LISTED_SCORES, answers) or is_stepwise(fields)
+    judged = is_stepwise(fields) or any(_is_numbers(value) for other, value in fields.items() if other != name)
     plain = all(isinstance(a, str) for a in answers) and not several and not judged
     return f"{asked}, {name} in order, best first" if plain else None
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether a field holds a list of numbers or truths, which may judge the answers beside it."""
+    try:
+        listed = value_of(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
+    except RowError:
+        return False
+    return isinstance(listed, list) and bool(listed) and all(isinstance(one, int | float) for one in listed)
 
 
 def read_ranked(fields: Fields) -> Item:
@@ -130,6 +141,12 @@ def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> 
     if not answers or None in scores:
         raise RowError("no answers" if not answers else "not every answer has a score that is a number")
     before = prompt_of(fields)
+    if any(
+        weight_of(answer, (), place).get("weight") == "0"
+        for place, answer in enumerate(answers, 1)
+        if _is_record(answer)
+    ):
+        raise RowError("an answer that says that it is not to be learned")
     texts = [answer[first(answer, _TEXTS) or "text"] if _is_record(answer) else answer for answer in answers]
     whole = [conversation(answer_to(before, text, "answer", is_arena(fields))) for text in texts]
     if any(messages[:-1] != whole[0][:-1] for messages in whole):

@@ -12,20 +12,26 @@ from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, is_turns
 from corpora.formats.judgements import JUDGES
 from corpora.formats.learning import MARKS
 from corpora.formats.prompts import TURNS, prompt_field
-from corpora.formats.tool_calls import FUNCTIONS
+from corpora.formats.tool_calls import FUNCTIONS, tools_of
 from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
-from models.thoughts import parted
 from recipes.sources import Source, Turns
 
 _Turn = dict[str, Any]
 _ANSWERS = ("chosen", "rejected", "chosen_messages", "rejected_messages")
 _PROMPT, _ANSWER = "prompt", "completion"
+_OPENAI = "input"
+"""Of OpenAI's preferences, an object with the messages of the prompt."""
+_HELD = ("messages", *TURNS)
+"""Keys of an object under which its turns are."""
 _OF_TURNS = frozenset(("messages", *TURNS, *_ANSWERS))
 """Fields whose JSON text or objects are turns; anywhere else they are words, or none of a row's."""
 _OF_ROWS = frozenset((*MARKS, *JUDGES, *MEDIA))
 """What is heard of a row alone."""
 _AS_THEY_STAND = {"opening": "refuse", "last_user": "refuse"}
+_PAIRED = {name: role for name, role in ROLES.items() if name != "model"}
+"""Keys of objects that hold a question and its answer; `model` may name who answered."""
+_FOLLOWING = ("system", "user", "assistant", "tool")
 _JOINT = "\n\n"
 _SAID_OF_TURNS = (*MARKS, "name", "tool_call_id")
 _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
@@ -39,15 +45,24 @@ def in_known_words(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     """
     said, columns = source.turns, source.columns
     of_turns = {*_OF_TURNS, columns.messages, columns.chosen, columns.rejected}
+    reached = {path.partition(".")[0] for path in columns.model_dump(exclude_none=True).values() if "." in path}
+    of_parts = said if said.is_silent else said.model_copy(update=_AS_THEY_STAND)
     judged = not fields.keys().isdisjoint((*_ANSWERS, columns.chosen))
     changed: dict[str, Any] = {}
     for name, value in fields.items():
+        if name in reached:
+            continue
         held = value if isinstance(value, list) else _opened(name, value) if name in of_turns else None
-        own = held.get("messages") if isinstance(held, dict) else held
+        own = next((held[key] for key in _HELD if key in held), None) if isinstance(held, dict) else held
         whole = name in of_turns and (prompt_field(fields) is None if name in _ANSWERS else not judged)
-        found = _turns(own, value, said if whole or said.is_silent else said.model_copy(update=_AS_THEY_STAND))
+        found = _turns(own, value, said if whole else of_parts)
         if found is not None:
             changed |= {name: found, **(_beside(name, held, {**fields, **changed}) if isinstance(held, dict) else {})}
+    if isinstance(given := fields.get(_OPENAI), dict):
+        found = _turns(
+            given.get("messages"), None, said.model_copy(update=_AS_THEY_STAND) if not said.is_silent else said
+        )
+        changed |= {_OPENAI: {**given, "messages": found}} if found else {}
     if isinstance(fields.get(_PROMPT), str):
         changed |= _prompt_and_answer(fields, any(name in changed for name in _ANSWERS), said)
     return {**fields, **changed} if changed else fields
@@ -90,28 +105,42 @@ def _beside(name: str, held: Mapping[str, Any], row: Mapping[str, Any]) -> dict[
             raise RowError(f"'{key}' inside field '{name}' is not heard there: write it beside")
     found = {key: held[key] for key in (*SYSTEMS, *FUNCTIONS) if held.get(key)}
     for key, value in found.items():
-        if row.get(key) and row[key] != value:
+        if row.get(key) and _as_said(key, row[key]) != _as_said(key, value):
             raise RowError(f"'{key}' in field '{name}' is another one than beside it")
     return found
+
+
+def _as_said(key: str, value: Any) -> Any:
+    """Functions or a system prompt in one form, to be compared."""
+    if key in FUNCTIONS:
+        return tools_of({key: value})
+    return value.strip() if isinstance(value, str) else value
 
 
 def _turns(held: Any, value: Any, said: Turns) -> list[_Turn] | None:
     """The turns that a field holds, where they are others than they stand there."""
     if not (isinstance(held, list) and held and all(isinstance(turn, dict) for turn in held)):
         return None
-    found = _from_pairs(held)
+    found = _from_pairs(held, said)
     if said.is_silent:
         return list(found) if found is not value and is_turns(found) else None
     found = [_renamed(turn, said) for turn in found]
     return _ordered(found, said) if is_turns(found) else None
 
 
-def _from_pairs(turns: Sequence[_Turn]) -> Sequence[_Turn]:
-    """Turns of objects whose keys are roles and whose values are words; any others as they are."""
-    said = [{role: words for role, words in turn.items() if words is not None} for turn in turns]
-    if not all(turn and all(key.lower() in ROLES and isinstance(turn[key], str) for key in turn) for turn in said):
+def _from_pairs(turns: Sequence[_Turn], said: Turns) -> Sequence[_Turn]:
+    """Turns of objects whose keys are roles and whose values are words; any others as they are. Of one object the
+    question comes before its answer."""
+    known = {**_PAIRED, **said.known_roles}
+    pairs = [{role: words for role, words in turn.items() if words is not None} for turn in turns]
+    if not all(turn and all(key.lower() in known and isinstance(turn[key], str) for key in turn) for turn in pairs):
         return turns
-    return [{"role": role, "content": words} for turn in said for role, words in turn.items()]
+    order = list(_FOLLOWING)
+    return [
+        {"role": role, "content": words}
+        for turn in pairs
+        for role, words in sorted(turn.items(), key=lambda pair: order.index(known[pair[0].lower()]))
+    ]
 
 
 def _renamed(turn: Mapping[str, Any], said: Turns) -> _Turn:
@@ -153,7 +182,7 @@ def _joined(turns: Sequence[_Turn]) -> list[_Turn]:
 def _are_alike(before: _Turn, turn: _Turn, words: str) -> bool:
     """Whether two turns of one role say the same of themselves, and nothing that joining their words would change."""
     rest = [{key: one[key] for key in _SAID_OF_TURNS if one.get(key) is not None} for one in (before, turn)]
-    plain = all(isinstance(one.get(words), str) and parted(one[words])[0] is None for one in (before, turn))
+    plain = all(isinstance(one.get(words), str) and "think>" not in one[words] for one in (before, turn))
     return plain and _words(before) == words and rest[0] == rest[1] and _role(turn) in ("system", "user", "assistant")
 
 

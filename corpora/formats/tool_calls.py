@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 
-_ARGUMENTS = ("arguments", "parameters", "input")
+_ARGUMENTS = ("arguments", "parameters", "input", "args")
 """What a call's arguments are called by OpenAI, by Llama's models and by Anthropic."""
 FUNCTIONS = ("tools", "functions")
 """Fields of a row that hold functions."""
@@ -99,9 +100,11 @@ def loaded(value: Any, where: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return value_of(value)
+    except NotJson:
         raise RowError(f"not JSON: {where}") from None
+    except RowError as error:
+        raise RowError(f"{error}: {where}") from None
 
 
 def _written(value: Any, where: str) -> str:

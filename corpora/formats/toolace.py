@@ -5,21 +5,27 @@ templates write it where their models look for it. Names may hold blanks and dot
 """
 
 import ast
+import io
+import itertools
 import json
+import keyword
 import re
+import tokenize
 from typing import Any
 
 from corpora.formats.conversations import Message, conversation, known_role, turns, with_system
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.prompts import TURNS, turns_field
-from corpora.formats.tool_calls import calls_of, one_of, tools_of
+from corpora.formats.tool_calls import calls_of, functions_of, one_of, tools_of
 from corpora.reading.row import RowError
 from models.thoughts import joined, parted
 
 _CALLS = re.compile(r"\s*\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,]*\(.*\)\s*\]\s*", re.DOTALL)
 _LIST = re.compile(r'\[\s*\{\s*"')
 _NAME = re.compile(r"[\s,]*([^(]+?)\(")
+_OWN = "own_"
+_LITERALS = {"true": "True", "false": "False", "null": "None"}
 _DECODER = json.JSONDecoder()
 
 
@@ -42,15 +48,22 @@ def read_toolace(fields: Fields) -> Item:
     name = turns_field(fields) or TURNS[0]
     system, tools = _functions(fields.get("system"))
     tools = one_of(tools_of(fields), tools)
-    said = [_answer(message, index) for index, message in enumerate(turns(fields.get(name)), start=1)]
+    known = functions_of(tools)
+    said = [_answer(message, index, known) for index, message in enumerate(turns(fields.get(name)), start=1)]
     return Conversation(conversation(with_system({**fields, "system": system}, said)), tools)
 
 
-def _answer(message: Message, index: int) -> Message:
-    """A turn with its calls apart from its words."""
+def _answer(message: Message, index: int, known: list[str]) -> Message:
+    """A turn with its calls apart from its words. known: the functions that there are; a list in brackets that begins
+    with none of them is words."""
     thoughts, words = parted(message["content"])
     if known_role(message["role"], index) != "assistant" or not _CALLS.fullmatch(words):
         return message
+    named = _NAME.match(words.strip().removeprefix("["))
+    if known and (named is None or named[1].strip() not in known):
+        return message
+    if "tool_calls" in message:
+        raise RowError(f"calls twice, in words and beside them: turn {index}")
     content = joined(thoughts, "") if thoughts else ""
     return {**message, "content": content, "tool_calls": calls_of(_calls_in(words, index), index)}
 
@@ -75,17 +88,31 @@ def _calls_in(text: str, index: int) -> list[dict[str, Any]]:
 
 
 def _arguments(text: str) -> dict[str, Any] | None:
-    """Keywords and their literals; None if the text is no whole list of these."""
+    """Keywords and their literals, also JSON's; None if the text is no whole list of these."""
     try:
-        call = ast.parse(f"f({text})", mode="eval").body
+        call = ast.parse(f"f({_as_python(text)})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or not isinstance(call.func, ast.Name):
             return None
-        names = [one.arg for one in call.keywords]
+        names = [None if one.arg is None else one.arg.removeprefix(_OWN) for one in call.keywords]
         if len(set(names)) < len(names) or any(name is None or name not in text for name in names):
             return None  # Python spells names as NFKC has them
-        return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return {str(name): ast.literal_eval(one.value) for name, one in zip(names, call.keywords, strict=True)}
+    except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
         return None
+
+
+def _as_python(text: str) -> str:
+    """Arguments with names that Python keeps for itself, and JSON's words for literals, as Python reads them."""
+    tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    found = []
+    for token, following in itertools.pairwise(tokens):
+        word = token.string
+        if token.type == tokenize.NAME and following.string == "=" and keyword.iskeyword(word):
+            word = _OWN + word
+        elif token.type == tokenize.NAME and following.string != "=":
+            word = _LITERALS.get(word, word)
+        found.append((token.type, word))
+    return tokenize.untokenize(found).strip()
 
 
 def _functions(system: Any) -> tuple[str | None, str | None]:

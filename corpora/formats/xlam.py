@@ -40,12 +40,15 @@ def read_xlam(fields: Fields) -> Item:
 
 def _described(function: Any) -> Any:
     """A function with a schema of its parameters."""
+    if isinstance(function, dict) and isinstance(inner := function.get("function"), dict):
+        return {**function, "function": _described(inner)}
     if not isinstance(function, dict) or not isinstance(parameters := function.get("parameters"), dict):
         return function
     if _is_schema(parameters) or not all(isinstance(one, dict) for one in parameters.values()):
         return function
     required = [name for name, one in parameters.items() if not _may_lack(one)]
-    properties = {name: _typed(one) for name, one in parameters.items()}
+    bare = {name: {key: of for key, of in one.items() if key != "required"} for name, one in parameters.items()}
+    properties = {name: _typed(one) for name, one in bare.items()}
     schema = {"type": "object", "properties": properties, **({"required": required} if required else {})}
     return {**function, "parameters": schema}
 
@@ -58,7 +61,11 @@ def _is_schema(parameters: dict[str, Any]) -> bool:
 
 def _may_lack(parameter: dict[str, Any]) -> bool:
     written = str(parameter.get("type", "")).strip()
-    return "default" in parameter or bool(_OPTIONAL.search(written) or _MAYBE.fullmatch(written))
+    return (
+        "default" in parameter
+        or parameter.get("required") is False
+        or bool(_OPTIONAL.search(written) or _MAYBE.fullmatch(written))
+    )
 
 
 def _typed(parameter: dict[str, Any]) -> dict[str, Any]:
@@ -67,10 +74,11 @@ def _typed(parameter: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(written, str):
         return parameter
     bare = _OPTIONAL.sub("", written).strip()
-    if maybe := _MAYBE.fullmatch(bare):
-        bare = next(filter(None, maybe.groups()), "").strip()
-    several = re.fullmatch(r"union\[([^\[\]]*)\]", bare, re.IGNORECASE)
-    names = [_name(one) for one in several[1].split(",")] if several else [_name(bare)]
+    maybe = _MAYBE.fullmatch(bare)
+    union = re.fullmatch(r"union\[(.*)\]", bare, re.IGNORECASE | re.DOTALL)
+    bare = next(filter(None, maybe.groups()), "").strip() if maybe else union[1] if union else bare
+    several = [bare] if "[" in bare else re.split(r"[,|]" if maybe or union else r"\|", bare)
+    names = [_name(one) for one in several]
     return {**parameter, "type": names[0] if len(names) == 1 else names}
 
 

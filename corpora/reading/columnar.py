@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BATCH = 1000
+_UNREADABLE = (ValueError, OverflowError, LookupError)
+"""What pyarrow raises for text that is none (a ValueError), times beyond Python's years, and unknown zones."""
 
 
 def parquet_rows(file: RawFile) -> Iterator[Element]:
@@ -50,11 +52,26 @@ def arrow_rows(file: RawFile) -> Iterator[Element]:
     with pa.memory_map(str(file.path)) as mapped:
         try:
             for batch in _batches(mapped):
+                _must_be_sound(batch)
                 for start in range(0, batch.num_rows, _BATCH):
                     yield from _rows(batch.slice(start, _BATCH), number + start)
                 number += batch.num_rows
         except (pa.ArrowException, OSError):
             yield from _broken(file, number, "not an Arrow file from here on: all of its bytes", 0, mapped.size())
+
+
+def _must_be_sound(batch: "pa.RecordBatch") -> None:
+    """Raises ArrowException for a batch whose lengths lead out of its bytes, which would end the process when read.
+
+    Text that is no UTF-8 is left to the rows.
+    """
+    import pyarrow as pa
+
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
 
 
 def _batches(mapped: "pa.MemoryMappedFile") -> Iterator["pa.RecordBatch"]:
@@ -78,7 +95,7 @@ def streamed_rows(file: RawFile) -> Iterator[Element]:
 def _rows(batch: "pa.RecordBatch", number: int) -> Iterator[Element]:
     try:
         rows = batch.to_pylist()
-    except UnicodeDecodeError:
+    except _UNREADABLE:
         for index in range(batch.num_rows):
             yield _row_by_itself(batch.slice(index, 1), number + index)
         return
@@ -89,10 +106,11 @@ def _rows(batch: "pa.RecordBatch", number: int) -> Iterator[Element]:
 def _row_by_itself(row: "pa.RecordBatch", number: int) -> Element:
     try:
         return _element(row.to_pylist()[0], number)
-    except UnicodeDecodeError:
+    except _UNREADABLE as error:
+        problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else "a value that Python cannot hold"
         value = {name: _undecoded(column[0]) for name, column in zip(row.schema.names, row.columns, strict=True)}
         raw = json.dumps(plain(value, "surrogateescape"), ensure_ascii=False).encode("utf-8", "surrogateescape")
-        return Element(raw, number, None, "not UTF-8")
+        return Element(raw, number, None, problem)
 
 
 def _element(row: dict[str, Any], number: int) -> Element:
@@ -119,7 +137,12 @@ def _undecoded(value: Any) -> Any:
         return {name: _undecoded(member) for name, member in value.items()}
     if hasattr(value, "values"):
         return [_undecoded(member) for member in value.values]
-    return value.as_buffer().to_pybytes() if hasattr(value, "as_buffer") else value.as_py()
+    if hasattr(value, "as_buffer"):
+        return value.as_buffer().to_pybytes()
+    try:
+        return value.as_py()
+    except _UNREADABLE:
+        return str(value.cast(pa.int64())) if pa.types.is_temporal(value.type) else None
 
 
 def _bytes_of(group: Any) -> tuple[int, int]:

@@ -119,10 +119,25 @@ def elements(
     if listed and inside is None:
         window.skip(_SPACE)
         window.take(window.at + 1)
+    behind: list[Element] = []
     for element in _elements(window, listed):
         if inside is None or element.problem != _BEHIND:
             yield element
+        else:
+            behind.append(element)
+    yield from behind if inside is not None and not _closes(behind, inside, encoding) else ()
     yield from stream.rest(window.line, window.byte)
+
+
+def _closes(behind: list[Element], name: str, encoding: str) -> bool:
+    """Whether what stands behind a list is the rest of the one object that holds it."""
+    if len(behind) != 1:
+        return False
+    try:
+        rest = json.loads('{"":0' + behind[0].raw.decode(encoding))
+    except (ValueError, RecursionError):
+        return False
+    return name not in rest
 
 
 def _to_list(window: _Window, name: str) -> bool:

@@ -67,10 +67,13 @@ def container_of(file: RawFile) -> Container:
 
 
 def _table_of(file: RawFile) -> str | None:
-    """The kind of table that a file is by its first bytes, if it is one that can be told so."""
+    """The kind of table that a file is by its first and last bytes, if it is one that can be told so."""
+    longest = max(map(len, _TABLE_MAGIC))
     with file.path.open("rb") as opened:
-        head = opened.read(max(map(len, _TABLE_MAGIC)))
-    return next((kind for magic, kind in _TABLE_MAGIC.items() if head.startswith(magic)), None)
+        head = opened.read(longest)
+        opened.seek(-min(longest, opened.seek(0, 2)), 2)
+        tail = opened.read()
+    return next((kind for magic, kind in _TABLE_MAGIC.items() if head.startswith(magic) and tail.endswith(magic)), None)
 
 
 def read_rows(file: RawFile) -> Iterator[Row | BadRow]:

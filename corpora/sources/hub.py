@@ -155,6 +155,8 @@ def _loaded(told: dict[str, Any], **settings: Any) -> Any:
     folder = Path(told["path"])
     if (folder / _SAVED).is_file() or (folder / _SAVED_SPLITS).is_file():
         saved = datasets.load_from_disk(told["path"])
+        if not isinstance(saved, dict) and (told["name"] is not None or told["split"] != "train"):
+            raise ValueError("it was saved as one table without configs and splits; leave config and split out")
         if not isinstance(saved, dict):
             return saved
         if told["split"] not in saved:
@@ -185,7 +187,7 @@ def _hub_errors(uri: str) -> Iterator[None]:
         reason = f"no network: the hub cannot be reached ({_in_full(error)}); use a local copy"
     except HFValidationError as error:
         reason = f"not the name of a repository: {_in_full(error)}"
-    except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
+    except (datasets.exceptions.DatasetsError, ValueError, OSError, OverflowError, LookupError) as error:
         reason = f"the dataset cannot be read: {_in_full(error)}"
     else:
         return
@@ -209,7 +211,7 @@ def _parse(uri: str) -> _Spec:
     unknown = sorted(set(given) - {"config", "split", "streaming"})
     if unknown or given.get("streaming", "true") not in ("true", "false"):
         raise CorpusError(f"{uri}: an hf uri takes config, split and streaming=true or false, not {unknown or given}")
-    repository, _, revision = place.partition("@")
+    repository, _, revision = (place, "", "") if place.startswith("/") else place.partition("@")
     if not repository.strip("/"):
         raise CorpusError(f"{uri}: an hf uri is hf://<org>/<name>[@<revision>] or hf:///absolute/folder")
     return _Spec(

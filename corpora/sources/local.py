@@ -15,15 +15,18 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf
 """What of a model's folder is read: weights without code in them, configuration, tokenizer, template."""
 
 
-_DESCRIPTIONS = frozenset(
-    {
-        *("readme.md", "license", "license.md", "license.txt"),
-        *("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"),
-    }
+_DESCRIPTIONS = re.compile(
+    r"(readme|licen[cs]e|changelog|citation|notice)([-_.]\w+)?(\.(md|txt|rst|cff|bib))?"
+    r"|(dataset_info|dataset_infos|dataset_dict)\.json",
+    re.IGNORECASE,
 )
-"""Files beside a dataset's rows, in the hub's layout and in that of `save_to_disk`."""
+_OF_SAVED = ("dataset_info.json", "state.json")
+"""What `save_to_disk` writes beside a table; `state.json` alone may be data."""
+"""Names of files beside a dataset's rows, in the hub's layout and in that of `save_to_disk`."""
 
-_SPLIT = re.compile(r"(?:^|/)(train|test|validation|valid|val|dev)(?=[-_./]|$)", re.IGNORECASE)
+_SPLIT = re.compile(
+    r"(?:^|[-_./])(train(?:ing)?|test(?:ing)?|validation|valid|val|dev|eval|held_?out)(?=[-_./]|$)", re.IGNORECASE
+)
 
 
 def observe(origin: Origin, folder: Path, cache: Path) -> str:
@@ -90,6 +93,8 @@ def _files(origin: Origin, folder: Path) -> list[RawFile]:
     root = _fixed_part(path)
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
     found = [RawFile(match.relative_to(root).as_posix(), match) for match in matches if match.is_file()]
+    if glob.has_magic(path.name) and not isinstance(origin, Model):
+        found = _without_descriptions(found)
     if not found:
         raise CorpusError(f"{origin.uri}: no file matches; looked for {path}")
     return found
@@ -98,18 +103,25 @@ def _files(origin: Origin, folder: Path) -> list[RawFile]:
 def _rows_of(origin: Origin, root: Path) -> list[RawFile]:
     """The files of a folder that hold rows, not those that describe them. Raises CorpusError if they are several
     splits, of which one is not to be trained on."""
-    files = [file for file in files_of(origin, root) if PurePath(file.name).name.lower() not in _DESCRIPTIONS]
+    files = _without_descriptions(files_of(origin, root))
     if not files:
         raise CorpusError(f"{origin.uri}: the folder {root} holds no files to read")
-    splits = {found[1].lower(): file.name for file in files if (found := _SPLIT.search(file.name))}
-    if "train" in splits and len(splits) > 1:
+    splits = {found[1].lower(): file.name for file in files for found in _SPLIT.finditer(file.name)}
+    if len(splits) > 1:
         listed = ", ".join(f"{split} in {name}" for split, name in sorted(splits.items()))
-        name = PurePath(splits["train"])
-        own = name.parent / "*" if "train" in name.parent.parts else name.with_name("train*")
+        split = next((split for split in splits if split.startswith("train")), min(splits))
+        name = PurePath(splits[split])
+        word = next(found[1] for found in _SPLIT.finditer(splits[split]) if found[1].lower() == split)
+        own = name.parent / "*" if word in name.parent.parts else name.with_name(f"*{word}*")
         raise CorpusError(
             f"{origin.uri}: the folder holds several splits ({listed}); name one, as in {PurePath(origin.uri) / own}"
         )
     return files
+
+
+def _without_descriptions(files: list[RawFile]) -> list[RawFile]:
+    found = [file for file in files if not _DESCRIPTIONS.fullmatch(PurePath(file.name).name)]
+    return [file for file in found if file.path.name != _OF_SAVED[1] or not file.path.with_name(_OF_SAVED[0]).is_file()]
 
 
 def _fixed_part(pattern: Path) -> Path:

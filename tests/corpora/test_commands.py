@@ -74,6 +74,13 @@ def test_inspect_hides_no_mend_and_reads_a_list_that_is_named(tmp_path: Path, ru
     assert "2 read, 2 good" in run("inspect", wrapped, "--rows-in", "data")[1]
 
 
+def test_inspect_names_the_fields_that_are_not_read(tmp_path: Path, run: Any) -> None:
+    rows = [{"question": "q", "answer": f"a{i}", "context": "A page.", "id": f"x{i}", "empty": ""} for i in range(3)]
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    assert "not read   context, id\n" in run("inspect", file)[1]
+    assert json.loads(run("inspect", file, "--json")[1])["unread"] == ["context", "id"]
+
+
 def test_rows_cannot_write_escapes_to_the_terminal(tmp_path: Path, run: Any) -> None:
     evil = "\x1b]0;title\x07\x1b[31mred\x9b2J"
     file = write_jsonl(tmp_path / "a.jsonl", [talk(evil, evil), {"messages": [{"role": evil, "content": evil}]}])

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -292,6 +293,15 @@ def test_a_name_that_no_reader_knows(tmp_path: Path, name: str) -> None:
         read(tmp_path / name, b"")
 
 
+def test_a_time_beyond_python_s_years_costs_its_row_alone(tmp_path: Path) -> None:
+    times = pa.array([0, 1 << 60, 1], pa.timestamp("us"))
+    pq.write_table(pa.table({"at": times, "text": ["a", "b", "c"]}), tmp_path / "a.parquet")
+    found = list(read_rows(RawFile("a.parquet", tmp_path / "a.parquet")))
+    assert [(type(row), row.line) for row in found] == [(Row, 1), (BadRow, 2), (Row, 3)]
+    assert isinstance(found[1], BadRow) and found[1].reason == "a value that Python cannot hold"
+    assert json.loads(found[1].raw) == {"at": str(1 << 60), "text": "b"}
+
+
 def test_an_arrow_file_or_stream_gives_its_rows_and_a_broken_one_is_one_bad_row(tmp_path: Path) -> None:
     table = pa.Table.from_pylist(ROWS)
     for write, name in ((pa.ipc.new_file, "file.arrow"), (pa.ipc.new_stream, "stream.arrow")):
@@ -304,6 +314,27 @@ def test_an_arrow_file_or_stream_gives_its_rows_and_a_broken_one_is_one_bad_row(
     (tmp_path / "cut.arrow").write_bytes(whole[: len(whole) // 2])
     *good, bad = read_rows(RawFile("cut.arrow", tmp_path / "cut.arrow"))
     assert all(isinstance(row, Row) for row in good) and isinstance(bad, BadRow) and "not an Arrow file" in bad.reason
+
+
+def test_lengths_that_lead_out_of_an_arrow_file_are_damage_and_end_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "a.arrow"
+    with pa.ipc.new_file(file, pa.schema([("text", pa.string())])) as sink:
+        sink.write_table(pa.table({"text": ["first words", "second words"]}))
+    content = bytearray(file.read_bytes())
+    at = content.find(struct.pack("<3i", 0, 11, 23))
+    content[at + 8 : at + 12] = struct.pack("<i", 1 << 30)
+    file.write_bytes(content)
+    [bad] = read_rows(RawFile("a.arrow", file))
+    assert isinstance(bad, BadRow) and bad.reason.startswith("not an Arrow file")
+    with pa.ipc.new_file(file, pa.schema([("text", pa.string())])) as sink:
+        sink.write_table(pa.table({"text": pa.array([b"ok", b"\xff", b"c"], pa.binary()).view(pa.string())}))
+    assert [type(row) for row in read_rows(RawFile("a.arrow", file))] == [Row, BadRow, Row]
+
+
+def test_words_that_begin_as_a_table_does_are_words(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("PAR1 is a magic number.\nSo is ARROW1.\n")
+    found = list(read_rows(RawFile("a.txt", tmp_path / "a.txt")))
+    assert [row.value["text"] for row in found if isinstance(row, Row)] == ["PAR1 is a magic number.", "So is ARROW1."]
 
 
 def test_a_table_is_one_under_any_name(tmp_path: Path) -> None:

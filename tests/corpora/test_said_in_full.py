@@ -245,7 +245,7 @@ def test_calls_are_not_the_user_s_and_thoughts_come_before_what_is_said_or_calle
     assert read({"messages": [TURNS[0], written]}).messages[1]["content"] == "<think>\nhm\n</think>"
 
 
-@pytest.mark.parametrize("name", ["arguments", "parameters", "input"])
+@pytest.mark.parametrize("name", ["arguments", "parameters", "input", "args"])
 def test_arguments_of_a_call_have_several_names(name: str) -> None:
     call = {"name": "f", name: {"a": 1}}
     found = read({"messages": [TURNS[0], {"role": "assistant", "content": "", "tool_calls": [call]}]})
@@ -293,3 +293,92 @@ def test_settings_for_whole_conversations_leave_prompts_and_answers_alone() -> N
 def test_neighbours_with_ids_of_their_own_are_joined() -> None:
     turns = [{**TURNS[0], "id": 1}, {**TURNS[0], "id": 2, "timestamp": "x"}, TURNS[1]]
     assert said(read({"messages": turns}, turns={"same_role": "join"})) == [("user", "q\n\nq"), SAID[1]]
+
+
+def test_results_stand_in_the_order_of_their_calls_where_ids_say_whose_they_are() -> None:
+    calls = [{**F, "id": "1"}, {**F, "id": "2"}, {**G, "id": "3"}]
+    results = [{"role": "tool", "content": f"r{one}", "tool_call_id": str(one)} for one in (3, 1, 2)]
+    turns = [TURNS[0], {"role": "assistant", "content": "", "tool_calls": calls}, *results, TURNS[1]]
+    found = read({"messages": turns}).messages[2:5]
+    assert [(message["content"], message["name"]) for message in found] == [("r1", "f"), ("r2", "f"), ("r3", "g")]
+    unknown = [{**results[0], "tool_call_id": "9"}, *results[1:]]
+    kept = read({"messages": [*turns[:2], *unknown, TURNS[1]]}).messages[2:5]
+    assert [message["content"] for message in kept] == ["r3", "r1", "r2"]
+
+
+def test_columns_beside_a_format_that_rows_tell_are_read() -> None:
+    row = {**talk("q", "a"), "rules": "Be brief.", "api": {"fns": [{"name": "f"}]}}
+    found = read(row, columns={"system": "rules", "tools": "api.fns"})
+    assert said(found)[0] == ("system", "Be brief.") and found.tools == '[{"name": "f"}]'
+    asked = {"ask": "q", "completion": "a"}
+    assert said(read(asked, columns={"prompt": "ask"})) == SAID
+
+
+def test_turns_at_a_dotted_path_are_read_as_the_recipe_says() -> None:
+    row = {"log": {"turns": [{"who": "customer", "what": "q"}, {"who": "agent", "what": "a"}]}}
+    turns = {"role": "who", "content": "what", "roles": {"customer": "user", "agent": "assistant"}}
+    assert said(read(row, columns={"messages": "log.turns"}, turns=turns)) == SAID
+    held = {"log": {"chat": {**talk("q", "a"), "tools": [{"name": "f"}]}}}
+    assert read(held, columns={"messages": "log.chat"}).tools == '[{"name": "f"}]'
+
+
+def test_why_no_row_can_be_read_is_said() -> None:
+    with pytest.raises(
+        CorpusError, match=r"none of its first rows can be read; a\.jsonl:1: a key twice .*: field 'mess"
+    ):
+        read({"messages": '[{"role": "user", "role": "user", "content": "q"}]'})
+
+
+def test_an_answer_without_an_end_of_its_tags_is_not_joined_into_thoughts() -> None:
+    turns = [TURNS[0], {**TURNS[1], "content": "hm"}, {**TURNS[1], "content": "</think>\nyes"}]
+    with pytest.raises(RowError, match="roles out of order"):
+        read({"messages": turns}, turns={"same_role": "join"})
+
+
+@pytest.mark.parametrize("name", ["weight", "loss_weight", "loss_scale"])
+def test_a_row_that_is_to_be_learned_by_half_is_refused(name: str) -> None:
+    with pytest.raises(RowError, match=f"field '{name}' is a fraction"):
+        read({**talk("q", "a"), name: 0.5})
+    assert said(read({**talk("q", "a"), name: 1})) == SAID
+
+
+def test_numbers_beside_a_list_of_answers_judge_it() -> None:
+    row = {"prompt": "q", "responses": ["bad", "good"]}
+    for name in ("score", "rating", "overall_score", "scores"):
+        found = read({**row, name: [0.1, 0.9]})
+        assert [answer["messages"][0]["content"] for answer in found.answers] == ["good", "bad"]
+    for unknown in ({"reward_scores": [0.1, 0.9]}, {"correct": [False, True]}, {"grades": "[1, 5]"}, {"scores": [1]}):
+        with pytest.raises(CorpusError, match="fit no known format"):
+            read({**row, **unknown})
+    assert [answer["score"] for answer in read(row).answers] == [1.0, 0.0]
+    with pytest.raises(RowError, match="an answer that says that it is not to be learned"):
+        read({"prompt": "q", "answers": [{"text": "a", "rating": 1, "weight": 0}, {"text": "b", "rating": 2}]})
+
+
+def test_a_name_that_a_dotted_path_leads_through_is_left_to_it() -> None:
+    for row in ({"data": talk("q", "a")}, {"data": {"messages": CHAT}}):
+        assert said(read(row, columns={"messages": "data.messages"})) == SAID
+
+
+def test_functions_in_an_object_are_compared_as_functions() -> None:
+    held = {**talk("q", "a"), "tools": [{"type": "function", "function": {"name": "f"}}], "system": "Be brief. "}
+    found = read({"messages": held, "tools": '[{"name": "f"}]', "system": "Be brief."})
+    assert found.tools == '[{"name": "f"}]' and said(found)[0] == ("system", "Be brief.")
+
+
+def test_roles_of_a_source_are_meant_in_openai_s_preferences_too() -> None:
+    outputs = {name: [{"role": "assistant", "content": name}] for name in ("preferred_output", "non_preferred_output")}
+    row = {"input": {"messages": [{"role": "customer", "content": "q"}]}, **outputs}
+    assert read(row, turns={"roles": {"customer": "user"}}).prompt == [TURNS[0]]
+
+
+def test_calls_that_are_nested_too_deeply_are_refused() -> None:
+    deep = '{"a": ' * 200 + "1" + "}" * 200
+    call = {"name": "f", "arguments": deep}
+    with pytest.raises(RowError, match="nested too deeply: the tool calls of turn 2"):
+        read({"messages": [TURNS[0], {"role": "assistant", "content": "", "tool_calls": [call]}]})
+
+
+def test_who_answered_is_no_answer() -> None:
+    with pytest.raises(CorpusError, match="fit no known format"):
+        read({"conversation": [{"user": "q", "model": "gpt-4"}]})

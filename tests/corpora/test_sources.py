@@ -243,11 +243,39 @@ def test_what_describes_a_folder_is_no_row_and_splits_are_named(tmp_path: Path) 
     write_jsonl(folder / "data" / "train-00000-of-00001.jsonl", [{"text": "a"}])
     assert [file.name for file in fetch(source("set"), tmp_path, tmp_path).files] == ["data/train-00000-of-00001.jsonl"]
     write_jsonl(folder / "data" / "test-00000-of-00001.jsonl", [{"text": "secret"}])
-    with pytest.raises(CorpusError, match=r"several splits \(test in data/test-.*; name one, as in set/data/train\*"):
+    with pytest.raises(CorpusError, match=r"several splits \(test in data/test-.*; name one, as in set/data/\*train\*"):
         fetch(source("set"), tmp_path, tmp_path)
     assert len(fetch(source("set/data/train*"), tmp_path, tmp_path).files) == 1
     [file] = fetch(source(f"hf://{folder}"), tmp_path, tmp_path / "cache").files
     assert [row.value for row in read_rows(file)] == [{"text": "a"}]
+
+
+def test_splits_are_found_behind_names_too_and_a_saved_table_has_none(tmp_path: Path) -> None:
+    import datasets
+
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("chat_TRAIN.jsonl", "chat_dev.jsonl"):
+        write_jsonl(folder / name, [{"text": "a"}])
+    with pytest.raises(CorpusError, match=r"dev in chat_dev.jsonl, train in chat_TRAIN.jsonl\); name one.*\*TRAIN\*"):
+        fetch(source("set"), tmp_path, tmp_path)
+    assert len(fetch(source("set/*TRAIN*"), tmp_path, tmp_path).files) == 1
+    (folder / "README.txt").write_text("words")
+    assert len(fetch(source("set/*"), tmp_path, tmp_path).files) == 2
+    assert fetch(source("set/README.txt"), tmp_path, tmp_path).files[0].name == "README.txt"
+    for other in ("held_out", "testing"):
+        (tmp_path / other).mkdir()
+        write_jsonl(tmp_path / other / "one-eval.jsonl", [{"text": "a"}])
+        write_jsonl(tmp_path / other / f"two_{other}.jsonl", [{"text": "a"}])
+        with pytest.raises(CorpusError, match="several splits"):
+            fetch(source(other), tmp_path, tmp_path)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "state.json").write_text('{"text": "a"}')
+    assert fetch(source("alone"), tmp_path, tmp_path).files[0].name == "state.json"
+    datasets.Dataset.from_list([{"text": "a"}]).save_to_disk(tmp_path / "at@home")
+    with pytest.raises(CorpusError, match="saved as one table without configs and splits"):
+        fetch(source(f"hf://{tmp_path / 'at@home'}?split=test"), tmp_path, tmp_path / "cache")
+    assert len(fetch(source(f"hf://{tmp_path / 'at@home'}"), tmp_path, tmp_path / "cache").files) == 1
 
 
 def test_a_library_s_causes_are_told_in_full(tmp_path: Path, hub_folder: Path) -> None:

@@ -45,6 +45,7 @@ def shared(*turns: tuple[str, str], **names: str) -> dict[str, Any]:
         {"messages": json.dumps(talk("q", "a"))},
         {"conversation": json.dumps([{"human": "q", "assistant": "a"}])},
         {"conversation": [{"human": "q", "assistant": "a", "system": None}]},
+        {"conversation": [{"assistant": "a", "human": "q"}]},
     ],
 )
 def test_turns_that_say_what_they_are_are_read(row: dict[str, Any]) -> None:
@@ -72,6 +73,8 @@ def test_own_words_for_roles_and_keys_are_what_the_recipe_says() -> None:
     assert said(read(own, turns={"roles": roles})) == PLAIN
     keys = shared(("customer", "q"), ("agent", "a"), role="who", content="what")
     assert said(read(keys, turns={"roles": roles, "role": "who", "content": "what"})) == PLAIN
+    paired = {"messages": [{"agent": "a", "Customer": "q"}]}
+    assert said(read(paired, turns={"roles": roles})) == PLAIN
     in_text = {"messages": json.dumps(keys["conversations"])}
     assert said(read(in_text, turns={"roles": roles, "role": "who", "content": "what"})) == PLAIN
     with pytest.raises(CorpusError, match="fit no known format"):
@@ -260,8 +263,11 @@ def test_xlam_rows_are_a_question_and_its_calls() -> None:
         ("str,optional", "string", False),
         ("int (optional)", "integer", False),
         ("Union[int, str]", ["integer", "string"], True),
+        ("Union[int, str, None]", ["integer", "string"], False),
+        ("List[Union[int, str]]", "array", True),
         ("Dict[str, int]", "object", True),
         ("datetime", "datetime", True),
+        ("str | int", ["string", "integer"], True),
     ],
 )
 def test_types_of_parameters_in_words_of_python_are_those_of_a_schema(written: str, named: Any, needed: bool) -> None:
@@ -269,6 +275,13 @@ def test_types_of_parameters_in_words_of_python_are_those_of_a_schema(written: s
     [function] = json.loads(read({**XLAM, "tools": [{"name": "f", "parameters": described}]}).tools)
     assert function["parameters"]["properties"] == {"properties": {"type": named}}
     assert function["parameters"].get("required", []) == (["properties"] if needed else [])
+
+
+def test_a_parameter_that_says_whether_it_is_needed_is_heard() -> None:
+    described = {"a": {"type": "int", "required": False}, "b": {"type": "int", "required": True}}
+    [function] = json.loads(read({**XLAM, "tools": [{"name": "f", "parameters": described}]}).tools)
+    properties = {name: {"type": "integer"} for name in "ab"}
+    assert function["parameters"] == {"type": "object", "properties": properties, "required": ["b"]}
 
 
 def test_a_system_prompt_beside_calls_is_kept() -> None:
@@ -279,7 +292,8 @@ def toolace(*answers: str) -> dict[str, Any]:
     turns: list[dict[str, str]] = []
     for answer in answers:
         turns += [{"from": "user", "value": "q"}, {"from": "assistant", "value": answer}]
-    return {"system": 'You may call:\n[{"name": "Get Rain", "parameters": {}}] Use them well.', "conversations": turns}
+    functions = '[{"name": "Get Rain", "parameters": {}}, {"name": "f"}]'
+    return {"system": f"You may call:\n{functions} Use them well.", "conversations": turns}
 
 
 def test_calls_in_the_words_of_toolace_are_calls() -> None:
@@ -289,7 +303,7 @@ def test_calls_in_the_words_of_toolace_are_calls() -> None:
         {"name": "Get Rain", "arguments": {"city": "Bern (CH)", "days": [1, 2]}},
         {"name": "market.trends", "arguments": {"a": {"b": None}, "c": True}},
     ]
-    assert json.loads(found.tools) == [{"name": "Get Rain", "parameters": {}}]
+    assert json.loads(found.tools) == [{"name": "Get Rain", "parameters": {}}, {"name": "f"}]
     assert found.messages[0]["content"] == "You may call:\n\nUse them well."
     assert said(read(toolace("Hello."), format="toolace"))[1:] == [("user", "q"), ("assistant", "Hello.")]
 
@@ -301,6 +315,18 @@ def test_thoughts_before_calls_in_words_are_kept() -> None:
     assert thought.messages[1]["content"] == "<think>\nhm\n</think>"
 
 
+def test_names_that_python_keeps_and_literals_of_json_are_read() -> None:
+    found = read(toolace('[f(from="true, from=1", amount=1.5, live=true, till=null, True=[false])]'))
+    assert json.loads(found.messages[2]["tool_calls"]) == [
+        {"name": "f", "arguments": {"from": "true, from=1", "amount": 1.5, "live": True, "till": None, "True": [False]}}
+    ]
+
+
+def test_words_in_brackets_that_name_no_function_are_words() -> None:
+    found = read(toolace("[See appendix (A)]"), format="toolace")
+    assert found.messages[-1] == {"role": "assistant", "content": "[See appendix (A)]"}
+
+
 def test_functions_are_found_however_their_list_is_written() -> None:
     call = toolace("[f(a=1)]")
     listed = 'As in [{"x": 1}], call\n[\n  {"name": "f"},\n {"type": "function", "function": {"name": "g"}}\n]\nwell.'
@@ -310,7 +336,7 @@ def test_functions_are_found_however_their_list_is_written() -> None:
     beside = read({**call, "system": "Be brief.", "tools": [{"name": "f"}]})
     assert json.loads(beside.tools) == [{"name": "f"}] and beside.messages[0]["content"] == "Be brief."
     with pytest.raises(RowError, match="functions twice, which differ"):
-        read({**call, "tools": [{"name": "f"}]})
+        read({**call, "tools": [{"name": "g"}]})
     with pytest.raises(RowError, match="no JSON list of functions with names"):
         read({**call, "system": '[{"name": "f"'}, format="toolace")
 

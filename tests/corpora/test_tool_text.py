@@ -132,6 +132,12 @@ def test_functions_beside_the_turns_go_before_those_in_words_if_they_are_the_sam
         convert({**row, "tools": [SUB]})
 
 
+def test_functions_without_an_end_are_refused() -> None:
+    row = shared(("system", 'Call these: <tools>[{"name": "f"}]'), ("human", "q"), ("gpt", WRITTEN))
+    with pytest.raises(RowError, match="functions or calls in the system prompt without an end"):
+        convert(row)
+
+
 def test_a_row_with_tags_can_be_read_as_plain_words_by_the_recipe() -> None:
     row = shared(("human", "q"), ("gpt", WRITTEN))
     assert convert(row, format="sharegpt") == (

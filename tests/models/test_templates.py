@@ -302,11 +302,29 @@ def test_a_template_that_writes_one_call_of_several_is_heard(tmp_path: Path) -> 
     talk += [said("tool", "wet", name="rain"), said("tool", "dry", name="rain"), said("assistant", "Wet, dry.")]
     with pytest.raises(CorpusError, match="leaves out tool calls"):
         template.rendered([talk], [None])
+    with pytest.raises(CorpusError, match="leaves out tool calls"):  # whatever other words say
+        template.rendered([[said("user", "qz0x qz1x qz2x qz3x"), *talk[1:]]], [None])
     prompt = template.prompt_ids(talk[:1])
     with pytest.raises(CorpusError, match="leaves out tool calls"):
         template.answer_ids(talk[:1], talk[1], prompt)
     both = loaded("qwen3", tmp_path)
     assert "Basel" in learned(both, talk)[0] and both.answer_ids(talk[:1], talk[1], both.prompt_ids(talk[:1]))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("<think>\nhm\n</think>", "puts thoughts behind the call that they come before"),
+        ("I look.", "puts what is said beside a call behind its results"),
+    ],
+)
+def test_a_template_that_moves_what_comes_before_a_call_is_heard(tmp_path: Path, content: str, why: str) -> None:
+    template = loaded("gemma4", tmp_path)
+    talk = [said("user", "Rain?"), said("assistant", content, tool_calls=CALLED)]
+    talk += [said("tool", "wet", name="rain"), said("assistant", "Wet.")]
+    for mask in (False, True):
+        with pytest.raises(CorpusError, match=why):
+            template.rendered([talk], [None], mask=mask)
 
 
 def test_an_end_of_turn_behind_a_blank_is_one(tmp_path: Path) -> None:
