@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from corpora.formats.learning import refuse_marked_part, weight_of
+from corpora.formats.learning import MARKS, refuse_marked_part, weight_of
 from corpora.formats.tool_calls import call_ids, calls_in, calls_of
 from corpora.reading.row import RowError
 from models.messages import Message
@@ -30,7 +30,7 @@ __all__ = [
 
 _INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
 """Characters that Unicode calls letters or symbols, and that are drawn as blanks."""
-_PLACEHOLDER = re.compile(r"\A\s*<(image|audio|video)>|<(image|audio|video)>\s*\Z")
+_PLACEHOLDER = re.compile(r"\A<(image|audio|video)>|<(image|audio|video)>\Z")
 """What stands for media before or behind the words."""
 MEDIA = {name: medium for medium in ("image", "audio", "video") for name in (medium, f"{medium}s")}
 """Fields of a row that hold a medium, and which."""
@@ -63,6 +63,7 @@ ROLES = {
 SYSTEMS = ("system", "system_prompt", "system_message")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields of a turn, and types of its parts, that hold what the assistant thought."""
+_THOUGHTFUL = frozenset(_THOUGHTS)
 _WRITTEN_CALLS = (_CALL, "tool_call")
 _SPELLINGS = (
     ("role", "content"),
@@ -119,6 +120,12 @@ def cannot_be_had(medium: str) -> str:
 def is_blank(text: str) -> bool:
     """Whether nothing of a text can be seen."""
     return all(c.isspace() or c in _INVISIBLE or unicodedata.category(c) in ("Cf", "Cc") for c in text)
+
+
+def _refuse_placeholder(words: str, index: int) -> None:
+    """Raises RowError if media are to stand before or behind the words."""
+    if (shown := _PLACEHOLDER.search(words)) is not None:
+        raise RowError(f"{cannot_be_had(shown[1] or shown[2])}: turn {index}")
 
 
 def _answer(words: str, index: int) -> str:
@@ -185,7 +192,8 @@ def turns(value: Any) -> list[Message]:
     found = []
     for index, turn in enumerate(_by_calls(value), start=1):
         found.append(_turn(turn, index, called))
-        called |= call_ids(turn.get("tool_calls"))
+        if "tool_calls" in turn:
+            called |= call_ids(turn["tool_calls"])
     return found
 
 
@@ -193,10 +201,12 @@ def _by_calls(value: list[Any]) -> list[Any]:
     """The turns, results of calls in the order of the calls where ids say which is whose."""
     found = list(value)
     for index, turn in enumerate(value):
-        ids = list(call_ids(turn.get("tool_calls"))) if isinstance(turn, dict) else []
+        ids = list(call_ids(turn["tool_calls"])) if isinstance(turn, dict) and "tool_calls" in turn else []
+        if len(ids) < 2:
+            continue
         behind = value[index + 1 : index + 1 + len(ids)]
         own = [result.get("tool_call_id") if isinstance(result, dict) else None for result in behind]
-        if len(ids) > 1 and own != ids and sorted(map(str, own)) == sorted(ids):
+        if own != ids and sorted(map(str, own)) == sorted(ids):
             found[index + 1 : index + 1 + len(ids)] = sorted(
                 behind, key=lambda result: ids.index(result["tool_call_id"])
             )
@@ -227,8 +237,8 @@ def conversation(messages: list[Message]) -> list[Message]:
             due = " or the ".join(role for role in expected if role != "system")
             mend = _OPENING if greets else _SAME_ROLE if message["role"] == last else ""
             raise RowError(f"roles out of order: turn {index} is of the {message['role']}, not of the {due}{mend}")
-        if (shown := _PLACEHOLDER.search(message["content"])) is not None:
-            raise RowError(f"{cannot_be_had(shown[1] or shown[2])}: turn {index}")
+        if message["role"] == "user" and (message["content"][:1] == "<" or message["content"][-1:] == ">"):
+            _refuse_placeholder(message["content"], index)
         if is_blank(message["content"]) and message["role"] not in ("system", "tool") and "tool_calls" not in message:
             raise RowError(f"empty turn: turn {index}")
         if message["role"] == "assistant" and "tool_calls" not in message and is_blank(parted(message["content"])[1]):
@@ -271,14 +281,14 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
     written = role.lower() in _WRITTEN_CALLS
     said = Parts(None, "", []) if written else parts_of(content, index)
     thoughts = _thoughts(turn, said.thoughts, index)
-    held = [turn.get("tool_calls"), turn.get(_CALL), said.calls, content if written else None]
-    held = [calls for calls in held if calls or (written and calls is content)]
+    held = [calls for calls in (turn.get("tool_calls"), turn.get(_CALL), said.calls) if calls]
+    held += [content] if written else []
     if not assistant and (thoughts or held):
         raise RowError(f"thoughts or calls that are not of the assistant: turn {index}")
     if said.words is None and not held:
         raise RowError(f"not text: the words of turn {index}")
     message = {"role": role, "content": _with_thoughts(thoughts, said.words or "", index)}
-    if assistant:
+    if assistant and (held or not MARKS.isdisjoint(turn)):
         message |= weight_of(turn, [call for calls in held for call in calls_in(calls, index)], index)
     if held:
         calls = {calls_of(calls, index) for calls in held}
@@ -355,6 +365,8 @@ def parts_of(content: Any, index: int) -> Parts:
 
 def _thoughts(turn: Mapping[str, Any], parts: str, index: int) -> str:
     """What was thought before a turn, in a field of its own or in `parts`. Raises RowError if two of them differ."""
+    if not parts and _THOUGHTFUL.isdisjoint(turn):
+        return ""
     held = {name: turn[name] for name in _THOUGHTS if turn.get(name) is not None}
     if any(not isinstance(value, str) for value in held.values()):
         raise RowError(f"not text: the thoughts of turn {index}")

@@ -20,7 +20,7 @@ from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
 from corpora.formats.learning import refuse_nothing_learned, refuse_unlearned
-from corpora.formats.spelling import in_known_words
+from corpora.formats.spelling import Spelling
 from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
 from lineage.errors import CorpusError
@@ -59,9 +59,10 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     shown: dict[str, list[Row]] = {}
     deciding: Counter[str] = Counter()
     unread: dict[str, Row] = {}
+    spelling = Spelling.of(source)
     for row in sample:
         try:
-            fields = _named(source, in_known_words(source, as_meant(source, row.value)))
+            fields = spelling.named(spelling.known(as_meant(source, row.value)))
         except RowError as error:
             unread.setdefault(str(error), row)
             continue
@@ -116,7 +117,7 @@ def _is_records(value: Any) -> bool:
 def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
     """Reads the rows of a source as its format. It raises RowError, also for a row that names a verifier that is not to
     be used, and for one of two formats or of another kind where the first rows told the format."""
-    told_by_rows = _is_told_by_rows(source)
+    told_by_rows, spelling = _is_told_by_rows(source), Spelling.of(source)
 
     def read(row: Row) -> list[Item]:
         if (problem := verifiers.refusal(row.value)) is not None:
@@ -124,9 +125,9 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
         refuse_unlearned(row.value)
         if format_.kind != "document":
             _refuse_media(row.value)
-        fields = in_known_words(source, as_meant(source, row.value))
-        fields = _named(source, fields) if told_by_rows else fields
+        fields = spelling.known(as_meant(source, row.value))
         if told_by_rows:
+            fields = spelling.named(fields)
             try:
                 found = _fitting(source.uri, row, fields)
             except CorpusError:
@@ -180,13 +181,6 @@ def _is_told_by_rows(source: Source) -> bool:
     return _told_by_columns(source.columns) is None and source.format == "auto" and source.separator is None
 
 
-def _named(source: Source, fields: Fields) -> Fields:
-    """The fields with those that `columns` names beside a format that the rows are to tell."""
-    named = source.columns.model_dump(exclude_none=True, exclude={"category"})
-    found = {name: value for name, path in named.items() if (value := value_or_none(fields, path)) is not None}
-    return in_known_words(source, {**fields, **found}) if found else fields
-
-
 def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
     """The format that the recipe names, also by its columns; None if the rows are to tell."""
     columns, name = source.columns, source.format
@@ -225,7 +219,8 @@ def _told_by_columns(columns: Columns) -> FormatName | None:
 def _with_columns(format_: Format, source: Source) -> Format:
     """The format for rows whose field names are their own: a value is read where its column says that it is, and
     there alone if it might else be a judgement."""
-    columns = source.columns.model_dump(exclude_none=True, exclude={"category"})
+    spelling = Spelling.of(source)
+    columns = spelling.columns
     if not columns:
         return format_
     words = judgements.JUDGES & {path for name, path in columns.items() if name not in ("label", "rating")}
@@ -235,7 +230,7 @@ def _with_columns(format_: Format, source: Source) -> Format:
         if "label" in named:
             named["label"] = judgements.must_say(judgements.meant(source.labels, named["label"]), columns["label"])
         beside = fields if words.isdisjoint(fields) else {n: value for n, value in fields.items() if n not in words}
-        return format_.read(in_known_words(source, {**beside, **named}))
+        return format_.read(spelling.known({**beside, **named}))
 
     return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
 

@@ -6,9 +6,10 @@ in no order to learn from, is for its recipe to say; nothing is guessed.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, is_turns
+from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, is_turns, value_or_none
 from corpora.formats.judgements import JUDGES
 from corpora.formats.learning import MARKS
 from corpora.formats.prompts import TURNS, prompt_field
@@ -32,50 +33,107 @@ _AS_THEY_STAND = {"opening": "refuse", "last_user": "refuse"}
 _PAIRED = {name: role for name, role in ROLES.items() if name != "model"}
 """Keys of objects that hold a question and its answer; `model` may name who answered."""
 _FOLLOWING = ("system", "user", "assistant", "tool")
+_OPENINGS = ("{", "[")
+"""What JSON text of turns begins with."""
 _JOINT = "\n\n"
 _SAID_OF_TURNS = (*MARKS, "name", "tool_call_id")
 _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 """Fields in which a turn holds more than its words."""
 
 
-def in_known_words(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a row, with its turns as the recipe's `turns` says they are meant, out of objects that hold them.
+@dataclass(frozen=True)
+class Spelling:
+    """How one source spells its rows.
 
-    Raises RowError if such an object says what has to stand beside it, or otherwise than the row or another one.
+    said: about whole conversations, of_parts: about prompts and answers; None if the recipe says nothing. of_turns:
+    fields whose JSON text or objects are turns. reached: fields that the paths of `columns` lead through. roles: by key
+    of a pair.
     """
-    said, columns = source.turns, source.columns
-    of_turns = {*_OF_TURNS, columns.messages, columns.chosen, columns.rejected}
-    reached = {path.partition(".")[0] for path in columns.model_dump(exclude_none=True).values() if "." in path}
-    of_parts = said if said.is_silent else said.model_copy(update=_AS_THEY_STAND)
-    judged = not fields.keys().isdisjoint((*_ANSWERS, columns.chosen))
-    changed: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name in reached:
-            continue
-        held = value if isinstance(value, list) else _opened(name, value) if name in of_turns else None
-        own = next((held[key] for key in _HELD if key in held), None) if isinstance(held, dict) else held
-        whole = name in of_turns and (prompt_field(fields) is None if name in _ANSWERS else not judged)
-        found = _turns(own, value, said if whole else of_parts)
-        if found is not None:
-            changed |= {name: found, **(_beside(name, held, {**fields, **changed}) if isinstance(held, dict) else {})}
-    if isinstance(given := fields.get(_OPENAI), dict):
-        found = _turns(
-            given.get("messages"), None, said.model_copy(update=_AS_THEY_STAND) if not said.is_silent else said
+
+    said: Turns | None
+    of_parts: Turns | None
+    columns: dict[str, str]
+    of_turns: frozenset[str]
+    reached: frozenset[str]
+    roles: dict[str, str]
+
+    @classmethod
+    def of(cls, source: Source) -> "Spelling":
+        turns = None if source.turns.is_silent else source.turns
+        columns = source.columns.model_dump(exclude_none=True, exclude={"category"})
+        named = {path for name, path in columns.items() if name in ("messages", "chosen", "rejected")}
+        return cls(
+            turns,
+            turns and turns.model_copy(update=_AS_THEY_STAND),
+            columns,
+            _OF_TURNS | named,
+            frozenset(path.partition(".")[0] for path in columns.values() if "." in path),
+            {**_PAIRED, **source.turns.known_roles},
         )
-        changed |= {_OPENAI: {**given, "messages": found}} if found else {}
-    if isinstance(fields.get(_PROMPT), str):
-        changed |= _prompt_and_answer(fields, any(name in changed for name in _ANSWERS), said)
-    return {**fields, **changed} if changed else fields
 
+    def named(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields with those that `columns` names beside a format that the rows are to tell. Raises RowError."""
+        found = {
+            name: value for name, path in self.columns.items() if (value := value_or_none(fields, path)) is not None
+        }
+        return self.known({**fields, **found}) if found else fields
 
-def _prompt_and_answer(fields: Mapping[str, Any], judged: bool, said: Turns) -> dict[str, Any]:
-    """Prompt and completion that are both JSON text of turns, or the prompt of answers that are (judged); a single one
-    may be words that look so."""
-    found = {name: _turns(_opened(name, fields.get(name)), None, said) for name in (_PROMPT, _ANSWER)}
-    asked, answer = found.values()
-    if asked and _role(asked[-1]) == "user" and (judged or (answer and all(map(_answers, answer)))):
-        return {name: turns for name, turns in found.items() if turns}
-    return {}
+    def known(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a row, with its turns as the recipe says they are meant, and out of objects that hold them.
+
+        Raises RowError if such an object says what has to stand beside it, or otherwise than the row or another one.
+        """
+        judged = not fields.keys().isdisjoint((*_ANSWERS, self.columns.get("chosen", "")))
+        changed: dict[str, Any] = {}
+        for name, value in fields.items():
+            if name in self.reached or not (isinstance(value, list) or name in self.of_turns):
+                continue
+            held = value if isinstance(value, list) else _opened(name, value)
+            if held is None:
+                continue
+            own = next((held[key] for key in _HELD if key in held), None) if isinstance(held, dict) else held
+            whole = name in self.of_turns and (prompt_field(fields) is None if name in _ANSWERS else not judged)
+            found = self._turns(own, self.said if whole else self.of_parts)
+            if found is not None and found is not value:
+                changed[name] = found
+                changed |= _beside(name, held, {**fields, **changed}) if isinstance(held, dict) else {}
+        if isinstance(given := fields.get(_OPENAI), dict):
+            found = self._turns(given.get("messages"), self.of_parts)
+            changed |= {_OPENAI: {**given, "messages": found}} if found else {}
+        if isinstance(asked := fields.get(_PROMPT), str) and asked.lstrip()[:1] in _OPENINGS:
+            changed |= self._prompt_and_answer(fields, any(name in changed for name in _ANSWERS))
+        return {**fields, **changed} if changed else fields
+
+    def _prompt_and_answer(self, fields: Mapping[str, Any], judged: bool) -> dict[str, Any]:
+        """Prompt and completion that are both JSON text of turns, or the prompt of answers that are (judged); a single
+        one may be words that look so."""
+        given = {name: fields.get(name) for name in (_PROMPT, _ANSWER)}
+        found = {name: self._turns(_opened(name, value), self.of_parts) for name, value in given.items()}
+        asked, answer = found.values()
+        if asked and _role(asked[-1]) == "user" and (judged or (answer and all(map(_answers, answer)))):
+            return {name: turns for name, turns in found.items() if turns}
+        return {}
+
+    def _turns(self, held: Any, said: Turns | None) -> list[_Turn] | None:
+        """The turns that a field holds, in known words; the list itself where nothing is to be changed."""
+        if not (isinstance(held, list) and held and all(isinstance(turn, dict) for turn in held)):
+            return None
+        found = self._from_pairs(held)
+        if said is None:
+            return found if is_turns(found) else None
+        found = [_renamed(turn, said) for turn in found]
+        return _ordered(found, said) if is_turns(found) else None
+
+    def _from_pairs(self, turns: list[_Turn]) -> list[_Turn]:
+        """Turns of objects whose keys are roles and whose values are words; any others as they are. Of one object the
+        question comes before its answer."""
+        if not all(all(key.lower() in self.roles for key in turn) for turn in turns):
+            return turns
+        pairs = [{role: words for role, words in turn.items() if words is not None} for turn in turns]
+        if not all(turn and all(isinstance(words, str) for words in turn.values()) for turn in pairs):
+            return turns
+        order = [sorted(turn, key=lambda key: _FOLLOWING.index(self.roles[key.lower()])) for turn in pairs]
+        return [{"role": key, "content": turn[key]} for turn, keys in zip(pairs, order, strict=True) for key in keys]
 
 
 def _answers(turn: _Turn) -> bool:
@@ -86,7 +144,7 @@ def _opened(name: str, value: Any) -> Any:
     """What a field of turns holds: an object, or JSON text of one or of turns. Raises RowError for JSON that lies."""
     if not isinstance(value, str):
         return value if isinstance(value, dict) else None
-    if not value.lstrip().startswith(("{", "[")):
+    if value.lstrip()[:1] not in _OPENINGS:
         return None
     try:
         return value_of(value)
@@ -115,32 +173,6 @@ def _as_said(key: str, value: Any) -> Any:
     if key in FUNCTIONS:
         return tools_of({key: value})
     return value.strip() if isinstance(value, str) else value
-
-
-def _turns(held: Any, value: Any, said: Turns) -> list[_Turn] | None:
-    """The turns that a field holds, where they are others than they stand there."""
-    if not (isinstance(held, list) and held and all(isinstance(turn, dict) for turn in held)):
-        return None
-    found = _from_pairs(held, said)
-    if said.is_silent:
-        return list(found) if found is not value and is_turns(found) else None
-    found = [_renamed(turn, said) for turn in found]
-    return _ordered(found, said) if is_turns(found) else None
-
-
-def _from_pairs(turns: Sequence[_Turn], said: Turns) -> Sequence[_Turn]:
-    """Turns of objects whose keys are roles and whose values are words; any others as they are. Of one object the
-    question comes before its answer."""
-    known = {**_PAIRED, **said.known_roles}
-    pairs = [{role: words for role, words in turn.items() if words is not None} for turn in turns]
-    if not all(turn and all(key.lower() in known and isinstance(turn[key], str) for key in turn) for turn in pairs):
-        return turns
-    order = list(_FOLLOWING)
-    return [
-        {"role": role, "content": words}
-        for turn in pairs
-        for role, words in sorted(turn.items(), key=lambda pair: order.index(known[pair[0].lower()]))
-    ]
 
 
 def _renamed(turn: Mapping[str, Any], said: Turns) -> _Turn:
