@@ -163,7 +163,13 @@ def _must_be_usable(name: str, source: Source, tally: Tally, scratch: Path) -> N
     shutil.rmtree(scratch)  # another source or recipe is another request: nothing goes on from here
     if tally.bad_share > source.max_quarantined:
         raise CorpusError(_too_bad(name, source, tally))
-    raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left")
+    counts = {
+        **{"quarantined": tally.quarantined, "filtered": tally.filtered, "copies": tally.duplicate},
+        "evaluation items": tally.contaminated,
+    }
+    why = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    first = f". The first of them: {tally.first[0]}" if tally.first else ""
+    raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left ({why}){first}")
 
 
 def _rounds(plan: Plan, cut: list[Block], merge: Merge, folder: Path) -> Iterator[tuple[int, list[Job]]]:

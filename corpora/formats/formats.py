@@ -8,7 +8,7 @@ duplicate is left to `cleaning`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, get_args
@@ -87,13 +87,22 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     if len(shown) > 1:
         places = [f"{len(rows)} {name} ({rows[0].file}:{rows[0].line})" for name, rows in sorted(shown.items())]
         several = f"{source.uri}: its rows are of several formats: {', '.join(places)}. Make them two sources"
-        several += next((f", or name `format: {one}`, which reads both" for one in _BOTH if _BOTH[one] == {*shown}), "")
+        several += _reads_both(shown.keys())
         raise CorpusError(several + mend_of_several(source, shown.get("unpaired", ())))
     name = next(iter(shown))
     by = "; ".join(f"{count} of the first {len(sample)} rows have {names}" for names, count in deciding.most_common())
     if name == "unpaired":
         must_have_two_numbers(source, sample)
     return FORMATS[name], "; ".join(filter(None, (by, remark(source, FORMATS[name].kind, sample))))
+
+
+def _reads_both(names: Iterable[str]) -> str:
+    """Which one format reads rows of two, if there is one, and which reads the signs of the other as words."""
+    of_words = next((plain for signs, plain in _SIGNS if {signs, plain} == {*names}), None)
+    if of_words is None:
+        return ""
+    signs = next(name for name in names if name != of_words)
+    return f", or name `format: {signs}`, which reads both, or `format: {of_words}` if its signs are mere words"
 
 
 def _mend(sample: Sequence[Row]) -> str:
@@ -104,10 +113,10 @@ def _mend(sample: Sequence[Row]) -> str:
     inside = next((name for name, value in held if _is_records(value)), None)
     if inside is None:
         return "Name `format`, with `columns` if needed"
-    turns = (
-        f"If '{inside}' holds turns, say so, as in columns: {{messages: {inside}}} and turns: {{role: …, content: …}}"
-    )
-    return f"{turns}; if it is the list of rows, rows: {inside}" if len(sample) == 1 else turns
+    turns = f"columns: {{messages: {inside}}} and turns: {{role: …, content: …}}"
+    if len(sample) > 1:
+        return f"If '{inside}' holds turns, say so, as in {turns}"
+    return f"If '{inside}' is the list of the rows, write rows: {inside}; if it holds turns, {turns}"
 
 
 def _is_records(value: Any) -> bool:
@@ -306,8 +315,8 @@ _ELSEWHERE = {
 FORMATS = {name: _format(name) for name in get_args(FormatName) if name not in ("auto", "prompts")}
 """Every format that rows can be told to be of; each stands in `FORMATS` of its module."""
 
-_BOTH = {"hermes": {"hermes", "chatml"}, "toolace": {"toolace", "sharegpt"}}
-"""Formats that read rows of another one, too: such as have calls in some of their turns."""
+_SIGNS = (("hermes", "chatml"), ("hermes", "sharegpt"), ("toolace", "sharegpt"))
+"""Formats that are told by signs in the words of some turns, and those whose rows without such signs they read, too."""
 
 _PAIRS = tuple(pair for format_ in FORMATS.values() for pair in format_.pairs)
 _JUDGEMENTS = judgements.JUDGES | {better for better, _ in _PAIRS}

@@ -70,7 +70,7 @@ def test_inspect_hides_no_mend_and_reads_a_list_that_is_named(tmp_path: Path, ru
     assert "turn 1 is of the assistant, not of the user (turns: {opening: keep}" in out
     wrapped = tmp_path / "b.json"
     wrapped.write_text(json.dumps({"version": 1, "data": [talk("q", "a")] * 2}))
-    assert "if it is the list of rows, rows: data" in run("inspect", wrapped)[1]
+    assert "is the list of the rows, write rows: data" in run("inspect", wrapped)[1]
     assert "2 read, 2 good" in run("inspect", wrapped, "--rows-in", "data")[1]
 
 

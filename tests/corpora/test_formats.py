@@ -413,7 +413,7 @@ def test_rows_of_no_format_are_an_error_that_names_their_fields() -> None:
 
 def test_rows_inside_the_one_object_of_a_file_are_looked_for() -> None:
     wrapped = {"version": "1", "data": [{"instruction": "a", "output": "b"}]}
-    with pytest.raises(CorpusError, match=r"if it is the list of rows, rows: data$"):
+    with pytest.raises(CorpusError, match=r"If 'data' is the list of the rows, write rows: data; if"):
         choose_format(source("a.json"), None, [row(wrapped)])
     with pytest.raises(CorpusError, match=r"turns: \{role: …, content: …\}$"):
         choose_format(source("a.json"), None, [row(wrapped), row(wrapped, 2)])

@@ -109,7 +109,7 @@ def test_turns_under_a_name_of_their_own_are_named_by_columns() -> None:
     row = {"dlg": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
     for declared in ({}, {"format": "sharegpt"}, {"format": "chatml"}):
         assert said(read(row, columns={"messages": "dlg"}, **declared)) == SAID
-    with pytest.raises(CorpusError, match=r"If 'dlg' holds turns, say so, .*; if it is the list of rows, rows: dlg$"):
+    with pytest.raises(CorpusError, match=r"write rows: dlg; if it holds turns, columns: \{messages: dlg\}"):
         read(row)
 
 

@@ -365,7 +365,7 @@ def test_what_is_no_list_of_calls_with_literals_is_refused(words: str) -> None:
 
 def test_rows_with_calls_among_rows_without_are_read_by_the_format_that_reads_both(tmp_path: Path) -> None:
     rows = [toolace("[f(a=1)]"), toolace("Hello.")]
-    with pytest.raises(CorpusError, match="or name `format: toolace`, which reads both"):
+    with pytest.raises(CorpusError, match="or name `format: toolace`, which reads both, or `format: sharegpt` if"):
         cleaned(tmp_path, "mixed", rows)
     written(tmp_path / "again.jsonl", rows)
     assert cleaned(tmp_path, "named", rows, format="toolace").is_dir()
