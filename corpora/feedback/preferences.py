@@ -6,6 +6,7 @@ the rows is left to it.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from corpora.tables.tables import (
     writing,
 )
 from lineage.errors import CorpusError
-from lineage.hashing import text_digest
+from lineage.hashing import fingerprint, text_digest
 from models.messages import Message
 from models.template import OTHER_TEMPLATE, ChatTemplate
 from models.turns import thinks
@@ -42,7 +43,11 @@ VERSION = 5
 
 Rule = PairRule | CandidateRule | UnpairedRule
 
-_REASONS = ("overlong", "control_tokens", "tools", "template", "same_answer", "small_gap", "repeated", "near_duplicate")
+_REASONS = (
+    *("overlong", "control_tokens", "tools", "template", "same_answer", "small_gap", "repeated", "near_duplicate"),
+    "conflict",
+)
+"""Why rows are left out; `conflict`: others say that the worse answer is the better one."""
 _TRAINED_ON = {"pairs": PAIRS, "unpaired": UNPAIRED}
 _KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 
@@ -51,10 +56,12 @@ _KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 class _Drawn:
     """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit.
 
-    refused: where the first is that the template refused, and what it said.
+    refused: where the first is that the template refused, and what it said. said: how often each row was found, by its
+    id.
     """
 
     rows: dict[Side, list[Row]]
+    said: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
     available: int = 0
     refused: str | None = None
@@ -94,8 +101,10 @@ def build_preferences(
         answers = None if rule.answers is None else load_answers(folder / rule.answers)
         return judged_by(rule, kept[rule.source], sources[rule.source], answers, left_out)
 
+    decided: dict[str, str] = {}
     drawn = [
-        _draw(number, rule, preferences, found_by, template, splits) for number, rule in enumerate(preferences.rules)
+        _draw(number, rule, preferences, found_by, template, splits, decided)
+        for number, rule in enumerate(preferences.rules)
     ]
     holds = preferences.holds
     files: dict[Side, str] = {"train": _TRAINED_ON[holds], **_apart(splits)}
@@ -144,14 +153,20 @@ def _draw(
     found_by: Callable[[Rule, dict[str, int]], Iterator[Found]],
     template: ChatTemplate,
     splits: Splits,
+    decided: dict[str, str],
 ) -> _Drawn:
-    """The rule's rows that fit `max_length`; with a limit, that many of those to train on, by the seed."""
+    """The rule's rows that fit `max_length`; with a limit, that many of those to train on, by the seed.
+
+    decided: the better of two answers to a prompt, as earlier rules have it; gets what this one says.
+    """
     drawn = _Drawn({side: [] for side in SIDES})
     if isinstance(rule, CandidateRule):
         drawn.left_out |= dict.fromkeys(LEFT_OUT, 0)
     found = found_by(rule, drawn.left_out)
     for item, row in _usable(found, preferences.max_length, template, drawn):
         drawn.rows[side_of({"messages": item.prompt}, splits)].append(row)
+    if preferences.holds == "pairs":
+        _settle(drawn, decided)
     drawn.available = len(drawn.rows["train"])
     if not drawn.available:
         [(field, name)] = _named(rule).items()
@@ -177,6 +192,29 @@ def _draw(
     return drawn
 
 
+def _settle(drawn: _Drawn, decided: dict[str, str]) -> None:
+    """Leave out the pairs that others contradict: of one rule those that were said less often, or both where each was
+    said as often; whatever earlier rules have decided otherwise."""
+    votes: dict[str, Counter[str]] = {}
+    keys = {row["id"]: _pair_of(row) for rows in drawn.rows.values() for row in rows}
+    for id_, (pair, better) in keys.items():
+        votes.setdefault(pair, Counter())[better] += drawn.said[id_]
+    for pair, said in votes.items():
+        ordered = said.most_common(2)
+        if pair not in decided:
+            decided[pair] = ordered[0][0] if len(ordered) == 1 or ordered[0][1] > ordered[1][1] else ""
+    for side, rows in drawn.rows.items():
+        kept = [row for row in rows if decided[keys[row["id"]][0]] == keys[row["id"]][1]]
+        drawn.left_out["conflict"] += len(rows) - len(kept)
+        drawn.rows[side] = kept
+
+
+def _pair_of(row: Row) -> tuple[str, str]:
+    """Which two answers to which prompt a pair holds against each other, and the better one."""
+    better, worse = (fingerprint(row[name]) for name in ("chosen", "rejected"))
+    return fingerprint([row["prompt"], row["tools"], sorted((better, worse))]), better
+
+
 def _named(rule: Rule) -> dict[str, str]:
     """What a rule reads, by the field that names it."""
     return {"candidates": rule.candidates} if isinstance(rule, CandidateRule) else {"source": rule.source}
@@ -194,14 +232,13 @@ _NAMES = {"pairs": "pairs", "unpaired": "answers"}
 def _usable(
     found: Iterator[Found], max_length: int, template: ChatTemplate, drawn: _Drawn
 ) -> Iterator[tuple[Preference | Unpaired, Row]]:
-    seen: set[str] = set()
     left_out = drawn.left_out
     for one in found:
         item, id_ = one.item, content_id(one.item)
-        if id_ in seen:
+        drawn.said[id_] += 1
+        if drawn.said[id_] > 1:
             left_out["repeated"] += 1
             continue
-        seen.add(id_)
         answers = _answers(item)
         whole = [[*item.prompt, *answer] for answer in answers.values()]
         reason = next((why for turns in whole if (why := template.left_out(turns, item.tools)) is not None), None)

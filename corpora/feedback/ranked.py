@@ -66,12 +66,14 @@ def _key(row: dict[str, Any]) -> str:
 
 
 def _merged(answers: list[Answer]) -> list[Answer]:
-    """Different answers, best first; of equal ones the first comes first."""
+    """Different answers, best first; of equally good ones in an order that does not depend on that of the rows."""
     scores: dict[str, list[float]] = {}
     messages: dict[str, list[Message]] = {}
     for answer in answers:
         key = fingerprint(answer["messages"])
         messages.setdefault(key, answer["messages"])
         scores.setdefault(key, []).append(answer["score"])
-    found = [Answer(messages=messages[key], score=statistics.fmean(of_answer)) for key, of_answer in scores.items()]
-    return sorted(found, key=lambda answer: -answer["score"])
+    means = {key: statistics.fmean(of_answer) for key, of_answer in scores.items()}
+    return [
+        Answer(messages=messages[key], score=means[key]) for key in sorted(means, key=lambda key: (-means[key], key))
+    ]

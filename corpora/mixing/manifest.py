@@ -90,6 +90,7 @@ def describe(
         "tolerance": mixture.tolerance if mixture.tolerance is not None else end_bound(plan, members) / total,
         "within_tolerance_from": math.ceil(worst / mixture.tolerance) if mixture.tolerance is not None else total,
         "max_length": mixture.max_length,
+        "long": mixture.long,
         "sequence_length": mixture.sequence_length,
         "algorithm": ALGORITHM if mixture.kind == "conversations" else f"{ALGORITHM}; {PACKING}",
         "seed": mixture.seed,

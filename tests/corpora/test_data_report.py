@@ -108,7 +108,8 @@ def test_the_page_shows_no_text_of_a_sensitive_source(page: str) -> None:
 
 
 def test_the_page_tells_all_that_was_left_out_and_the_licences(page: str) -> None:
-    for text in ("no turns", "too short", "CC BY 4.0 &amp; friends", "quiz", "<code>en</code>", "sensitive"):
+    told = ("no turns", "too short", "CC BY 4.0 &amp; friends", "quiz", "<code>en</code>", "sensitive")
+    for text in (*told, "Training shortens no row and puts none into another"):
         assert text in page, text
 
 
@@ -157,5 +158,6 @@ def test_packed_documents_have_a_page_too(made: Made, tiny_base: Path, tmp_path:
     corpora = {"web": Corpus(tmp_path / "web", "0" * 64, metrics)}
     page = render(Made("tiny", "web", tmp_path / "packed", mixed["checks"], corpora, None, tiny_base))
     assert "packed sequences" in page and "ODC-BY" in page
+    assert "Documents stand end to end in sequences of 128 tokens" in page
     assert "Near duplicates were not looked for." in page
     assert "Page" in page[page.index("As the model reads it") :]

@@ -79,8 +79,9 @@ def test_recorded_pairs_are_tokenised_by_the_template(corpora: Path, tiny_base: 
 def test_refuse_prefers_our_refusal_and_comply_the_row_s_own_answer(
     corpora: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
-    metrics, rows = run(corpora, tiny_base, tmp_path / "work", REFUSE, COMPLY)
-    assert [rule["left_out"]["same_answer"] for rule in metrics["rules"]] == [1, 1]
+    found = [run(corpora, tiny_base, tmp_path / rule["rule"], rule) for rule in (REFUSE, COMPLY)]
+    assert [metrics["rules"][0]["left_out"]["same_answer"] for metrics, _ in found] == [1, 1]
+    rows = [row for _, of_rule in found for row in of_rule]
     refusals = {"I will not help with that.", "I would rather not."}
     for row in rows:
         chosen, rejected = row["chosen"][0]["content"], row["rejected"][0]["content"]
@@ -270,7 +271,7 @@ def test_a_question_is_on_the_same_side_in_preferences_and_in_mixtures(
     corpora: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
     splits = Splits(validation=0.3, held_out=0.4)
-    run(corpora, tiny_base, tmp_path / "work", REFUSE, COMPLY, splits=splits)
+    run(corpora, tiny_base, tmp_path / "work", REFUSE, RECORDED, splits=splits)
     found = sides(tmp_path / "work")
     for row in pq.read_table(corpora / "clean_requests" / "rows.parquet").to_pylist():
         question = row["messages"][0]["content"]
@@ -351,3 +352,33 @@ def test_the_first_pair_that_the_template_refuses_is_named_and_most_refused_stop
         CorpusError, match=r"refuses 5 pairs and takes 1; the first is recorded.jsonl:2: .*no system.*chat_template"
     ):
         run(most, base, tmp_path / "work", RECORDED)
+
+
+def test_equally_good_answers_give_the_same_pairs_in_any_order(tiny_base: Path, tmp_path: Path) -> None:
+    stars = {"a": 5, "b": 3, "c": 3, "d": 3, "e": 1}
+    found = []
+    for name, order in (("one", "abcde"), ("two", "edcba"), ("three", "cadbe")):
+        rows = [{"prompt": "q", "response": answer, "stars": stars[answer]} for answer in order]
+        (tmp_path / name).mkdir()
+        found.append(ranked_run(tmp_path / name, tiny_base, rows, against="next")[1])
+    assert found[0] == found[1] == found[2] and len(found[0]) == 2
+
+
+def test_pairs_that_contradict_each_other_go_with_the_majority_or_not_at_all(tiny_base: Path, tmp_path: Path) -> None:
+    rankings = {"most": ("xyz", "xy", "yx"), "tied": ("xy", "yx"), "clear": ("yx",)}
+    rows = [{"prompt": prompt, "answers": list(order)} for prompt, said in rankings.items() for order in said]
+    metrics, margins = ranked_run(tmp_path, tiny_base, rows)
+    assert set(margins) == {("most", "x", "y"), ("most", "x", "z"), ("clear", "y", "x")}
+    left_out = metrics["rules"][0]["left_out"]
+    assert (left_out["conflict"], left_out["repeated"]) == (3, 1)
+
+
+def test_an_earlier_rule_decides_where_a_later_one_says_otherwise(tiny_base: Path, tmp_path: Path) -> None:
+    cleaned(tmp_path, "recorded", [{"prompt": "q", "chosen": "x", "rejected": "y"}])
+    votes = [("q", "b"), ("r", "b")]
+    sides = {"response_a": "x", "response_b": "y"}
+    cleaned(tmp_path, "scored", [{"prompt": prompt, **sides, "winner": winner} for prompt, winner in votes])
+    ranked = {"source": "scored", "rule": "ranked"}
+    metrics, pairs = run(tmp_path, tiny_base, tmp_path / "work", RECORDED, ranked)
+    assert {(p["prompt"][0]["content"], p["chosen"][0]["content"]) for p in pairs} == {("q", "x"), ("r", "y")}
+    assert [rule["left_out"]["conflict"] for rule in metrics["rules"]] == [0, 1]
