@@ -173,7 +173,7 @@ def _hold_calls(messages: Sequence[Message], tools: str | None, render: Render, 
         return
     marks: dict[str, str] = {}
     turns: list[list[str]] = []
-    held = "".join(message["content"] + (message.get("tool_calls") or "") for message in messages)
+    held = (tools or "") + "".join(message["content"] + (message.get("tool_calls") or "") for message in messages)
     sign = "qz"
     while sign in held:
         sign += "z"
