@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corpora.cleaning.content import content_id
+from corpora.cleaning.content import content_id, row_id
 from corpora.cleaning.exact import KEY_BYTES
 from corpora.cleaning.steps import load
 from corpora.cleaning.streams import Stream, Values
@@ -157,7 +157,13 @@ class _Cleaning:
         found = {**vars(item), "category": category}
         plan = self._with.plan
         origin = {"file": row.file, "line": row.line}
-        return (content_id(item), *map(found.get, self._content), plan.name, plan.source.group, origin)
+        return (
+            row_id(item, plan.format, row.file, row.line),
+            *map(found.get, self._content),
+            plan.name,
+            plan.source.group,
+            origin,
+        )
 
     def _screened(self, rows: list[Values]) -> list[Values]:
         """The rows with their keys and what the screen says of each; its evidence is written."""

@@ -6,10 +6,12 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from corpora.formats.formats import Conversation, Document, Item
+from corpora.formats.formats import Conversation, Document, Item, Ranking
+from corpora.words.compared import MOST_OF_A_VOTE
 from lineage.hashing import text_digest
 from recipes.cleaning import Part
 
+_OF_EVENTS = ("rated", "votes")
 _ANSWERS = ("chosen", "completion", "answers")
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
@@ -26,6 +28,15 @@ def content_id(item: Item) -> str:
         return text_digest("\x1e".join(f"{m['role']}\x1f{_fold(m['content'])}" for m in item.messages))
     fields = vars(item).items()
     return text_digest(_CANONICAL([_folded(value) for name, value in fields if name != "tools" or value is not None]))
+
+
+def row_id(item: Item, format_: str, file: str, line: int) -> str:
+    """What a clean row is known by: its words; of a vote or a rating, which is an event, its place as well, for others
+    may have said the same."""
+    found = content_id(item)
+    if format_ in _OF_EVENTS and isinstance(item, Ranking) and len(item.answers) <= MOST_OF_A_VOTE:
+        return text_digest(f"{found}@{file}:{line}")
+    return found
 
 
 def words(item: Item, part: Part) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from corpora.cleaning.content import content_id, words
+from corpora.cleaning.content import row_id, words
 from corpora.contamination.words import split
 from corpora.data_report.samples import Languages, languages_of
 from corpora.formats.formats import Format, Item, choose_format, reader
@@ -178,11 +178,11 @@ class _Looking:
         self._found.read += len(items) - 1
         for item in items:
             self._found.good += 1
-            self._count(item)
+            self._count(item, row)
 
-    def _count(self, item: Item) -> None:
+    def _count(self, item: Item, row: Row) -> None:
         found, text = self._found, words(item, "row")
-        key = bytes.fromhex(content_id(item))[:16]
+        key = bytes.fromhex(row_id(item, found.format or "", row.file, row.line))[:16]
         found.repeats += key in self._seen
         self._seen.add(key)
         found.words.append(len(split([text]).hashes))

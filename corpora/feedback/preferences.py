@@ -102,8 +102,9 @@ def build_preferences(
         return judged_by(rule, kept[rule.source], sources[rule.source], answers, left_out)
 
     decided: dict[str, str] = {}
+    taken: set[str] = set()
     drawn = [
-        _draw(number, rule, preferences, found_by, template, splits, decided)
+        _draw(number, rule, preferences, found_by, template, splits, decided, taken)
         for number, rule in enumerate(preferences.rules)
     ]
     holds = preferences.holds
@@ -154,16 +155,18 @@ def _draw(
     template: ChatTemplate,
     splits: Splits,
     decided: dict[str, str],
+    taken: set[str],
 ) -> _Drawn:
     """The rule's rows that fit `max_length`; with a limit, that many of those to train on, by the seed.
 
-    decided: the better of two answers to a prompt, as earlier rules have it; gets what this one says.
+    decided: the better of two answers to a prompt, as earlier rules have it; gets what this one says. taken: ids of the
+    rows of earlier rules; gets those of this one.
     """
     drawn = _Drawn({side: [] for side in SIDES})
     if isinstance(rule, CandidateRule):
         drawn.left_out |= dict.fromkeys(LEFT_OUT, 0)
     found = found_by(rule, drawn.left_out)
-    for item, row in _usable(found, preferences.max_length, template, drawn):
+    for item, row in _usable(found, preferences.max_length, template, drawn, taken):
         drawn.rows[side_of({"messages": item.prompt}, splits)].append(row)
     if preferences.holds == "pairs":
         _settle(drawn, decided)
@@ -177,18 +180,19 @@ def _draw(
             f"preferences: rule '{rule.rule}' of {field} '{name}' gives no {_NAMES[preferences.holds]} "
             f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length}{refused})"
         )
-    lost, taken = drawn.left_out["template"], sum(map(len, drawn.rows.values()))
-    if lost > taken:
+    lost, kept = drawn.left_out["template"], sum(map(len, drawn.rows.values()))
+    if lost > kept:
         [(field, name)] = _named(rule).items()
         raise CorpusError(
             f"preferences: of {field} '{name}' the chat template refuses {lost} {_NAMES[preferences.holds]} and "
-            f"takes {taken}; the first is {drawn.refused}. {OTHER_TEMPLATE}"
+            f"takes {kept}; the first is {drawn.refused}. {OTHER_TEMPLATE}"
         )
     drawn.rows["train"] = heapq.nsmallest(
         rule.limit or drawn.available,
         drawn.rows["train"],
         key=lambda row: _rank(preferences.seed, f"draw/{number}", *_named(rule).values(), row["id"]),
     )
+    taken |= {row["id"] for rows in drawn.rows.values() for row in rows}
     return drawn
 
 
@@ -230,13 +234,13 @@ _NAMES = {"pairs": "pairs", "unpaired": "answers"}
 
 
 def _usable(
-    found: Iterator[Found], max_length: int, template: ChatTemplate, drawn: _Drawn
+    found: Iterator[Found], max_length: int, template: ChatTemplate, drawn: _Drawn, taken: set[str]
 ) -> Iterator[tuple[Preference | Unpaired, Row]]:
     left_out = drawn.left_out
     for one in found:
         item, id_ = one.item, content_id(one.item)
         drawn.said[id_] += 1
-        if drawn.said[id_] > 1:
+        if drawn.said[id_] > 1 or id_ in taken:
             left_out["repeated"] += 1
             continue
         answers = _answers(item)

@@ -45,8 +45,11 @@ KINDS = {
     "conversation": Kind(("messages", "tools"), 2, 1),
     "preference": Kind(("prompt", "chosen", "rejected", "tools"), 3, 1),
     "unpaired": Kind(("prompt", "completion", "label", "tools"), 2, 1),
-    "ranking": Kind(("prompt", "answers", "tools"), 2, 1),
+    "ranking": Kind(("prompt", "answers", "tools", "id"), 2, 1),
 }
+
+MOST_OF_A_VOTE = 2
+"""Answers of a row that may be one person's rating or vote; such rows are the same only if their ids are."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def texts(kind: str, batch: "pa.RecordBatch") -> Texts:
         columns = [_messages(batch.column("messages"))]
     elif kind == "ranking":
         columns = [_messages(batch.column("prompt"), 0), _answers(batch.column("answers"))]
-        fixed ^= _scores(batch.column("answers"))
+        fixed ^= _scores(batch.column("answers")) ^ _votes(batch)
     else:
         names = [name for name in KINDS[kind].columns if name not in ("label", "tools")]
         columns = [_messages(batch.column(name), part) for part, name in enumerate(names)]
@@ -133,6 +136,15 @@ def _scores(lists: "pa.ListArray") -> "Array":
 
     scores = ([answer["score"] for answer in row] for row in lists.to_pylist())
     return np.array([_number(repr(of_row)) for of_row in scores], np.uint64)
+
+
+def _votes(batch: "pa.RecordBatch") -> "Array":
+    """A number for each row of a vote or a rating, of which only copies are the same; 0 for the others."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    votes = pc.list_value_length(batch.column("answers")).to_numpy(zero_copy_only=False) <= MOST_OF_A_VOTE
+    return np.where(votes, _constant(batch, "id"), np.uint64(0))
 
 
 def _constant(batch: "pa.RecordBatch", name: str) -> "Array":

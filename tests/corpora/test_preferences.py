@@ -8,13 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from corpora.duplicates.near import find
+from corpora.duplicates.outcome import removed_file
 from corpora.feedback.checks import check_pairs, cohens_d
 from corpora.feedback.preferences import build_preferences
 from corpora.splits import side_of
 from corpora.tables.tables import pairs_schema
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
-from recipes.cleaning import Splits
+from recipes.cleaning import Duplicates, Splits
+from recipes.execution import CorporaExecution
 from recipes.mixtures import Preferences
 from recipes.sources import Source
 from tests.corpora.made import cleaned, source, talk
@@ -382,3 +385,34 @@ def test_an_earlier_rule_decides_where_a_later_one_says_otherwise(tiny_base: Pat
     metrics, pairs = run(tmp_path, tiny_base, tmp_path / "work", RECORDED, ranked)
     assert {(p["prompt"][0]["content"], p["chosen"][0]["content"]) for p in pairs} == {("q", "x"), ("r", "y")}
     assert [rule["left_out"]["conflict"] for rule in metrics["rules"]] == [0, 1]
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_every_vote_and_rating_counts_also_those_that_say_the_same(
+    tiny_base: Path, tmp_path: Path, removed: bool
+) -> None:
+    sides = {"response_a": "x", "response_b": "y"}
+    votes = [{"prompt": "Which one?", **sides, "winner": winner} for winner in "aab"]
+    ratings = [
+        {"prompt": "q", "response": answer, "stars": n} for answer, n in (("x", 5), ("x", 5), ("x", 2), ("y", 3))
+    ]
+    folders = {name: cleaned(tmp_path, name, rows) for name, rows in (("votes", votes), ("stars", ratings))}
+    assert [pq.read_metadata(folder / "rows.parquet").num_rows for folder in folders.values()] == [3, 4]
+    tables = None
+    if removed:
+        found = find(folders, Duplicates(), tmp_path, CorporaExecution(workers=1))
+        assert found["removed"] == 0
+        tables = {name: removed_file(tmp_path, name) for name in folders}
+    rules = [{"source": name, "rule": "ranked"} for name in folders]
+    metrics, pairs = run(tmp_path, tiny_base, tmp_path / "work", *rules, removed=tables)
+    margins = {pair["prompt"][0]["content"]: (pair["chosen"][0]["content"], pair["margin"]) for pair in pairs}
+    assert margins == {"Which one?": ("x", 1.0), "q": ("x", 1.0)}
+    assert metrics["rules"][0]["left_out"]["conflict"] == 1
+
+
+def test_a_pair_that_an_earlier_rule_has_is_not_taken_twice(tiny_base: Path, tmp_path: Path) -> None:
+    pair, other = ({"prompt": prompt, "chosen": "x", "rejected": "y"} for prompt in ("q", "r"))
+    cleaned(tmp_path, "recorded", [pair])
+    cleaned(tmp_path, "again", [pair, other])
+    metrics, pairs = run(tmp_path, tiny_base, tmp_path / "work", RECORDED, {**RECORDED, "source": "again"})
+    assert len(pairs) == 2 and [rule["left_out"]["repeated"] for rule in metrics["rules"]] == [0, 1]
