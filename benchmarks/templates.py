@@ -166,9 +166,7 @@ def _marked_alike(
     if not _MARKED.search(template.tokenizer.chat_template):
         return True
     written, marked = template.marked(messages, tools)
-    if written != list(
-        ids
-    ):  # of a template that writes no thoughts where its prompt opens them: its marks are elsewhere
+    if written != list(ids):  # where its prompts open thoughts it writes none of these: its marks are elsewhere
         return True
     pairs = list(zip(ours, marked, ids, strict=True))
     for learned, run in groupby(pairs, lambda pair: pair[0]):

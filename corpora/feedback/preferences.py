@@ -205,10 +205,10 @@ def _settle(drawn: _Drawn, decided: dict[str, str]) -> None:
         votes.setdefault(pair, Counter())[better] += drawn.said[id_]
     for pair, said in votes.items():
         ordered = said.most_common(2)
-        if pair not in decided:
-            decided[pair] = ordered[0][0] if len(ordered) == 1 or ordered[0][1] > ordered[1][1] else ""
+        if pair not in decided and (len(ordered) == 1 or ordered[0][1] > ordered[1][1]):
+            decided[pair] = ordered[0][0]
     for side, rows in drawn.rows.items():
-        kept = [row for row in rows if decided[keys[row["id"]][0]] == keys[row["id"]][1]]
+        kept = [row for row in rows if decided.get(keys[row["id"]][0]) == keys[row["id"]][1]]
         drawn.left_out["conflict"] += len(rows) - len(kept)
         drawn.rows[side] = kept
 

@@ -16,13 +16,15 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf
 
 
 _DESCRIPTIONS = re.compile(
-    r"(readme|licen[cs]e|changelog|citation|notice)([-_.]\w+)?(\.(md|txt|rst|cff|bib))?"
+    r"(readme|licen[cs]e)([-_]\w+)?(\.(md|rst|txt))?"
+    r"|(changelog|citation|notice)([-_]\w+)?(\.(md|rst|cff|bib))?"
     r"|(dataset_info|dataset_infos|dataset_dict)\.json",
     re.IGNORECASE,
 )
+"""Names of files beside a dataset's rows, in the hub's layout and in that of `save_to_disk`."""
+
 _OF_SAVED = ("dataset_info.json", "state.json")
 """What `save_to_disk` writes beside a table; `state.json` alone may be data."""
-"""Names of files beside a dataset's rows, in the hub's layout and in that of `save_to_disk`."""
 
 _SPLIT = re.compile(
     r"(?:^|[-_./])(train(?:ing)?|test(?:ing)?|validation|valid|val|dev|eval|held_?out)(?=[-_./]|$)", re.IGNORECASE

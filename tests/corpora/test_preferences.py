@@ -410,6 +410,14 @@ def test_every_vote_and_rating_counts_also_those_that_say_the_same(
     assert metrics["rules"][0]["left_out"]["conflict"] == 1
 
 
+def test_what_one_rule_leaves_undecided_a_later_one_decides(tiny_base: Path, tmp_path: Path) -> None:
+    cleaned(tmp_path, "tied", [{"prompt": "q", "answers": list(order)} for order in ("xy", "yx")] + LIST)
+    cleaned(tmp_path, "recorded", [{"prompt": "q", "chosen": "y", "rejected": "x"}])
+    metrics, pairs = run(tmp_path, tiny_base, tmp_path / "work", {"source": "tied", "rule": "ranked"}, RECORDED)
+    assert [p["chosen"][0]["content"] for p in pairs if p["signal"] == "recorded"] == ["y"]
+    assert [rule["left_out"]["conflict"] for rule in metrics["rules"]] == [2, 0]
+
+
 def test_a_pair_that_an_earlier_rule_has_is_not_taken_twice(tiny_base: Path, tmp_path: Path) -> None:
     pair, other = ({"prompt": prompt, "chosen": "x", "rejected": "y"} for prompt in ("q", "r"))
     cleaned(tmp_path, "recorded", [pair])
