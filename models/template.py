@@ -8,7 +8,7 @@ after them, not the newline that templates put behind it. An assistant's tool ca
 the calls are not; `tools`, the functions' schemas as JSON, are part of the prompt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -217,11 +217,30 @@ class ChatTemplate(Rendering):
 
     def encode_rendered(self, row: Rendered) -> Encoded:
         """Token ids and mask of a row. Raises CorpusError."""
+        encoding = self._encoding(row.text)
+        supervised = [False] * len(encoding.ids)
+        for first, end in self._learned(encoding, row.spans):
+            supervised[first:end] = [True] * (end - first)
+        return encoding.ids, supervised
+
+    def loss_weights(self, row: Rendered) -> list[float] | None:
+        """What the loss of each token of a row is multiplied by, 0 where it is not counted; None if by 1 throughout.
+
+        Raises CorpusError.
+        """
+        if all(weight == 1 for weight in row.weights):
+            return None
+        encoding = self._encoding(row.text)
+        weights = [0.0] * len(encoding.ids)
+        for (first, end), weight in zip(self._learned(encoding, row.spans), row.weights, strict=True):
+            weights[first:end] = [weight] * (end - first)
+        return weights
+
+    def _encoding(self, text: str) -> Any:
         backend = self.tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.no_padding()
-        encoding = backend.encode(row.text, add_special_tokens=False)
-        return encoding.ids, self._mask(encoding, row.spans)
+        return backend.encode(text, add_special_tokens=False)
 
     def rendered(
         self, conversations: Sequence[Sequence[Message]], tools: Sequence[str | None], *, mask: bool = False
@@ -270,8 +289,8 @@ class ChatTemplate(Rendering):
     def _shapes(self) -> Shapes:
         return Shapes(self.render, self.end_of_turn, self.name)
 
-    def _mask(self, encoding: Any, spans: list[tuple[int, int]]) -> list[bool]:
-        supervised = [False] * len(encoding.ids)
+    def _learned(self, encoding: Any, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The first token of each span and the one behind its last. Raises CorpusError."""
         for start, end in spans:
             first = next(token for place in range(start, end) if (token := encoding.char_to_token(place)) is not None)
             last = encoding.char_to_token(end - 1)
@@ -280,8 +299,7 @@ class ChatTemplate(Rendering):
                     f"{self.name}: a token spans the border of an assistant turn: words and template melt together; "
                     "end the template's header with a line break or a special token, in model.chat_template"
                 )
-            supervised[first : last + 1] = [True] * (last + 1 - first)
-        return supervised
+            yield first, last + 1
 
     def encode_by_prefix(self, messages: Sequence[Message], tools: str | None = None, *, mask: bool = False) -> Encoded:
         """The same by tokenising each growing prefix. Raises CorpusError if the template is not prefix-stable."""

@@ -30,12 +30,18 @@ _SHOWN = 24
 class Rendered(NamedTuple):
     """One row to learn: the messages it shows, what the model reads, and the characters of each turn to learn.
 
-    Messages of the assistant that are context alone have `weight` "0". Spans go up to and with the end of the turn.
+    Messages of the assistant that are context alone have `weight` "0", others perhaps what their loss is multiplied by.
+    Spans go up to and with the end of the turn.
     """
 
     messages: list[Message]
     text: str
     spans: list[tuple[int, int]]
+
+    @property
+    def weights(self) -> list[float]:
+        """What the loss of each span is multiplied by."""
+        return [float(message.get("weight") or 1) for message in self.messages if learns(message)]
 
 
 class _Turn(NamedTuple):
@@ -86,7 +92,7 @@ def last_alone(messages: Sequence[Message]) -> list[Message]:
 
 def marked_alone(messages: Sequence[Message]) -> list[Message]:
     """The messages, of which those alone are learned that say so."""
-    marked = [index for index, message in enumerate(messages) if message.get("weight") == "1"]
+    marked = [index for index, message in enumerate(messages) if message.get("weight") and learns(message)]
     return shown(messages, len(messages), marked)
 
 

@@ -97,8 +97,10 @@ def conversation(seed: int) -> list[dict[str, str]]:
     return [{"role": "user", "content": f"Say {asked}."}, {"role": "assistant", "content": f"{answered}."}]
 
 
-def write_mixture(folder: Path, checkpoint: Path, rows: int, seed: int = 0) -> None:
-    """`rows.parquet` as a mixture writes it, of made-up conversations."""
+def write_mixture(
+    folder: Path, checkpoint: Path, rows: int, seed: int = 0, weight_of: Callable[[int], float] = lambda row: 1.0
+) -> None:
+    """`rows.parquet` as a mixture writes it, of made-up conversations. weight_of: what a row's loss is times."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -107,9 +109,11 @@ def write_mixture(folder: Path, checkpoint: Path, rows: int, seed: int = 0) -> N
     for index in range(rows):
         messages = conversation(seed * 10_000 + index)
         ids, supervised = template.encode(messages)
+        weight = weight_of(index)
         table.append(
             {
                 "id": f"{index:064x}",
+                "loss_weights": None if weight == 1 else [weight * counts for counts in supervised],
                 "source": "made_up",
                 "group": "general",
                 "epoch": 0,
@@ -130,6 +134,7 @@ def write_mixture(folder: Path, checkpoint: Path, rows: int, seed: int = 0) -> N
             "messages": pa.list_(pa.struct({"role": pa.string(), "content": pa.string()})),
             "input_ids": pa.list_(pa.int32()),
             "supervised": pa.list_(pa.bool_()),
+            "loss_weights": pa.list_(pa.float32()),
             "n_tokens": pa.int32(),
             "n_supervised": pa.int32(),
             "sensitive": pa.bool_(),

@@ -152,6 +152,7 @@ def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> list[Sampl
     for one in rows:
         ids, supervised = template.encode_rendered(one)
         read = {"source": row["source"], "input_ids": ids, "supervised": supervised}
+        read["loss_weights"] = template.loss_weights(one)
         found.append(rendered(read, template.tokenizer))
     return found
 

@@ -105,9 +105,8 @@ def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Con
             said = "the template shows an answer otherwise once others follow it"
             shown.print(f"row {place} of {len(samples)}: {said}", style="dim")
         shown.print(as_read(sample, coloured=shown.is_terminal and not shown.no_color), soft_wrap=True)
+        shown.print(f"{sample.tokens:,} tokens, {sample.learnt}", style="dim")
     if row.get("rejected"):
         shown.print("rejected: " + shortened("\n".join(parts_of({"rejected": row["rejected"]}))), soft_wrap=True)
     if row.get("label") is not None:
         shown.print("a good answer" if row["label"] else "a bad answer")
-    tokens, learnt = (sum(getattr(sample, name) for sample in samples) for name in ("tokens", "supervised"))
-    shown.print(f"{tokens:,} tokens, {learnt:,} of them learnt", style="dim")

@@ -34,12 +34,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Sample:
-    """A row as the model sees it."""
+    """A row as the model sees it. weights: what the loss of its answers is multiplied by, if not by 1 throughout."""
 
     source: str
     tokens: int
     supervised: int
     pieces: Sequence[Piece]
+    weights: Sequence[float] = ()
+
+    @property
+    def learnt(self) -> str:
+        """How much of it is learnt, in words."""
+        times = f", their loss times {' and '.join(f'{weight:g}' for weight in self.weights)}" if self.weights else ""
+        return f"{self.supervised:,} of them learnt{times}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,8 @@ def rendered(row: Row, tokenizer: Any) -> Sample:
         for kind, run in groupby(marked, key=lambda token: token[1:])
     ]
     source = row["source"] if "source" in row else ", ".join(dict.fromkeys(d["source"] for d in row["documents"]))
-    return Sample(source, len(ids), sum(map(bool, supervised)), pieces)
+    weights = sorted({round(weight, 6) for weight in row.get("loss_weights") or () if weight > 0})
+    return Sample(source, len(ids), sum(map(bool, supervised)), pieces, weights)
 
 
 def words_of(row: Row, tokenizer: Any) -> str:

@@ -19,7 +19,7 @@ from corpora.formats.conversations import MEDIA, cannot_be_had, single, text_at,
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
-from corpora.formats.learning import refuse_nothing_learned, refuse_unlearned
+from corpora.formats.learning import refuse_nothing_learned, weight_of_row, weighted
 from corpora.formats.spelling import Spelling
 from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
@@ -127,11 +127,12 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
     """Reads the rows of a source as its format. It raises RowError, also for a row that names a verifier that is not to
     be used, and for one of two formats or of another kind where the first rows told the format."""
     told_by_rows, spelling = _is_told_by_rows(source), Spelling.of(source)
+    told_apart = set(spelling.columns.values()) | {source.columns.category}
 
     def read(row: Row) -> list[Item]:
         if (problem := verifiers.refusal(row.value)) is not None:
             raise RowError(problem)
-        refuse_unlearned(row.value)
+        weight = weight_of_row({name: value for name, value in row.value.items() if name not in told_apart})
         if format_.kind != "document":
             _refuse_media(row.value)
         fields = spelling.known(as_meant(source, row.value))
@@ -154,6 +155,7 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
         except RowError as error:
             said = source.turns
             raise RowError(without_mends(str(error), said.same_role == "join", said.last_user == "drop")) from None
+        items = [weighted(item, weight) for item in items]
         for item in items:
             refuse_nothing_learned(item)
         return items

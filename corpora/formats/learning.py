@@ -1,12 +1,16 @@
-"""What a row says of itself about learning: turns, calls and rows that are to stand there and not to be learned.
+"""What a row says of itself about learning: turns, calls and rows that are to stand there and not to be learned, or to
+count more or less than others in the loss.
 
-Such a turn stays as context (`weight` "0" of its message); one that says that it is to be learned has `weight` "1",
-for mixtures of marked turns alone. A mark that is not understood is refused by its name, and
-a row of which nothing is to be learned, so that nothing is learned or dropped in silence. Field names are those of
-TRL's, axolotl's, OpenAI's, Mistral's and ms-swift's data; null says nothing.
+A turn that is not learned stays as context (`weight` "0" of its message); one that says that it is to be learned has
+`weight` "1", for mixtures of marked turns alone, or the number that its loss is multiplied by. What several marks say
+is their product. A mark that is not understood is refused by its name, and a row of which nothing is to be learned,
+so that nothing is learned or dropped in silence. Field names are those of TRL's, axolotl's, OpenAI's, Mistral's and
+ms-swift's data; null says nothing.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from corpora.formats.items import Conversation, Item, Preference, Ranking, Unpaired
@@ -19,28 +23,54 @@ _LEARNED = ("loss", "train", "training")
 _WEIGHTS = ("weight", "loss_weight", "loss_scale")
 _NOT_LEARNED = ("masked",)
 _PARTS = ("train_detail",)
+_OF_ANYTHING = ("weight",)
+"""Of a row, above 1, such a field is not about its loss."""
+_PLAIN = (None, "0", "1")
+_WEIGHS = "a weight of the loss, which examples to imitate alone can have"
 _MARKS = (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED, *_PARTS)
 MARKS = frozenset(_MARKS)
 """Fields of turns, calls and rows that say whether these are to be learned."""
 
 
+_LARGEST = 10.0
+"""Of a weight: what is larger is something else, kilograms or votes say."""
+
+
 def weight_of(turn: Mapping[str, Any], calls: Sequence[Any], index: int) -> dict[str, str]:
-    """The `weight` of the message of an assistant's turn: "0" of one that is context alone, "1" of one that is marked
-    to be learned, by itself or by all of its calls; nothing where it says nothing.
+    """The `weight` of the message of an assistant's turn, by its own marks and those of all of its calls; nothing where
+    it says nothing.
 
     calls: of the turn, as they are. Raises RowError for a mark that is not understood.
     """
     calls = [call for call in calls if isinstance(call, dict)]
-    marks = {_both(_says(call, index), _says(_inside(call), index)) for call in calls}
-    if len({found is False for found in marks}) > 1:
+    marks = {_product(_says(call, index), _says(_inside(call), index)) for call in calls}
+    if len({1.0 if mark is None else mark for mark in marks}) > 1:
         raise RowError(f"calls of which some are not to be learned: turn {index}")
-    learned = _both(_says(turn, index), *marks)
-    return {} if learned is None else {"weight": "1" if learned else "0"}
+    weight = _product(_says(turn, index), *marks)
+    return {} if weight is None else {"weight": _written(weight)}
 
 
-def _both(*marks: bool | None) -> bool | None:
-    """What marks say together: no, if one of them does, and yes, if one does and none says no."""
-    return False if False in marks else True if True in marks else None
+def _product(*marks: float | None) -> float | None:
+    """What marks say together; None if none says anything."""
+    said = [mark for mark in marks if mark is not None]
+    return math.prod(said) if said else None
+
+
+def _written(weight: float) -> str:
+    return f"{weight:.0f}" if weight.is_integer() else repr(weight)
+
+
+def weighted(item: Item, weight: float) -> Item:
+    """The item, whose answers count so much in the loss. Raises RowError for one that has no such loss."""
+    if weight == 1:
+        return item
+    if not isinstance(item, Conversation):
+        raise RowError(f"{_WEIGHS}: the row's is {weight:g}")
+    messages = [
+        {**message, "weight": _written(weight * float(message.get("weight") or 1))} if learns(message) else message
+        for message in item.messages
+    ]
+    return replace(item, messages=messages)
 
 
 def _inside(call: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -49,26 +79,35 @@ def _inside(call: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def refuse_nothing_learned(item: Item) -> None:
-    """Raises RowError for a conversation, or for an answer to compare, of which no turn is to be learned."""
+    """Raises RowError for a conversation, or for an answer to compare, of which no turn is to be learned, and for an
+    answer to compare that is weighed."""
     for messages in _answers(item):
         said = [message for message in messages if message["role"] == "assistant"]
         if said and not any(map(learns, said)):
             raise RowError("no turn of the assistant is to be learned")
+        if not isinstance(item, Conversation) and any(message.get("weight") not in _PLAIN for message in said):
+            raise RowError(f"{_WEIGHS}: this one is of an answer to compare")
 
 
-def refuse_unlearned(fields: Mapping[str, Any]) -> None:
-    """Raises RowError for a row that says that it is not to be learned as a whole. What else such fields hold of a row,
-    a measured loss say, is not about learning."""
+def weight_of_row(fields: Mapping[str, Any]) -> float:
+    """What the loss of the whole row is multiplied by. What else such fields hold of a row, a measured loss or a weight
+    in kilograms say, is not about learning.
+
+    Raises RowError for a row that says that it is not to be learned.
+    """
+    weight = 1.0
     if MARKS.isdisjoint(fields):
-        return
+        return weight
     if (detail := next((name for name in _PARTS if isinstance(fields.get(name), list | dict)), None)) is not None:
         raise RowError(f"'{detail}' marks parts of a row, which is not known")
-    for name in _WEIGHTS:
-        if (number := number_of(fields.get(name))) is not None and 0 < number < 1:
-            raise RowError(f"field '{name}' is a fraction, and a row is learned or not")
     for name in (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED):
         if said(fields.get(name)) is (name in _NOT_LEARNED):
             raise RowError(f"field '{name}' says that the row is not to be learned")
+    for name in _WEIGHTS:
+        number = number_of(fields.get(name))
+        if number is not None and 0 < number <= (1 if name in _OF_ANYTHING else _LARGEST):
+            weight *= number
+    return weight
 
 
 def refuse_marked_part(part: Mapping[str, Any], index: int) -> None:
@@ -81,19 +120,23 @@ def _in_parts(name: str, index: int) -> str:
     return f"'{name}' marks parts of a turn, which is not known: turn {index}"
 
 
-def _says(marked: Mapping[str, Any], index: int) -> bool | None:
-    """Whether a turn or a call says that it is to be learned, or that it is not."""
-    learned: bool | None = None
+def _says(marked: Mapping[str, Any], index: int) -> float | None:
+    """What a turn or a call says that its loss is multiplied by: 1 if it is to be learned, 0 if it is not."""
+    weight: float | None = None
     for name in () if MARKS.isdisjoint(marked) else _MARKS:
         if (value := marked.get(name)) is None:
             continue
         if name in _PARTS:
             raise RowError(_in_parts(name, index))
-        if (found := said(value)) is None:
-            what = "is neither 0 nor 1" if name in _WEIGHTS else "says neither yes nor no"
+        found, number = said(value), number_of(value)
+        if found is not None:
+            weight = _product(weight, float(found is not (name in _NOT_LEARNED)))
+        elif name in _WEIGHTS and number is not None and 0 < number <= _LARGEST:
+            weight = _product(weight, number)
+        else:
+            what = f"is no weight from 0 to {_LARGEST:g}" if name in _WEIGHTS else "says neither yes nor no"
             raise RowError(f"a turn whose '{name}' {what}: turn {index}")
-        learned = _both(learned, found is not (name in _NOT_LEARNED))
-    return learned
+    return weight
 
 
 def _answers(item: Item) -> list[list[Message]]:

@@ -142,11 +142,11 @@ def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> 
         raise RowError("no answers" if not answers else "not every answer has a score that is a number")
     before = prompt_of(fields)
     if any(
-        weight_of(answer, (), place).get("weight") == "0"
+        weight_of(answer, (), place).get("weight", "1") != "1"
         for place, answer in enumerate(answers, 1)
         if _is_record(answer)
     ):
-        raise RowError("an answer that says that it is not to be learned")
+        raise RowError("an answer that says that it is not to be learned, or counts in part")
     texts = [answer[first(answer, _TEXTS) or "text"] if _is_record(answer) else answer for answer in answers]
     whole = [conversation(answer_to(before, text, "answer", is_arena(fields))) for text in texts]
     if any(messages[:-1] != whole[0][:-1] for messages in whole):

@@ -130,5 +130,6 @@ def _source(
         "first_refused": index.refused,
         "more_rows": index.more,
         "cut_rows": index.cut,
+        "weighted_rows": index.weighted,
         "splits": {side: len(index.sides[side]) for side in SIDES},
     }

@@ -29,7 +29,7 @@ from recipes.cleaning import Splits
 from recipes.execution import CorporaExecution
 from recipes.mixtures import LearnedTurns, Long, Thinking
 
-VERSION = 3
+VERSION = 4
 
 _GROUPS_A_BLOCK = 4
 """Row groups (of 2,000 rows) that one task tokenises: some seconds of work."""
@@ -82,7 +82,8 @@ class TokenIndex:
     """The rows of one source that a mixture may use, by side, and how many were left out for which reason.
 
     refused: what the template said of the first that it refused, and where that is. more: rows that conversations
-    were made into beyond one each. cut: rows that are shown up to an answer that fits.
+    were made into beyond one each. cut: rows that are shown up to an answer that fits. weighted: rows whose answers
+    count otherwise than others in the loss.
     """
 
     source: str
@@ -93,6 +94,7 @@ class TokenIndex:
     refused: str | None = None
     more: int = 0
     cut: int = 0
+    weighted: int = 0
 
     @property
     def rows(self) -> RowStore:
@@ -111,12 +113,13 @@ class TokenIndex:
 @dataclass
 class LeftOut:
     """How many rows were left out, by reason; the first that the template refused; how many rows more than there are
-    conversations these were made into; and how many rows were cut."""
+    conversations these were made into; how many rows were cut; and how many are weighed in the loss."""
 
     rows: dict[str, int] = field(default_factory=dict)
     refused: str | None = None
     more: int = 0
     cut: int = 0
+    weighted: int = 0
 
     def count(self, reason: str, rows: int = 1) -> None:
         self.rows[reason] = self.rows.get(reason, 0) + rows
@@ -172,8 +175,8 @@ def _index(corpus: Corpus, sensitive: bool, blocks: list[_Block], left_out: list
     sides = {side: RowStore([block.part(side) for block, _ in own]) for side in SIDES}
     reasons = {reason: sum(counts.rows.get(reason, 0) for _, counts in own) for reason in _REASONS}
     refused = next((counts.refused for _, counts in own if counts.refused is not None), None)
-    more, cut = (sum(getattr(counts, name) for _, counts in own) for name in ("more", "cut"))
-    return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons, refused, more, cut)
+    sums = {name: sum(getattr(counts, name) for _, counts in own) for name in ("more", "cut", "weighted")}
+    return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons, refused, **sums)
 
 
 def tokenise(block: _Block) -> dict[str, Any]:
@@ -189,6 +192,7 @@ def tokenise(block: _Block) -> dict[str, Any]:
         for batch in file.iter_batches(_BATCH, row_groups=list(block.groups), columns=present):
             for rows in _portions(_distinct(batch.to_pylist(), block, left_out)):
                 for side, row, ids, supervised in _encoded(rows, block.tokenisation, left_out):
+                    left_out.weighted += "loss_weights" in row
                     parts[side].add(ids, supervised, row if of_kind == "messages" else {"id": row["id"]})
     return vars(left_out)
 
@@ -297,7 +301,7 @@ def _fitting(row: dict[str, Any], messages: list[dict[str, Any]], tokenisation: 
     if any(len(ids) > (tokenisation.max_length or 0) for ids, _ in encoded):
         return []
     return [
-        ({**row, "messages": one.messages}, np.array(ids, np.int32), np.array(supervised, bool))
+        (_laid_out(row, one, template), np.array(ids, np.int32), np.array(supervised, bool))
         for one, (ids, supervised) in zip(rows, encoded, strict=True)
     ]
 
@@ -341,9 +345,14 @@ def _conversations(
                 kept.append(row)
                 found.append(own)
         rows, encoded = kept, encode_rendered(template, bulk, [one for own in found for one in own])
-    laid_out = [{**row, "messages": one.messages} for row, own in zip(rows, found, strict=True) for one in own]
+    laid_out = [_laid_out(row, one, template) for row, own in zip(rows, found, strict=True) for one in own]
     left_out.more += len(laid_out) - len(rows)
     return laid_out, encoded
+
+
+def _laid_out(row: dict[str, Any], one: Rendered, template: ChatTemplate) -> dict[str, Any]:
+    weights = template.loss_weights(one)
+    return {**row, "messages": one.messages, **({} if weights is None else {"loss_weights": weights})}
 
 
 @lru_cache(maxsize=1)

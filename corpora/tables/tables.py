@@ -168,7 +168,8 @@ def filtered_schema() -> "pa.Schema":
 
 
 def index_schema() -> "pa.Schema":
-    """Tokenised rows: ids, whether the loss counts each, and how many there are of both."""
+    """Tokenised rows: ids, whether the loss counts each, and how many there are of both; and what each token's loss is
+    multiplied by, where that is not 1 throughout."""
     import pyarrow as pa
 
     return pa.schema(
@@ -178,6 +179,7 @@ def index_schema() -> "pa.Schema":
             ("tools", pa.string()),
             ("input_ids", pa.list_(pa.int32())),
             ("supervised", pa.list_(pa.bool_())),
+            ("loss_weights", pa.list_(pa.float32())),
             ("n_tokens", pa.int32()),
             ("n_supervised", pa.int32()),
         ]

@@ -21,8 +21,10 @@ _YES: list[dict[str, Any]] = [
 ]
 _UNKNOWN: list[dict[str, Any]] = [
     {"loss": "maybe"},
-    {"weight": 0.5},
-    {"loss_scale": 2},
+    {"loss": 0.5},
+    {"weight": -0.5},
+    {"loss_weight": "nan"},
+    {"loss_scale": 10.5},
     {"masked": [1]},
     {"train_detail": [{"train": False}]},
 ]
@@ -103,3 +105,43 @@ def test_a_row_that_is_not_to_be_learned_is_refused(marks: dict[str, Any]) -> No
 def test_a_measured_loss_of_a_row_is_no_word_about_learning() -> None:
     for marks in ({"loss": 2.31}, {"weight": 72}, {"train_detail": "x"}, {"training": "marathon"}):
         assert read({"prompt": "q", "completion": "a", **marks}) == read({"prompt": "q", "completion": "a"})
+
+
+@pytest.mark.parametrize("name", ["weight", "loss_weight", "loss_scale"])
+def test_a_turn_says_what_its_loss_is_multiplied_by(name: str) -> None:
+    for value, written in ((0.5, "0.5"), ("0.25", "0.25"), (2, "2"), (10, "10"), (1e-3, "0.001")):
+        for row in ({"messages": talk(**{name: value})}, {"conversations": shared(**{name: value})}):
+            [found] = read(row)
+            assert [message.get("weight") for message in found.messages] == [None, written, None, None]
+
+
+def test_weights_of_call_turn_and_row_are_multiplied() -> None:
+    call = {"id": "1", "function": {"name": "f", "arguments": {}}, "loss_scale": 0.5}
+    called = {"role": "assistant", "content": "", "weight": 0.5, "tool_calls": [call, call]}
+    told = [{"role": "tool", "content": "1"}, {"role": "assistant", "content": "b", "loss": False}]
+    [found] = read({"messages": [talk()[0], called, *told], "loss_weight": 3})
+    assert [message.get("weight") for message in found.messages] == [None, "0.75", None, "0"]
+    called["tool_calls"] = [call, {**call, "loss_scale": 1}]
+    with pytest.raises(RowError, match="calls of which some"):
+        read({"messages": [talk()[0], called, *told]})
+
+
+def test_a_row_says_what_its_loss_is_multiplied_by() -> None:
+    alpaca = {"instruction": "q", "output": "a"}
+    for row in ({"messages": talk()}, alpaca, {"prompt": "q", "completion": "a"}):
+        [found] = read({**row, "weight": 0.5})
+        assert {message.get("weight") for message in found.messages if message["role"] == "assistant"} == {"0.5"}
+        assert read({**row, "weight": 72}) == read(row), "kilograms, say"
+    [found] = read({**alpaca, "loss_scale": 2})
+    assert found.messages[-1]["weight"] == "2"
+    named = source("a.jsonl", columns={"category": "weight"})
+    row = Row("a.jsonl", 1, 0, {**alpaca, "weight": 0.5}, b"")
+    assert reader(named, choose_format(named, None, [row])[0])(row) == read(alpaca), "the recipe says what it is"
+
+
+def test_what_is_compared_has_no_weight() -> None:
+    said = {"role": "assistant", "content": "b", "weight": 0.5}
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    for row in ({**pair, "weight": 0.5}, {**pair, "chosen": [said]}, {"text": "t", "loss_weight": 2}):
+        with pytest.raises(RowError, match="a weight of the loss, which examples to imitate alone can have"):
+            read(row)

@@ -202,6 +202,26 @@ def test_of_marked_turns_alone_those_are_learned(tiny_base: Path, tmp_path: Path
     assert metrics["sources"]["chat"]["left_out"]["unanswered"] == 2
 
 
+def test_answers_bring_the_weights_of_their_loss(tiny_base: Path, tmp_path: Path) -> None:
+    talks = [long_talk(3, 2), long_talk(2, 4)]
+    talks[0]["messages"][1]["weight"], talks[0]["messages"][3]["loss"] = 0.5, False
+    folder = cleaned(tmp_path, "chat", talks)
+    mixture = recipe(shares={"general": 1.0}, size=1000, exhaustion="stop")
+    metrics, rows = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
+    assert metrics["sources"]["chat"]["weighted_rows"] == 1
+    weighed, plain = sorted(rows, key=lambda row: row["loss_weights"] is None)
+    assert plain["loss_weights"] is None
+    assert [weight > 0 for weight in weighed["loss_weights"]] == weighed["supervised"]
+    decode = ChatTemplate.load(tiny_base).tokenizer.decode
+    by_weight = {
+        weight: decode(
+            [t for t, own in zip(weighed["input_ids"], weighed["loss_weights"], strict=True) if own == weight]
+        )
+        for weight in (0.5, 1.0)
+    }
+    assert by_weight == {0.5: "answer 0 red red<|im_end|>", 1.0: "answer 2 red red<|im_end|>"}
+
+
 def test_of_each_conversation_only_the_last_answer_may_be_learned(tiny_base: Path, tmp_path: Path) -> None:
     folder = cleaned(tmp_path, "chat", [long_talk(3, 2)])
     mixture = recipe(shares={"general": 1.0}, size=1000, exhaustion="stop", turns="last")

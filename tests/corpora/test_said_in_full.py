@@ -335,13 +335,6 @@ def test_an_answer_without_an_end_of_its_tags_is_not_joined_into_thoughts() -> N
         read({"messages": turns}, turns={"same_role": "join"})
 
 
-@pytest.mark.parametrize("name", ["weight", "loss_weight", "loss_scale"])
-def test_a_row_that_is_to_be_learned_by_half_is_refused(name: str) -> None:
-    with pytest.raises(RowError, match=f"field '{name}' is a fraction"):
-        read({**talk("q", "a"), name: 0.5})
-    assert said(read({**talk("q", "a"), name: 1})) == SAID
-
-
 def test_numbers_beside_a_list_of_answers_judge_it() -> None:
     row = {"prompt": "q", "responses": ["bad", "good"]}
     for name in ("score", "rating", "overall_score", "scores"):
@@ -351,8 +344,9 @@ def test_numbers_beside_a_list_of_answers_judge_it() -> None:
         with pytest.raises(CorpusError, match="fit no known format"):
             read({**row, **unknown})
     assert [answer["score"] for answer in read(row).answers] == [1.0, 0.0]
-    with pytest.raises(RowError, match="an answer that says that it is not to be learned"):
-        read({"prompt": "q", "answers": [{"text": "a", "rating": 1, "weight": 0}, {"text": "b", "rating": 2}]})
+    for weight in (0, 0.5):
+        with pytest.raises(RowError, match="an answer that says that it is not to be learned, or counts in part"):
+            read({"prompt": "q", "answers": [{"text": "a", "rating": 1, "weight": weight}, {"text": "b", "rating": 2}]})
 
 
 def test_a_name_that_a_dotted_path_leads_through_is_left_to_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from made_jobs import LORA, run_here, sft_job
 
-from jobs.job import JobInput
+from jobs.job import Job, JobInput
 from lineage.errors import TrainingError
 from recipes.errors import DONE, REFUSED
 from recipes.stages import Sft
@@ -140,6 +140,58 @@ def test_how_rows_are_divided_changes_no_step(tiny_base: Path, tmp_path: Path) -
         losses.append([entry[name] for entry in history for name in ("loss", "grad_norm")])
     assert len(losses[0]) == 2 * 6
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def _weighed_job(base: Path, home: Path, weight_of: Any, **changes: Any) -> Job:
+    made = tiny.sealed(
+        home, "mixture", lambda work: tiny.write_mixture(work, base, 8, weight_of=weight_of), of=str(home)
+    )
+    job = sft_job(base, home, rows=8, **changes)
+    return job.model_copy(update={"inputs": {**job.inputs, "mixture": JobInput.of(made)}})
+
+
+def _history(job: Job) -> list[dict[str, float]]:
+    assert run_here(job) == DONE
+    found = job.store.find(job.request)
+    assert found is not None
+    assert found.failed_checks == []
+    told: list[dict[str, float]] = json.loads((found.path / "history.json").read_text())
+    return told
+
+
+@pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
+def test_rows_count_in_the_loss_as_much_as_they_say(tiny_base: Path, tmp_path: Path, packing: bool) -> None:
+    execution = {"micro_batch": 2, "packing": packing}
+    told = {
+        name: _history(_weighed_job(tiny_base, tmp_path / name, weight_of, execution=execution, max_grad_norm=1000.0))[
+            0
+        ]
+        for name, weight_of in {
+            "plain": lambda row: 1.0,
+            "half": lambda row: 0.5,
+            "one": lambda row: 1.0 if row == 0 else 1e-9,
+            "others": lambda row: 1e-9 if row == 0 else 1.0,
+        }.items()
+    }
+    for name in ("loss", "grad_norm"):
+        assert told["half"][name] == pytest.approx(told["plain"][name] / 2, rel=1e-4)
+    assert told["one"]["loss"] + told["others"]["loss"] == pytest.approx(told["plain"]["loss"], rel=1e-4)
+    assert 0 < told["one"]["loss"] < told["others"]["loss"]
+
+
+def test_weights_that_the_loss_does_not_hear_are_refused(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.loop import batching
+
+    def by_row(row: int) -> float:
+        return 0.5 if row == 3 else 1.0
+
+    assert run_here(_weighed_job(tiny_base, tmp_path / "dft", by_row, args={"loss_type": "dft"})) == REFUSED
+    assert "args.loss_type: rows of the mixture have weights of the loss" in capsys.readouterr().out
+    monkeypatch.setattr(batching, "_weighed", lambda model, weights, **inputs: model(**inputs))
+    assert run_here(_weighed_job(tiny_base, tmp_path / "deaf", by_row)) == REFUSED
+    assert "they are not heard" in capsys.readouterr().out
 
 
 def test_a_row_longer_than_the_model_is_refused(tiny_base: Path, tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ so there each micro-batch weighs what it has of the step's rows.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 import torch  # noqa: TID253 - only job processes import this module
 from torch.utils.data import DataLoader  # noqa: TID253
 from trl import SFTTrainer  # noqa: TID253
+
+WEIGHTS = "loss_weights"
+"""In rows and batches of supervised fine-tuning: what the loss of each token is multiplied by."""
 
 
 class LikeLengths:
@@ -31,7 +35,24 @@ class LikeLengths:
 
 
 class TrainerOfLikeLengths(LikeLengths, SFTTrainer):  # type: ignore[misc]
-    """SFT, whose loss is a sum over the supervised tokens of a step, divided by their number."""
+    """SFT, whose loss is a sum over the supervised tokens of a step, divided by their number; where a batch has
+    `WEIGHTS` (of the shape of its labels), each token's loss is first multiplied by its own."""
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        weights = inputs.pop(WEIGHTS, None)
+        scored = model if weights is None else partial(_weighed, model, weights)
+        return super().compute_loss(scored, inputs, *args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns: list[str] = list(dict.fromkeys([*self._signature_columns, WEIGHTS]))
+
+
+def _weighed(model: Any, weights: torch.Tensor, **inputs: Any) -> Any:
+    """What a model says of a batch, its log-probabilities multiplied by the weights of their labels."""
+    scored = model(**inputs)
+    scored.log_probs = scored.log_probs * weights[:, 1:]
+    return scored
 
 
 class MeanOverRows:

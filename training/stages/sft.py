@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VERSION = 4
+_WEIGHED = ["supervised", "loss_weights"]
+_COLUMNS = ("input_ids", "n_tokens", *_WEIGHED)
 CHECKS = {
     "labels_equal_mask": "the loss counts exactly the tokens that the mixture marks as supervised",
     "pads_by_length": "every row is attended to over its length, also where pad and end of turn are one token",
     "end_of_turn_learned": "every row has an end of turn among what the loss counts",
     "one_bos": "no row begins twice",
     "rows_apart": "a row that is packed with others is read as it is alone",
+    "weighed_as_rows_say": "answers count in the loss as much as their rows say",
     **frame.SAVED,
 }
 
@@ -40,14 +43,18 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
     from trl import SFTConfig
 
     from training.loop import batching
-    from training.losses import head
+    from training.losses import head, weighted
     from training.weights import lora_config
 
     stage = Sft.model_validate(job.config)
-    table = rows.read(job.inputs["mixture"].path / "rows.parquet", ("input_ids", "supervised", "n_tokens"))
+    table = rows.read(job.inputs["mixture"].path / "rows.parquet", _COLUMNS)
+    has_weights = table["loss_weights"].null_count < len(table)
+    if has_weights:
+        weighted.refuse_other_losses(stage.args)
     plan = rows.plan(table["n_tokens"].to_pylist(), stage)
     training = frame.Training(job, work, log, stop, stage, "mixture", plan)
     template = ChatTemplate.load(training.start)
+    dataset = _with_weights(_dataset(table), table) if has_weights else _dataset(table)
     with training.begun():
         trainer = batching.TrainerOfLikeLengths(
             micro_batches=training.micro_batches(),
@@ -58,14 +65,18 @@ def run(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[str, A
                 padding_free=stage.execution.packing,
                 dataset_kwargs={"skip_prepare_dataset": True},
             ),
-            train_dataset=_dataset(table).select(plan.order),
+            train_dataset=dataset.select(plan.order),
             processing_class=template.tokenizer,
             peft_config=lora_config(stage.lora),
         )
+        if has_weights:
+            trainer.data_collator = weighted.Collator(trainer.data_collator)
         head.score_only_supervised(trainer)
         checks = _first_batch_checks(*training.first_batch(trainer), table, template)
         if stage.execution.packing:
             checks["rows_apart"] = isolation_check(trainer, table, plan, stage.precision)
+        if has_weights:
+            checks["weighed_as_rows_say"] = _weights_check(trainer, table, plan)
         trained = training.train(trainer, checks, samples=True)
         return training.save(trainer, trained, checks, table["input_ids"][plan.order[0]].as_py())
 
@@ -85,6 +96,26 @@ def _dataset(table: "pa.Table") -> Any:
     return Dataset(pa.table(columns))
 
 
+def _with_weights(dataset: Any, table: "pa.Table") -> Any:
+    """The dataset, with what the loss of each token is multiplied by."""
+    return dataset.add_column("loss_weights", [_weights_of(row) for row in table.select(_WEIGHED).to_pylist()])
+
+
+def _weights_of(row: dict[str, Any]) -> list[float]:
+    return row["loss_weights"] or [float(counts) for counts in row["supervised"]]
+
+
+def _weights_check(trainer: Any, table: "pa.Table", plan: rows.StepPlan) -> Check:
+    """Of the first micro-batch of this process in which a row has weights, if there is one."""
+    from training.losses import weighted
+
+    mine = trainer.micro_batches[trainer.args.process_index :: trainer.args.world_size]
+    weights = table["loss_weights"]
+    places = next((own for own in mine if any(weights[plan.order[place]].is_valid for place in own)), mine[0])
+    taken = [table.slice(plan.order[place], 1).to_pylist()[0] for place in places]
+    return weighted.weighed_as_rows_say(trainer, [(row["input_ids"], _weights_of(row)) for row in taken], places)
+
+
 def isolation_check(trainer: Any, table: "pa.Table", plan: rows.StepPlan, precision: str) -> Check:
     """Compare every row of a packed micro-batch with itself alone. Raises TrainingError if they are not apart."""
     from training.invariants import isolation
@@ -92,6 +123,7 @@ def isolation_check(trainer: Any, table: "pa.Table", plan: rows.StepPlan, precis
     mine = trainer.micro_batches[trainer.args.process_index :: trainer.args.world_size]
     places = isolation.densest(mine, [1] * len(plan.order))
     batch = trainer.data_collator([trainer.train_dataset[place] for place in places])
+    batch.pop("loss_weights", None)
     taken = [[table["input_ids"][plan.order[place]].as_py()] for place in places]
     found = isolation.documents_apart(trainer, batch, isolation.placed(batch, taken), precision)
     return required(
