@@ -11,6 +11,8 @@ from corpora import splits as splitting
 from corpora.data_report.page import DATA_REPORT, Corpus, Made, tables, write_report
 from corpora.feedback import preferences as pairing
 from corpora.feedback import prompts as prompting
+from corpora.feedback import report
+from corpora.feedback.report import PREFERENCE_REPORT
 from corpora.mixing import mixture as mixing
 from corpora.sources import observe
 from lineage.errors import CorpusError
@@ -108,9 +110,10 @@ class PreferenceRows(OfCorpora):
     """One set of preferences, pairs or single answers, by the recipe's rules."""
 
     kind = "preferences"
+    informative = (PREFERENCE_REPORT,)
 
     def __init__(self, pipeline: Pipeline, name: str, preferences: Preferences) -> None:
-        self._preferences = preferences
+        self._title, self._preferences = name, preferences
         self.checks, what = {
             "pairs": ("preferences", "Chosen and rejected answers"),
             "unpaired": ("unpaired", "Good and bad answers"),
@@ -151,7 +154,7 @@ class PreferenceRows(OfCorpora):
         return self._preferences.model_dump(mode="json")
 
     def make(self, given: Given, work: Path) -> dict[str, Any]:
-        return pairing.build_preferences(
+        metrics = pairing.build_preferences(
             self._preferences,
             clean_folders(given),
             {source: self._pipeline.recipe.sources[source] for source in self._named},
@@ -162,6 +165,11 @@ class PreferenceRows(OfCorpora):
             splits=self._splits,
             candidates=measured(given, self._preferences),
         )
+        report.write_report(self.recipe, self._title, work, metrics, self._preferences.seed)
+        return metrics
+
+    def shown(self, given: Given, artifact: Artifact) -> dict[str, Any]:
+        return {f"table_{name}": Markdown(table) for name, table in report.tables(artifact.path).items()}
 
 
 class PromptRows(OfCorpora):

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from assets.addresses import page_path
 from corpora.data_report.page import DATA_REPORT
+from corpora.feedback.report import PREFERENCE_REPORT
 from evaluation.pages.listing import Listed
 from lineage.errors import StoreError
 from lineage.hashing import file_digest
 from lineage.store import RECORD, Artifact, Store
 
 PAGE = "report.html"
-FILES = {"decision": PAGE, "mixture": DATA_REPORT}
+FILES = {"decision": PAGE, "mixture": DATA_REPORT, "preferences": PREFERENCE_REPORT}
 """Page by kind of node: the first part of the node's name."""
-LABELS = {"decision": "Decision page", "mixture": "Data report"}
+LABELS = {"decision": "Decision page", "mixture": "Data report", "preferences": "Preference report"}
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 

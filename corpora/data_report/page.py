@@ -15,13 +15,11 @@ from corpora.data_report.facts import Facts, gather
 from corpora.data_report.lengths import lengths_of
 from corpora.data_report.overlaps import overlaps_of
 from corpora.data_report.samples import draw, languages_of, rendered, words_of
+from corpora.pages import markdown_table, number, percent, rendered_page
 from corpora.tables.tables import MANIFEST, ROWS, facts_of
 from models import load
 
 DATA_REPORT = "data_report.html"
-
-_TEMPLATES = Path(__file__).parent.parent / "templates"
-_PERCENT = 100
 
 
 @dataclass(frozen=True)
@@ -68,21 +66,12 @@ def write_report(made: Made) -> Path:
 
 def render(made: Made) -> str:
     """The page as HTML; the same mixture gives the same page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     tokenizer = load.tokenizer(made.checkpoint)
     manifest, rows = made.manifest, made.folder / ROWS
     origins = {name: facts_of(corpus.folder / ROWS) for name, corpus in made.corpora.items()}
     drawn = draw(rows, manifest["rows"], _may_be_shown(manifest, origins))
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"percent": percent, "points": points, "number": number}
-    page: str = environment.get_template("data_report.html.jinja").render(
+    return rendered_page(
+        "data_report.html.jinja",
         made=made,
         manifest=manifest,
         facts=made.facts,
@@ -94,7 +83,6 @@ def render(made: Made) -> str:
         origins=origins,
         metrics={name: corpus.metrics for name, corpus in made.corpora.items()},
     )
-    return page
 
 
 def tables(facts: Facts) -> dict[str, str]:
@@ -109,23 +97,9 @@ def tables(facts: Facts) -> dict[str, str]:
         for ledger in facts.ledgers
     ]
     return {
-        "shares": _table(("group or source", "planned", "given", "bound", "rows"), shares),
-        "rows": _table(("source", *named), rows),
+        "shares": markdown_table(("group or source", "planned", "given", "bound", "rows"), shares),
+        "rows": markdown_table(("source", *named), rows),
     }
-
-
-def percent(value: float, digits: int = 1) -> str:
-    return f"{_PERCENT * value:.{digits}f}%"
-
-
-def points(value: float) -> str:
-    """A difference in percentage points, with a real minus sign and no minus zero."""
-    return f"{round(_PERCENT * value, 3) + 0.0:+.3f}".replace("-", "−")
-
-
-def number(value: float) -> str:
-    """A count with a space between thousands."""
-    return f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def _may_be_shown(manifest: Mapping[str, Any], origins: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
@@ -133,7 +107,3 @@ def _may_be_shown(manifest: Mapping[str, Any], origins: Mapping[str, Mapping[str
     if manifest["kind"] == "documents":
         return {"": manifest["rows"]}
     return {name: held["rows"] for name, held in manifest["sources"].items() if not origins[name]["sensitive"]}
-
-
-def _table(head: tuple[str, ...], rows: list[str]) -> str:
-    return "\n".join([f"| {' | '.join(head)} |", "| --- " * len(head) + "|", *rows])

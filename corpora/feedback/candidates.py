@@ -24,19 +24,23 @@ class Measured(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """A pair, the signal that decided it and by how much, and the prompt's row."""
+    """A pair, the signal that decided it and by how much, by how much the answers differ by each of the rule's signals,
+    the prompt's row, and the places of the two among its answers, from 1."""
 
     pair: Preference
     signal: str
     margin: float
+    differences: list[dict[str, Any]]
     prompt: Mapping[str, Any]
+    places: tuple[int, int]
 
 
 class _Judged(NamedTuple):
-    """An answer with its numbers, by the rule's signals in their order."""
+    """An answer with its numbers, by the rule's signals in their order, and its place among the prompt's, from 1."""
 
     content: str
     numbers: tuple[float, ...]
+    place: int
 
 
 def candidate_pairs(candidates: Measured, rule: CandidateRule, left_out: dict[str, int]) -> Iterator[Decided]:
@@ -50,7 +54,13 @@ def candidate_pairs(candidates: Measured, rule: CandidateRule, left_out: dict[st
             place, margin = _difference(better, worse)
             if margin > 0 and margin >= rule.min_gap:
                 chosen, rejected = ([{"role": "assistant", "content": one.content}] for one in (better, worse))
-                found.append(Decided(Preference(asked, chosen, rejected, None), rule.by[place], margin, prompt))
+                differences = [
+                    {"signal": name, "by": one - other}
+                    for name, one, other in zip(rule.by, better.numbers, worse.numbers, strict=True)
+                ]
+                pair = Preference(asked, chosen, rejected, None)
+                places = better.place, worse.place
+                found.append(Decided(pair, rule.by[place], margin, differences, prompt, places))
             else:
                 left_out["small_gap"] += 1
         found.sort(key=lambda one: (rule.by.index(one.signal), -one.margin))
@@ -62,7 +72,7 @@ def candidate_pairs(candidates: Measured, rule: CandidateRule, left_out: dict[st
 def _judged(prompt: Mapping[str, Any], columns: list[list[float | None]], left_out: dict[str, int]) -> list[_Judged]:
     """The different answers that may be in a pair, best first; of equally good ones an order that is nobody's."""
     found: dict[str, _Judged] = {}
-    for answer, *numbers in zip(prompt["answers"], *columns, strict=True):
+    for place, (answer, *numbers) in enumerate(zip(prompt["answers"], *columns, strict=True), start=1):
         if answer["finish"] != "stop":
             left_out["cut"] += 1
         elif not answer["text"].strip():
@@ -72,7 +82,7 @@ def _judged(prompt: Mapping[str, Any], columns: list[list[float | None]], left_o
         elif (content := _content(answer)) in found:
             left_out["same_answer"] += 1
         else:
-            found[content] = _Judged(content, tuple(numbers))
+            found[content] = _Judged(content, tuple(numbers), place)
     return sorted(found.values(), key=lambda one: ([-number for number in one.numbers], text_digest(one.content)))
 
 

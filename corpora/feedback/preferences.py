@@ -39,7 +39,7 @@ from recipes.cleaning import Splits
 from recipes.mixtures import CandidateRule, PairRule, Preferences, UnpairedRule
 from recipes.sources import Source
 
-VERSION = 5
+VERSION = 6
 
 Rule = PairRule | CandidateRule | UnpairedRule
 
@@ -57,11 +57,13 @@ class _Drawn:
     """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit.
 
     refused: where the first is that the template refused, and what it said. said: how often each row was found, by its
-    id.
+    id; said_by: where. agreement: of pairs that were judged more than once.
     """
 
     rows: dict[Side, list[Row]]
     said: Counter[str] = field(default_factory=Counter)
+    said_by: dict[str, list[str]] = field(default_factory=dict)
+    agreement: dict[str, int] = field(default_factory=lambda: {"pairs": 0, "judgements": 0, "agreeing": 0})
     left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
     available: int = 0
     refused: str | None = None
@@ -120,6 +122,7 @@ def build_preferences(
                 holds: len(of_rule.rows["train"]),
                 "available": of_rule.available,
                 "left_out": of_rule.left_out,
+                **({"agreement": of_rule.agreement} if preferences.holds == "pairs" else {}),
                 **({"refused": of_rule.refused} if of_rule.refused else {}),
             }
             for rule, of_rule in zip(preferences.rules, drawn, strict=True)
@@ -205,6 +208,12 @@ def _settle(drawn: _Drawn, decided: dict[str, str]) -> None:
         votes.setdefault(pair, Counter())[better] += drawn.said[id_]
     for pair, said in votes.items():
         ordered = said.most_common(2)
+        if (times := said.total()) > 1:
+            drawn.agreement = {
+                "pairs": drawn.agreement["pairs"] + 1,
+                "judgements": drawn.agreement["judgements"] + times,
+                "agreeing": drawn.agreement["agreeing"] + ordered[0][1],
+            }
         if pair not in decided and (len(ordered) == 1 or ordered[0][1] > ordered[1][1]):
             decided[pair] = ordered[0][0]
     for side, rows in drawn.rows.items():
@@ -225,9 +234,11 @@ def _named(rule: Rule) -> dict[str, str]:
 
 
 def _of_candidates(rule: CandidateRule, candidates: Measured, left_out: dict[str, int]) -> Iterator[Found]:
-    for pair, signal, margin, prompt in candidate_pairs(candidates, rule, left_out):
-        about = {"source": prompt["source"], "signal": signal, "sensitive": prompt["sensitive"]}
-        yield Found(pair, {"margin": margin, **about}, f"prompt {prompt['id']}")
+    for one in candidate_pairs(candidates, rule, left_out):
+        about = {"source": one.prompt["source"], "signal": one.signal, "sensitive": one.prompt["sensitive"]}
+        better, worse = one.places
+        place = f"candidates/{rule.candidates}, prompt {one.prompt['id']}, answer {better} over {worse}"
+        yield Found(one.pair, {"margin": one.margin, "differences": one.differences, **about}, [place])
 
 
 _NAMES = {"pairs": "pairs", "unpaired": "answers"}
@@ -240,6 +251,7 @@ def _usable(
     for one in found:
         item, id_ = one.item, content_id(one.item)
         drawn.said[id_] += 1
+        drawn.said_by.setdefault(id_, []).extend(one.said_by)
         if drawn.said[id_] > 1 or id_ in taken:
             left_out["repeated"] += 1
             continue
@@ -253,7 +265,7 @@ def _usable(
             try:
                 ids = _tokenised(item, answers, template)
             except CorpusError as error:
-                reason, drawn.refused = "template", drawn.refused or f"{one.place}: {error}"
+                reason, drawn.refused = "template", drawn.refused or f"{one.said_by[0]}: {error}"
         if ids and isinstance(item, Preference) and ids["chosen_ids"] == ids["rejected_ids"]:
             reason = "same_answer"
         elif ids and len(ids["prompt_ids"]) + max(len(ids[f"{name}_ids"]) for name in answers) > max_length:
@@ -261,7 +273,7 @@ def _usable(
         if reason is not None:
             left_out[reason] += 1
             continue
-        yield item, {"id": id_, **vars(item), **one.about, **ids}
+        yield item, {"id": id_, **vars(item), **one.about, "said_by": drawn.said_by[id_], **ids}
 
 
 def _answers(item: Preference | Unpaired) -> dict[str, list[Message]]:

@@ -9,9 +9,9 @@ import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from corpora.formats.items import Answer, Preference
+from corpora.formats.items import Preference
 from corpora.tables.tables import KeptRows, place_of
 from lineage.hashing import fingerprint
 from models.messages import Message, plain_messages
@@ -20,14 +20,25 @@ from recipes.mixtures import Against, PairRule
 T = TypeVar("T")
 
 
-def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[tuple[Preference, float, str]]:
-    """Each pair with the difference of its scores and the place of its (last) row. Those that differ less than the rule
-    asks are counted."""
-    for prompt, tools, answers, place in _by_prompt(rows):
+class _Rated(NamedTuple):
+    """An answer with its score, and where the rows are that give it."""
+
+    messages: list[Message]
+    score: float
+    said_by: list[str]
+
+
+def ranked_pairs(
+    rows: KeptRows, rule: PairRule, left_out: dict[str, int]
+) -> Iterator[tuple[Preference, float, list[str]]]:
+    """Each pair with the difference of its scores and the places of its rows. Those that differ less than the rule asks
+    are counted."""
+    for prompt, tools, answers in _by_prompt(rows):
         for better, worse in held(_merged(answers), rule.against):
-            margin = better["score"] - worse["score"]
+            margin = better.score - worse.score
             if margin > 0 and margin >= rule.min_gap:
-                yield Preference(prompt, better["messages"], worse["messages"], tools), margin, place
+                said_by = list(dict.fromkeys([*better.said_by, *worse.said_by]))
+                yield Preference(prompt, better.messages, worse.messages, tools), margin, said_by
             else:
                 left_out["small_gap"] += 1
 
@@ -40,40 +51,42 @@ def held(answers: list[T], against: Against) -> Iterator[tuple[T, T]]:
     return ((answers[0], other) for other in others)
 
 
-def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], str | None, list[Answer], str]]:
+def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], str | None, list[_Rated]]]:
     """Prompts with their functions and their answers: of one row, or of all rows with one answer each."""
     expected = Counter(_key(row) for row in _read(rows) if len(row["answers"]) == 1)
-    waiting: dict[str, list[Answer]] = {}
+    waiting: dict[str, list[_Rated]] = {}
     for row in _read(rows):
         if len(row["answers"]) > 1:
-            yield row["prompt"], row["tools"], row["answers"], row["place"]
+            yield row["prompt"], row["tools"], row["answers"]
             continue
         key = _key(row)
         waiting.setdefault(key, []).extend(row["answers"])
         if len(waiting[key]) == expected[key]:
-            yield row["prompt"], row["tools"], waiting.pop(key), row["place"]
+            yield row["prompt"], row["tools"], waiting.pop(key)
 
 
 def _read(rows: KeptRows) -> Iterator[dict[str, Any]]:
     for row in rows:
-        answers = [Answer(messages=plain_messages(a["messages"]), score=a["score"]) for a in row["answers"]]
-        prompt = plain_messages(row["prompt"])
-        yield {"prompt": prompt, "tools": row["tools"], "answers": answers, "place": place_of(row)}
+        place = [place_of(row)]
+        answers = [_Rated(plain_messages(a["messages"]), a["score"], place) for a in row["answers"]]
+        yield {"prompt": plain_messages(row["prompt"]), "tools": row["tools"], "answers": answers}
 
 
 def _key(row: dict[str, Any]) -> str:
     return fingerprint([row["prompt"], row["tools"]])
 
 
-def _merged(answers: list[Answer]) -> list[Answer]:
+def _merged(answers: list[_Rated]) -> list[_Rated]:
     """Different answers, best first; of equally good ones in an order that does not depend on that of the rows."""
-    scores: dict[str, list[float]] = {}
-    messages: dict[str, list[Message]] = {}
+    same: dict[str, list[_Rated]] = {}
     for answer in answers:
-        key = fingerprint(answer["messages"])
-        messages.setdefault(key, answer["messages"])
-        scores.setdefault(key, []).append(answer["score"])
-    means = {key: statistics.fmean(of_answer) for key, of_answer in scores.items()}
-    return [
-        Answer(messages=messages[key], score=means[key]) for key in sorted(means, key=lambda key: (-means[key], key))
-    ]
+        same.setdefault(fingerprint(answer.messages), []).append(answer)
+    merged = {
+        key: _Rated(
+            found[0].messages,
+            statistics.fmean(one.score for one in found),
+            [place for one in found for place in one.said_by],
+        )
+        for key, found in same.items()
+    }
+    return [merged[key] for key in sorted(merged, key=lambda key: (-merged[key].score, key))]

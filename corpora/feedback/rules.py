@@ -36,12 +36,12 @@ class Found:
     """What a rule found, and what else the row says of it.
 
     about: the columns `source`, `signal` (what decided) and `sensitive`, and `margin` of pairs, `label` of single
-    answers. place: of the row, for messages.
+    answers. said_by: where each row is that says so.
     """
 
     item: Preference | Unpaired
     about: Row
-    place: str
+    said_by: list[str]
 
 
 def judged_by(
@@ -56,11 +56,11 @@ def judged_by(
         raise CorpusError(f"preferences: rule '{rule.rule}' {needed}")
     about = {"source": rule.source, "signal": rule.rule, "sensitive": source.sensitive}
     if isinstance(rule, UnpairedRule):
-        return (Found(item, {"label": item.label, **about}, place_of(row)) for row in rows for item in _single(row))
+        return (Found(item, {"label": item.label, **about}, [place_of(row)]) for row in rows for item in _single(row))
     if rule.rule == "ranked":
         pairs = ranked_pairs(rows, rule, left_out)
-        return (Found(pair, {"margin": margin, **about}, place) for pair, margin, place in pairs)
-    return (Found(_pair(rule, row, answers), {"margin": None, **about}, place_of(row)) for row in rows)
+        return (Found(pair, {"margin": margin, **about}, said_by) for pair, margin, said_by in pairs)
+    return (Found(_pair(rule, row, answers), {"margin": None, **about}, [place_of(row)]) for row in rows)
 
 
 def _pair(rule: PairRule, row: Row, answers: Answers | None) -> Preference:

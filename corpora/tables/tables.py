@@ -195,10 +195,12 @@ def mixture_schema() -> "pa.Schema":
 
 
 def pairs_schema() -> "pa.Schema":
-    """A prompt with a better and a worse answer; `margin` is by how much, where the source says so."""
+    """A prompt with a better and a worse answer; `margin` is by how much, where the source says so, and `differences`
+    by how much by each signal on candidates."""
     import pyarrow as pa
 
-    return _judged_schema([("margin", pa.float64())], ("prompt", "chosen", "rejected"))
+    differences = pa.list_(pa.struct([("signal", pa.string()), ("by", pa.float64())]))
+    return _judged_schema([("margin", pa.float64()), ("differences", differences)], ("prompt", "chosen", "rejected"))
 
 
 def unpaired_schema() -> "pa.Schema":
@@ -209,13 +211,15 @@ def unpaired_schema() -> "pa.Schema":
 
 
 def _judged_schema(judgement: "list[tuple[str, pa.DataType]]", texts: Sequence[str]) -> "pa.Schema":
-    """Rows to learn a preference from: the texts as messages, and each as token ids in `<text>_ids`."""
+    """Rows to learn a preference from: the texts as messages, and each as token ids in `<text>_ids`; `said_by` is where
+    the rows or candidates are that say so, each vote once."""
     import pyarrow as pa
 
     return pa.schema(
         [
             *((name, pa.string()) for name in ("id", "source", "signal")),
             *judgement,
+            ("said_by", pa.list_(pa.string())),
             ("sensitive", pa.bool_()),
             ("tools", pa.string()),
             *((name, _messages()) for name in texts),

@@ -26,7 +26,10 @@ def browser(store: Store) -> TestClient:
     return TestClient(app, base_url="http://127.0.0.1:3000", follow_redirects=False)
 
 
-@pytest.mark.parametrize(("node", "file"), [("decision", "report.html"), ("mixture/mix", "data_report.html")])
+@pytest.mark.parametrize(
+    ("node", "file"),
+    [("decision", "report.html"), ("mixture/mix", "data_report.html"), ("preferences/liked", "preference_report.html")],
+)
 def test_the_link_of_an_artefact_opens_its_page(browser: TestClient, store: Store, node: str, file: str) -> None:
     page = links(Tracker(store.home), sealed(store, node, file))["page"]
     assert page.startswith("/temper/pages/")  # on whatever host and port the link is shown
