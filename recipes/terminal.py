@@ -1,6 +1,7 @@
 """What data and libraries say, on a terminal: control characters are shown there and not obeyed.
 
-A row that clears the screen, moves the cursor or names the window would else do so whenever it is shown.
+A row that clears the screen, moves the cursor, names the window or turns words round would else do so whenever it is
+shown.
 """
 
 from collections.abc import Iterable
@@ -12,9 +13,10 @@ from rich.segment import Segment
 _SIGNS = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
     0x7F: 0x2421,
-    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+    **dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
 }
-"""Unicode's pictures of control characters; there are none of those behind DEL."""
+"""Unicode's pictures of control characters; there are none of those behind DEL, and of those that turn the direction
+of what follows them."""
 
 
 def harmless(text: Any) -> str:

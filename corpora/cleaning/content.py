@@ -17,7 +17,8 @@ _CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_ke
 
 
 def content_id(item: Item) -> str:
-    """sha256 of an item's words, Unicode-composed and with white space folded: equal for exact repeats.
+    """sha256 of an item's words, Unicode-composed and with white space folded but for the indentation of lines, and of
+    what it says of learning them: equal for exact repeats.
 
     Folded text holds no ASCII separators, because these count as white space; so they can stand between turns, which
     is quicker than JSON.
@@ -25,7 +26,7 @@ def content_id(item: Item) -> str:
     if isinstance(item, Document):
         return text_digest(_fold(item.text))
     if isinstance(item, Conversation) and not item.tools and not any(map(_calls, item.messages)):
-        return text_digest("\x1e".join(f"{m['role']}\x1f{_fold(m['content'])}" for m in item.messages))
+        return text_digest("\x1e".join(map(_plain_turn, item.messages)))
     fields = vars(item).items()
     return text_digest(_CANONICAL([_folded(value) for name, value in fields if name != "tools" or value is not None]))
 
@@ -61,14 +62,26 @@ def _calls(message: Mapping[str, Any]) -> bool:
     return message.get("tool_calls") is not None or message.get("name") is not None
 
 
+def _plain_turn(message: Mapping[str, Any]) -> str:
+    said = (message["role"], _fold(message["content"]), message.get("weight"))
+    return "\x1f".join(part for part in said if part is not None)
+
+
 def _turn(message: Mapping[str, Any]) -> list[Any]:
     turn = [message["role"], _fold(message["content"])]
-    return [*turn, message.get("tool_calls"), message.get("name")] if _calls(message) else turn
+    turn += [message.get("tool_calls"), message.get("name")] if _calls(message) else []
+    weight = message.get("weight")
+    return turn if weight is None else [*turn, {"weight": weight}]
 
 
 def _fold(text: str) -> str:
+    """Words with single blanks; of lines behind the first that are indented, which code is told apart by, how far."""
     composed = text if text.isascii() else unicodedata.normalize("NFC", text)
-    return " ".join(composed.split())
+    folded = " ".join(composed.split())
+    if "\n " not in text and "\n\t" not in text:
+        return folded
+    lines = [line for line in text.rstrip().split("\n")[1:] if not line.isspace()]
+    return "\x1c".join((folded, *(line[: len(line) - len(line.lstrip())] for line in lines)))
 
 
 def _folded(value: Any) -> Any:

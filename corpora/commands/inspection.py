@@ -19,6 +19,8 @@ from corpora.cleaning.content import row_id, words
 from corpora.contamination.words import split
 from corpora.data_report.samples import Languages, languages_of
 from corpora.formats.formats import Format, Item, choose_format, reader
+from corpora.formats.judgements import said
+from corpora.formats.learning import MARKS
 from corpora.reading.lines import BadRow, Block, Row, RowError, blocks, container_of, read_block
 from corpora.sources import fetch
 from corpora.sources.raw import RawFile
@@ -118,17 +120,35 @@ def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -
 
 
 def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
-    """Fields that hold words and without which each of these rows says the same."""
+    """Fields that hold words, also those of turns, and without which each of these rows says the same; and marks of
+    learning that say something else."""
     names: dict[str, bool] = {}
     for row in rows:
         whole = _read_or_none(read, row, row.value)
         if whole is None:
             continue
-        for name, value in row.value.items():
-            if isinstance(value, str | list | dict) and value:
-                rest = {other: held for other, held in row.value.items() if other != name}
-                names[name] = names.get(name, True) and _read_or_none(read, row, rest) == whole
-    return sorted(name for name, unread in names.items() if unread)
+        for name, rest in _without_each(row.value):
+            names[name] = names.get(name, True) and _read_or_none(read, row, rest) == whole
+    fields = {name for name, unread in names.items() if unread and "[]." not in name}
+    return sorted(name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
+
+
+def _without_each(fields: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Fields of a row, and keys of its turns as `messages[].text`, that say something, each with the row without it."""
+    for name, value in fields.items():
+        if _says_something(name, value):
+            yield name, {other: held for other, held in fields.items() if other != name}
+        turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
+        keys = dict.fromkeys(key for turn in turns for key, held in turn.items() if _says_something(key, held))
+        for key in keys:
+            rest = [{k: held for k, held in one.items() if k != key} if isinstance(one, dict) else one for one in value]
+            yield f"{name}[].{key}", {**fields, name: rest}
+
+
+def _says_something(name: str, value: Any) -> bool:
+    return (isinstance(value, str | list | dict) and bool(value)) or (
+        name in MARKS and value is not None and said(value) is None
+    )
 
 
 def _read_or_none(read: Callable[[Row], list[Item]], row: Row, value: dict[str, Any]) -> list[Item] | None:

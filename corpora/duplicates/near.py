@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-VERSION = 3
+VERSION = 4
 
 UNFINISHED = "scratch"
 """The folder of what an attempt that ends early leaves to the next one."""

@@ -4,13 +4,14 @@ Field access and checks that every format shares; which field holds what is left
 and places, never the text itself.
 """
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from corpora.formats.learning import MARKS, refuse_marked_part, weight_of
-from corpora.formats.tool_calls import call_ids, calls_in, calls_of
+from corpora.formats.tool_calls import call_ids, calls_in, calls_of, id_of
 from corpora.reading.row import RowError
 from models.messages import Message
 from models.thoughts import joined, parted, read
@@ -193,24 +194,36 @@ def turns(value: Any) -> list[Message]:
     for index, turn in enumerate(_by_calls(value), start=1):
         found.append(_turn(turn, index, called))
         if "tool_calls" in turn:
-            called |= call_ids(turn["tool_calls"])
+            called |= call_ids(turn["tool_calls"], index)
     return found
 
 
 def _by_calls(value: list[Any]) -> list[Any]:
-    """The turns, results of calls in the order of the calls where ids say which is whose."""
+    """The turns, results of calls in the order of the calls where ids say which is whose. Raises RowError for one that
+    is of no call, or of another function than it says."""
     found = list(value)
     for index, turn in enumerate(value):
-        ids = list(call_ids(turn["tool_calls"])) if isinstance(turn, dict) and "tool_calls" in turn else []
-        if len(ids) < 2:
-            continue
-        behind = value[index + 1 : index + 1 + len(ids)]
-        own = [result.get("tool_call_id") if isinstance(result, dict) else None for result in behind]
-        if own != ids and sorted(map(str, own)) == sorted(ids):
-            found[index + 1 : index + 1 + len(ids)] = sorted(
-                behind, key=lambda result: ids.index(result["tool_call_id"])
-            )
+        names = call_ids(turn["tool_calls"], index + 1) if isinstance(turn, dict) and "tool_calls" in turn else {}
+        behind = itertools.takewhile(_is_result, value[index + 1 :]) if names else ()
+        results = list(behind)
+        ids = [id_of(result.get("tool_call_id")) for result in results]
+        for place, (key, result) in enumerate(zip(ids, results, strict=True), start=index + 2):
+            if key is None:
+                continue
+            if len(names) > 1 and key not in names:
+                raise RowError(f"a result of no call before it: turn {place}")
+            if isinstance(result.get("name"), str) and names.get(key, result["name"]) != result["name"]:
+                raise RowError(f"a result of another function than the call that its id names: turn {place}")
+        order = list(names)
+        if len(names) > 1 and len({*ids}) == len(ids) and names.keys() >= {*ids}:
+            of_call = sorted(zip(ids, results, strict=True), key=lambda one: order.index(one[0] or ""))
+            found[index + 1 : index + 1 + len(results)] = [result for _, result in of_call]
     return found
+
+
+def _is_result(turn: Any) -> bool:
+    spelling = _spelling(turn)
+    return spelling is not None and ROLES.get(turn[spelling[0]].lower()) == "tool"
 
 
 def conversation(messages: list[Message]) -> list[Message]:
@@ -249,10 +262,15 @@ def conversation(messages: list[Message]) -> list[Message]:
     return named
 
 
-def without_mends(reason: str, same_role: bool, last_user: bool) -> str:
-    """A reason without the settings that the source has already."""
-    for mend, there in ((_SAME_ROLE, same_role), (_LAST_USER, last_user)):
-        reason = reason.removesuffix(mend) if there else reason
+JOINS = " (same_role: join joins turns of words alone, without calls and thoughts, that are marked alike)"
+MENDS = {_OPENING: {"opening": "drop"}, _SAME_ROLE: {"same_role": "join"}, _LAST_USER: {"last_user": "drop"}}
+"""What reasons propose, and what of a source's `turns` that is."""
+
+
+def without_mends(reason: str) -> str:
+    """A reason without what it proposes."""
+    for mend in (*MENDS, JOINS):
+        reason = reason.replace(mend, "")
     return reason
 
 
@@ -295,7 +313,7 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
         if len(calls) > 1:
             raise RowError(f"calls twice, which differ: turn {index}")
         return {**message, "tool_calls": calls.pop()}
-    name = turn.get("name") or called.get(str(turn.get("tool_call_id")))
+    name = turn.get("name") or called.get(id_of(turn.get("tool_call_id")) or "")
     if ROLES.get(role.lower()) == "tool" and isinstance(name, str):
         return {**message, "name": name}
     return message
@@ -304,10 +322,12 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
 def _spelling(turn: Any) -> tuple[str, str] | None:
     if not isinstance(turn, dict):
         return None
-    for role, content in _SPELLINGS:
-        if isinstance(turn.get(role), str) and (content in turn or turn.get("tool_calls")):
-            return role, content
-    return None
+    fitting = [
+        (role, content)
+        for role, content in _SPELLINGS
+        if isinstance(turn.get(role), str) and (content in turn or turn.get("tool_calls"))
+    ]
+    return next((names for names in fitting if turn.get(names[1]) is not None), fitting[0] if fitting else None)
 
 
 def known_role(role: str, index: int) -> str:
@@ -347,7 +367,8 @@ def parts_of(content: Any, index: int) -> Parts:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind is not None:
             refuse_marked_part(part, index)
-        value = part.get("text", part.get("value", part.get(kind))) if isinstance(kind, str) else None
+        held = (part.get(name) for name in ("text", "value", kind)) if isinstance(kind, str) else ()
+        value = next((one for one in held if one is not None), None)
         if kind == "tool_call" and value is not None:
             calls.append(value)
         elif isinstance(value, str) and kind in _TEXTS:

@@ -20,7 +20,7 @@ from corpora.formats.conversations import (
 from corpora.formats.format import Format, each
 from corpora.formats.hermes import is_hermes
 from corpora.formats.items import Conversation, Document, Item
-from corpora.formats.prompts import TURNS, Fields, earlier, first, instruction, question, turns_field
+from corpora.formats.prompts import TURNS, Fields, earlier, first, instruction, question, turns_field, with_earlier
 from corpora.formats.tool_calls import tools_of
 from corpora.formats.toolace import is_toolace
 from corpora.formats.trees import is_message
@@ -92,7 +92,7 @@ def exchange_fields(fields: Fields) -> str | None:
 def read_exchange(fields: Fields) -> Item:
     asked, answered = exchange(fields) or EXCHANGES[0]
     before = question(fields, asked)
-    before = with_system(fields, before if before[0]["role"] == "system" else [*earlier(fields), *before])
+    before = with_system(fields, with_earlier(fields, before))
     given = fields.get(answered)
     if not isinstance(given, list):
         given = with_row_thoughts(fields, text_at(fields, answered))

@@ -15,17 +15,30 @@ from typing import Any, get_args
 
 from corpora.formats import judgements, scored, trees
 from corpora.formats.answers import Answers
-from corpora.formats.conversations import MEDIA, cannot_be_had, single, text_at, value_at, value_or_none, without_mends
+from corpora.formats.conversations import (
+    JOINS,
+    MEDIA,
+    MENDS,
+    cannot_be_had,
+    conversation,
+    text_at,
+    value_at,
+    value_or_none,
+    with_system,
+    without_mends,
+)
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
 from corpora.formats.learning import refuse_nothing_learned, weight_of_row, weighted
+from corpora.formats.prompts import dialogue, with_earlier
 from corpora.formats.spelling import Spelling
+from corpora.formats.tool_calls import tools_of
 from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
 from lineage.errors import CorpusError
 from models.messages import Message
-from recipes.sources import Columns, Source
+from recipes.sources import Columns, Source, Turns
 from recipes.sources import Format as FormatName
 
 __all__ = [
@@ -63,10 +76,10 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
     for row in sample:
         try:
             fields = spelling.named(spelling.known(as_meant(source, row.value)))
+            format_ = _fitting(source.uri, row, fields)
         except RowError as error:
             unread.setdefault(str(error), row)
             continue
-        format_ = _fitting(source.uri, row, fields)
         if format_ is not None:
             shown.setdefault(format_.name, []).append(row)
             deciding[format_.fits(fields) or ""] += 1
@@ -153,14 +166,35 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
         try:
             items = format_.read(fields)
         except RowError as error:
-            said = source.turns
-            raise RowError(without_mends(str(error), said.same_role == "join", said.last_user == "drop")) from None
+            raise RowError(_mended(str(error), row, source, format_)) from None
         items = [weighted(item, weight) for item in items]
         for item in items:
             refuse_nothing_learned(item)
         return items
 
     return read
+
+
+def _mended(reason: str, row: Row, source: Source, format_: Format) -> str:
+    """The reason why a row is not read, with what it proposes if that is of use: it is another one then, or none."""
+    mend = next((one for one in MENDS if one in reason), None)
+    if mend is None:
+        return reason
+    turns = source.turns.model_copy(update=MENDS[mend])
+    try:
+        if turns != source.turns:
+            _changed(source, turns, format_)(row)
+            return reason
+    except RowError as error:
+        if without_mends(str(error)) != without_mends(reason):
+            return reason
+    return reason.replace(mend, JOINS if MENDS[mend].get("same_role") and format_.name in _OF_TURNS else "")
+
+
+def _changed(source: Source, turns: Turns, format_: Format) -> Callable[[Row], list[Item]]:
+    """The reader of a source that says this of its turns."""
+    changed = source.model_copy(update={"turns": turns})
+    return reader(changed, format_ if _is_told_by_rows(source) else _by_recipe(changed, None) or format_)
 
 
 def _refuse_media(fields: Fields) -> None:
@@ -180,7 +214,8 @@ def category_of(source: Source, fields: Fields) -> str | None:
 
 
 def _fitting(uri: str, row: Row, fields: Fields) -> Format | None:
-    """The one format that a row's fields are of, or None. Raises CorpusError if there are two."""
+    """The one format that a row's fields are of, or None. Raises CorpusError if there are two, RowError if fields that
+    would tell cannot be read."""
     fits = [found for found in FORMATS.values() if not found.needs.isdisjoint(fields) and found.fits(fields)]
     if len(fits) > 1:
         names = " and ".join(f"{format_.name} ({format_.fits(fields)})" for format_ in fits)
@@ -196,7 +231,7 @@ def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
     """The format that the recipe names, also by its columns; None if the rows are to tell."""
     columns, name = source.columns, source.format
     if source.separator is not None and name in ("auto", "prompt_completion"):
-        return _separated(columns.text or "text", source.separator)
+        return _separated(columns.text or "text", source)
     if name == "auto":
         told = _told_by_columns(columns)
         if told is None:
@@ -204,7 +239,7 @@ def _by_recipe(source: Source, answers: Answers | None) -> Format | None:
         name = told
     if name == "prompts":
         path = columns.prompt or "prompt"
-        return _unanswered(path) if answers is None else _answered(path, source, answers)
+        return _unanswered(path, source) if answers is None else _answered(path, source, answers)
     if name == "sharegpt" and columns.messages is not None:
         name = "chatml"
     return _with_columns(FORMATS[name], source)
@@ -246,13 +281,13 @@ def _with_columns(format_: Format, source: Source) -> Format:
     return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
 
 
-def _separated(path: str, separator: str) -> Format:
+def _separated(path: str, source: Source) -> Format:
     def read(fields: Fields) -> Item:
-        asked, found, answered = text_at(fields, path).partition(separator)
+        asked, found, answered = text_at(fields, path).partition(source.separator or "")
         if not found:
             raise RowError(f"no separator in field '{path}'")
         judgements.refuse_judged({name: value for name, value in fields.items() if name != path})
-        return Conversation(single(asked, answered.strip()))
+        return _asked(source, fields, asked, answered.strip())
 
     return Format("prompt_completion", "conversation", f"{path}, split at its separator", lambda _: None, each(read))
 
@@ -260,16 +295,25 @@ def _separated(path: str, separator: str) -> Format:
 def _answered(path: str, source: Source, answers: Answers) -> Format:
     def read(fields: Fields) -> Item:
         asked = text_at(fields, path).strip()
-        return Conversation(single(asked, answers.choose(asked, category_of(source, fields))))
+        return _asked(source, fields, asked, answers.choose(asked, category_of(source, fields)))
 
     return Format("prompts", "conversation", f"{path}, with answers from {source.answers}", lambda _: None, each(read))
 
 
-def _unanswered(path: str) -> Format:
+def _unanswered(path: str, source: Source) -> Format:
     def read(fields: Fields) -> Item:
-        return Conversation(single(text_at(fields, path), _ANY_ANSWER)[:-1])
+        whole = _asked(source, fields, text_at(fields, path), _ANY_ANSWER)
+        return replace(whole, messages=whole.messages[:-1])
 
     return Format("prompts", "conversation", f"{path}, without an answer", lambda _: None, each(read))
+
+
+def _asked(source: Source, fields: Fields, asked: str, answer: str) -> Conversation:
+    """A prompt, with what the row keeps beside it, and an answer to it."""
+    fields = Spelling.of(source).named(fields)
+    turns = dialogue(asked) or [{"role": "user", "content": asked}]
+    messages = with_earlier(fields, [*turns, {"role": "assistant", "content": answer}])
+    return Conversation(conversation(with_system(fields, messages)), tools_of(fields))
 
 
 def _unjudged(format_: Format) -> Format:
@@ -306,6 +350,8 @@ def _format(name: str) -> Format:
 
 
 _ANY_ANSWER = "…"
+_OF_TURNS = ("chatml", "sharegpt", "hermes")
+"""Formats whose turns are joined where the source says so."""
 _ELSEWHERE = {
     **dict.fromkeys(("alpaca", "sharegpt", "chatml", "prompt_completion", "text"), "examples"),
     **dict.fromkeys(("preference", "unpaired"), "judged"),

@@ -2,8 +2,8 @@
 
 An answer has its calls as JSON between `<tool_call>` and `</tool_call>`, results come between `<tool_response>` tags
 in a turn of the tool or of the user, and the system prompt holds the functions between `<tools>` tags. What the
-system prompt says about calling, from the line that first names these tags to the last of them, is left out, because
-a template writes its own.
+system prompt says about calling is left out, because a template writes its own: from the line that first names these
+tags, or the heading `# Tools` before it, to the last of them, every sentence that speaks of functions, tools or JSON.
 """
 
 import re
@@ -29,7 +29,11 @@ TURNS = ("messages", "conversations", "conversation")
 _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _RESPONSE = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 _TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
-_HEADING = "# Tools"
+_HEADING = re.compile(r"^# Tools[ \t]*$", re.MULTILINE)
+_BLOCK = re.compile(r"\s*<(tools|tool_call)>.*?</\1>", re.DOTALL)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_OF_CALLING = re.compile(r"\0|[{}]|</?tool|\b(?:functions?|tools?|json|xml|schemas?)\b", re.IGNORECASE)
+"""What a sentence about calling has in it: a block of functions or calls, a tag, an object, or one of these words."""
 _OPENINGS = ("<tools>", "<tool_call>")
 _ENDINGS = ("</tools>", "</tool_call>")
 
@@ -90,14 +94,15 @@ def _marks(fields: Fields) -> str:
 def _functions(system: str) -> str | None:
     """The functions between the tags, as a list or one a line; tags with nothing between them are mere mentions."""
     where = "the functions of the system prompt"
+    found = []
     for text in _TOOLS.findall(system):
-        if not text.strip():
-            continue
         whole = text.strip()
-        listed = whole.startswith("[")
-        values = value_in(whole, where) if listed else [value_in(line, where) for line in whole.splitlines() if line]
-        return tools_of({"tools": values})
-    return None
+        if whole.startswith("["):
+            listed = value_in(whole, where)
+            found += listed if isinstance(listed, list) else [listed]
+        else:
+            found += [value_in(line, where) for line in whole.splitlines() if line]
+    return tools_of({"tools": found}) if found else None
 
 
 def _without_instructions(system: str) -> str:
@@ -105,12 +110,23 @@ def _without_instructions(system: str) -> str:
     first = min((place for tag in _OPENINGS if (place := system.find(tag)) >= 0), default=None)
     if first is None:
         return system
-    heading = system.rfind(_HEADING, 0, first)
-    start = heading if heading >= 0 else system.rfind("\n", 0, first) + 1
+    headings = [found.start() for found in _HEADING.finditer(system, 0, first)]
+    start = headings[-1] if headings else system.rfind("\n", 0, first) + 1
     end = max((system.rfind(tag) + len(tag) for tag in _ENDINGS if tag in system[first:]), default=None)
     if end is None:
         raise RowError("functions or calls in the system prompt without an end")
-    return f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip()
+    line_end = system.find("\n", end)
+    end = len(system) if line_end < 0 else line_end
+    parts = (system[:start].rstrip(), _not_of_calling(system[start:end]), system[end:].strip())
+    return "\n\n".join(filter(None, parts)).strip()
+
+
+def _not_of_calling(text: str) -> str:
+    """The sentences of a text that say nothing of functions and calls, in their lines. What leads in to a block is of
+    its sentence."""
+    lines = _BLOCK.sub("\0", text).splitlines()
+    kept = (" ".join(one for one in _SENTENCE.split(line) if not _OF_CALLING.search(one)) for line in lines)
+    return "\n".join(line.strip() for line in kept if line.strip(" .:;,"))
 
 
 def _answer(message: Message, index: int) -> Message:

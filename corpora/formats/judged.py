@@ -4,20 +4,17 @@ Field names are TRL's, LLaMA-Factory's (`kto_tag`, `chosen_messages`, ShareGPT t
 dialogues as text). What says good or bad is told by `judgements`. Ranked, rated and voted answers are `scored`'s.
 """
 
-import re
-
 from corpora.formats.conversations import Message, conversation, turns, with_system
 from corpora.formats.examples import exchange
 from corpora.formats.format import Format, each
 from corpora.formats.items import Item, Preference, Unpaired
-from corpora.formats.judgements import JUDGES, LABELS, is_empty, must_say, verdict
-from corpora.formats.prompts import Fields, answer_to, first, prompt_field, prompt_of, turns_field
+from corpora.formats.judgements import JUDGES, LABELS, is_empty, must_say, said, verdict
+from corpora.formats.prompts import Fields, answer_to, dialogue, first, prompt_field, prompt_of, turns_field
 from corpora.formats.tool_calls import tools_of
 from corpora.reading.row import RowError
 
 RESPONSES = ("completion", "response", "answer", "output", "reply")
 PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
-_DIALOGUE = re.compile(r"\n\n(Human|Assistant):")
 
 
 def unpaired_fields(fields: Fields) -> str | None:
@@ -45,7 +42,7 @@ def read_preference(fields: Fields) -> Item:
     before = prompt_of(fields)
     chosen, rejected = (_conversation(fields, name, before) for name in _pair(fields) or PAIRS[0])
     if chosen[:-1] != rejected[:-1]:
-        raise RowError("chosen and rejected answer different prompts")
+        raise RowError("chosen and rejected answer different prompts, or differ before the last of several turns")
     if chosen[-1] == rejected[-1]:
         raise RowError("chosen and rejected are the same")
     return Preference(chosen[:-1], chosen[-1:], rejected[-1:], tools_of(fields))
@@ -58,7 +55,7 @@ def _pair(fields: Fields) -> tuple[str, str] | None:
 
 def _whole(fields: Fields) -> list[Message]:
     """The conversation of a row that has one answer, in any of the forms of an example."""
-    name = "messages" if "messages" in fields else turns_field(fields)
+    name = "messages" if fields.get("messages") is not None else turns_field(fields)
     if name is not None:
         return with_system(fields, turns(fields[name]))
     names = exchange(fields)
@@ -75,16 +72,15 @@ def _conversation(fields: Fields, name: str, before: list[Message]) -> list[Mess
 
 def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]:
     value = fields.get(name)
-    if isinstance(value, str) and not before and value.startswith("\n\nHuman:"):
-        _, *pieces = _DIALOGUE.split(value)
-        said = zip(pieces[::2], pieces[1::2], strict=True)
-        return [{"role": role.lower(), "content": text.strip()} for role, text in said]
-    return answer_to(before, value, name)
+    return answer_to(before, (dialogue(value) or value) if isinstance(value, str) else value, name)
 
 
 def _good(fields: Fields) -> bool:
     found = verdict(fields)
     if found is not None:
+        other = next((name for name in LABELS if said(fields.get(name)) is (not found[1])), None)
+        if other is not None:
+            raise RowError(f"labels that differ: '{found[0]}' and '{other}'")
         return found[1]
     name = next((name for name in LABELS if not is_empty(fields.get(name))), None)
     if name is None:

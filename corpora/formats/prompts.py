@@ -1,5 +1,6 @@
 """What was asked: the prompt of a row as turns, in whichever of the fields that public data sets keep it."""
 
+import re
 from typing import Any
 
 from corpora.formats.conversations import (
@@ -12,6 +13,7 @@ from corpora.formats.conversations import (
     turns,
     with_system,
 )
+from corpora.formats.judgements import is_empty
 from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 
@@ -20,11 +22,28 @@ Fields = dict[str, Any]
 _PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "inputs", "input")
 TURNS = ("conversations", "conversation", "dialog", "dialogue", "data")
 _ALPACA_INPUTS = ("input", "context")
+_DIALOGUE = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
 
 
 def first(fields: Fields, names: tuple[str, ...], kinds: Any = str) -> str | None:
-    """The first of these fields that holds one of these kinds of value."""
-    return next((name for name in names if isinstance(fields.get(name), kinds)), None)
+    """The first of these fields that holds one of these kinds of value, if possible one with words or turns in it."""
+    found = [name for name in names if isinstance(fields.get(name), kinds)]
+    held = (name for name in found if not is_empty(fields[name]) and fields[name] != [])
+    return next(held, found[0] if found else None)
+
+
+def dialogue(text: str) -> list[Message] | None:
+    """The turns of a whole dialogue in one text, as HH-RLHF keeps it; None if it is none. The speaker that is left to
+    go on has no turn."""
+    marked = text.startswith("\n\nHuman:") or (text.startswith("Human:") and "\n\nAssistant:" in text)
+    if not marked:
+        return None
+    _, *pieces = _DIALOGUE.split(text)
+    said = list(zip(pieces[::2], pieces[1::2], strict=True))
+    if said[-1][0] == "Assistant" and not said[-1][1].strip():
+        said.pop()
+    roles = {"Human": "user", "Assistant": "assistant"}
+    return [{"role": roles[speaker], "content": words.strip()} for speaker, words in said]
 
 
 def turns_field(fields: Fields) -> str | None:
@@ -50,9 +69,7 @@ def prompt_of(fields: Fields) -> list[Message]:
     if name is None:
         return with_system(fields, [])
     asked = question(fields, name)
-    if asked[0]["role"] != "system" and name != "history":
-        asked = [*earlier(fields), *asked]
-    return with_system(fields, asked)
+    return with_system(fields, asked if name == "history" else with_earlier(fields, asked))
 
 
 def question(fields: Fields, name: str) -> list[Message]:
@@ -63,7 +80,8 @@ def question(fields: Fields, name: str) -> list[Message]:
     if isinstance(value, dict):
         name, fields = first(value, ("text", "full_text", "content")) or "text", value
     text = instruction(fields) if name == "instruction" else text_at(fields, name)
-    return [{"role": "user", "content": unwrapped(text) if is_arena(fields) else text}]
+    asked = [{"role": "user", "content": unwrapped(text) if is_arena(fields) else text}]
+    return asked if name == "instruction" else dialogue(text) or asked
 
 
 def instruction(fields: Fields) -> str:
@@ -76,6 +94,12 @@ def instruction(fields: Fields) -> str:
     if not isinstance(given, str):
         raise RowError(f"field '{name}' is not text")
     return f"{asked}\n{given}" if given.strip() else asked
+
+
+def with_earlier(fields: Fields, asked: list[Message]) -> list[Message]:
+    """The turns of a prompt with those that the row keeps apart as earlier ones, behind its system prompt."""
+    begins = 1 if asked and ROLES.get(asked[0]["role"].lower()) == "system" else 0
+    return [*asked[:begins], *earlier(fields), *asked[begins:]]
 
 
 def earlier(fields: Fields) -> list[Message]:
@@ -104,18 +128,30 @@ def answer_to(before: list[Message], value: Any, field: str, listed: bool = Fals
         given = [{**given[0], "content": unwrapped(given[0]["content"])}]
     if len(given) == 1:
         return [*before, *given]
-    roles = [ROLES.get(message["role"].lower()) for message in before]
-    beside = [message for message, role in zip(before, roles, strict=True) if role == "system"]
-    spoken = [message for message, role in zip(before, roles, strict=True) if role != "system"]
-    asked = {message["content"].strip() for message in given if ROLES.get(message["role"].lower()) == "user"}
-    if spoken and spoken[-1]["content"].strip() not in asked:
-        raise RowError(f"another prompt than the one in field '{field}'")
+    if not before or _role(given[0]) not in ("system", "user"):
+        return [*before, *given]
+    beside = [message for message in before if _role(message) == "system"]
+    spoken, repeated = ([_turn(one) for one in turns if _role(one) != "system"] for turns in (before, given[:-1]))
+    starts = range(len(repeated) - len(spoken) + 1)
+    if not any(repeated[start : start + len(spoken)] == spoken for start in starts):
+        if spoken[-len(repeated) :] != repeated:
+            raise RowError(f"another prompt than the one in field '{field}'")
+        missing = before[: len(before) - len(repeated)]
+        return [*missing, *(message for message in given if _role(message) != "system")]
     return with_system({"system": beside[0]["content"]}, given) if beside else given
+
+
+def _role(message: Message) -> str | None:
+    return ROLES.get(message["role"].lower())
+
+
+def _turn(message: Message) -> tuple[str | None, str]:
+    return _role(message), message["content"].strip()
 
 
 def unwrapped(words: str) -> str:
     """Words without the JSON list of one that Chatbot Arena's tables keep them in. Raises RowError for several."""
-    if not (words.startswith('["') and words.endswith('"]')):
+    if not (words.startswith(('["', "[null")) and words.endswith(('"]', "null]"))):
         return words
     try:
         listed = value_of(words)
@@ -123,4 +159,6 @@ def unwrapped(words: str) -> str:
         return words
     if len(listed) > 1:
         raise RowError("several turns in one field, whose answers differ")
+    if listed[0] is None:
+        raise RowError("null in the place of words")
     return str(listed[0])

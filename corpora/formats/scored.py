@@ -16,7 +16,7 @@ from corpora.formats.judged import RESPONSES
 from corpora.formats.judgements import RATINGS, number_of
 from corpora.formats.learning import weight_of
 from corpora.formats.prompts import Fields, answer_to, first, is_arena, prompt_field, prompt_of
-from corpora.formats.tool_calls import tools_of
+from corpora.formats.tool_calls import loaded, tools_of
 from corpora.formats.trees import is_tree, rankings_fields, rankings_of
 from corpora.reading.json_row import value_of
 from corpora.reading.row import RowError
@@ -40,6 +40,7 @@ SIDES = (
     ("human_ref_A", "human_ref_B"),
 )
 _WINNERS = ("winner", "preference", "preferred", "choice", "better_response_id")
+_BESTS = ("best", "best_answer", "best_response", "chosen_index", "preferred_index", "best_index")
 _PREFIX = re.compile(r"^(model|response|answer|assistant|output|completion|conversation)[_ ]?")
 _TIES = ("tie", "tie (bothbad)", "both", "bothbad", "both_bad", "equal", "same", "1.5")
 _HELPSTEER_RANGE = 3
@@ -65,7 +66,7 @@ def ranked_fields(fields: Fields) -> str | None:
     asked = prompt_field(fields)
     if not asked or not answers:
         return None
-    if _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
+    if any(fields.get(ranks) is not None for ranks in _LISTED_RANKS) or _all_have(answers, ("rank",)):
         return f"{asked}, {name} and their ranks"
     several = asked in _ACCEPTED and name == LISTS[0]
     judged = is_stepwise(fields) or any(_is_numbers(value) for other, value in fields.items() if other != name)
@@ -87,13 +88,24 @@ def read_ranked(fields: Fields) -> Item:
     if is_stepwise(fields):
         raise RowError(STEPWISE)
     _, answers = _listed(fields)
-    beside = _beside(fields, _LISTED_RANKS, answers)
+    beside = next((name for name in _LISTED_RANKS if fields.get(name) is not None), None)
     if beside:
-        ranks = [number_of(rank) for rank in fields[beside]]
+        ranks = [number_of(rank) for rank in _each_ranked(fields, beside, len(answers))]
     else:
+        other = next((name for name in (*_WINNERS, *_BESTS) if fields.get(name) is not None), None)
+        if other is not None and not _all_have(answers, ("rank",)):
+            raise RowError(f"field '{other}' says which answer is better, which beside a list is for ranks or scores")
         ranks = [number_of(a.get("rank")) if isinstance(a, dict) else float(place) for place, a in enumerate(answers)]
     worse = [None if rank is None else float(sum(o is not None and o > rank for o in ranks)) for rank in ranks]
     return _ranking(fields, answers, worse)
+
+
+def _each_ranked(fields: Fields, name: str, count: int) -> list[Any]:
+    """The ranks of so many answers, also as JSON text. Raises RowError."""
+    ranks = loaded(fields[name], f"field '{name}'")
+    if not isinstance(ranks, list) or len(ranks) != count:
+        raise RowError(f"field '{name}' is no list with a rank for each of {count} answers")
+    return ranks
 
 
 def rated_fields(fields: Fields) -> str | None:

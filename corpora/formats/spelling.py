@@ -116,6 +116,9 @@ class Spelling:
 
     def _turns(self, held: Any, said: Turns | None) -> list[_Turn] | None:
         """The turns that a field holds, in known words; the list itself where nothing is to be changed."""
+        if isinstance(held, list) and all(isinstance(turn, str) and turn.startswith("{") for turn in held):
+            opened = [_opened(_PROMPT, turn) for turn in held]
+            held = opened if is_turns(opened) else held
         if not (isinstance(held, list) and held and all(isinstance(turn, dict) for turn in held)):
             return None
         found = self._from_pairs(held)

@@ -44,10 +44,17 @@ def _schemas(value: Any, where: str) -> str | None:
         found = [found]
     if not isinstance(found, list):
         raise RowError(f"{where} is not a list of functions")
-    schemas = [tool.get("function", tool) if isinstance(tool, dict) else None for tool in found]
+    schemas = [_schema(loaded(tool, where)) for tool in found]
     if not all(isinstance(schema, dict) and isinstance(schema.get("name"), str) for schema in schemas):
         raise RowError(f"{where} holds a function without a name")
     return _written(schemas, where) if schemas else None
+
+
+def _schema(tool: Any) -> Any:
+    """A function out of what says that it is one, in either of OpenAI's forms."""
+    if not isinstance(tool, dict) or "function" in tool:
+        return tool.get("function") if isinstance(tool, dict) else None
+    return {name: value for name, value in tool.items() if name != "type"} if tool.get("type") == "function" else tool
 
 
 def calls_of(value: Any, index: int) -> str:
@@ -74,12 +81,23 @@ def _opened(call: Any, where: str) -> Any:
     return {**call, "function": loaded(inside, where)} if isinstance(inside, str) else call
 
 
-def call_ids(value: Any) -> dict[str, str]:
-    """The function's name by the id of a call, as far as calls have ids."""
-    calls = value if isinstance(value, list) else []
-    named = [(call.get("id"), call.get("function") or call) for call in calls if isinstance(call, dict)]
-    functions = {key: inner.get("name") for key, inner in named if isinstance(key, str) and isinstance(inner, dict)}
-    return {key: name for key, name in functions.items() if isinstance(name, str)}
+def call_ids(value: Any, index: int) -> dict[str, str]:
+    """The function's name by the id of a call, which may be a number, as text; none where two calls have one id.
+
+    value, index: as of `calls_of`. Raises RowError.
+    """
+    calls = [call for call in calls_in(value, index) if isinstance(call, dict)] if value else []
+    named = [(id_of(call.get("id")), call.get("function") or call) for call in calls]
+    found = [(key, inner.get("name")) for key, inner in named if key is not None and isinstance(inner, dict)]
+    functions = {key: name for key, name in found if isinstance(name, str)}
+    return functions if len(functions) == len(found) else {}
+
+
+def id_of(value: Any) -> str | None:
+    """An id as text, if there is one."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value) or None
 
 
 def _call(call: Any, where: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from corpora.reading.row import Element, in_parts
 from corpora.sources.arrow_values import plain, said
 from corpora.sources.hub import stream
 from corpora.sources.raw import RawFile
+from lineage.errors import CorpusError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ def parquet_rows(file: RawFile) -> Iterator[Element]:
 
     try:
         with pq.ParquetFile(file.path) as table:
+            _must_differ(table.schema_arrow.names, file)
             first = 1
             for index in range(table.num_row_groups):
                 group, number = table.metadata.row_group(index), first
@@ -52,12 +54,19 @@ def arrow_rows(file: RawFile) -> Iterator[Element]:
     with pa.memory_map(str(file.path)) as mapped:
         try:
             for batch in _batches(mapped):
+                _must_differ(batch.schema.names, file)
                 _must_be_sound(batch)
                 for start in range(0, batch.num_rows, _BATCH):
                     yield from _rows(batch.slice(start, _BATCH), number + start)
                 number += batch.num_rows
         except (pa.ArrowException, OSError):
             yield from _broken(file, number, "not an Arrow file from here on: all of its bytes", 0, mapped.size())
+
+
+def _must_differ(names: list[str], file: RawFile) -> None:
+    """Raises CorpusError for two columns of one name, of which a row can hold but one."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise CorpusError(f"{file.name}: two columns named '{twice}'; rename one")
 
 
 def _must_be_sound(batch: "pa.RecordBatch") -> None:

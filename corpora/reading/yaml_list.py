@@ -1,8 +1,9 @@
 """Items of a list in YAML, each read on its own, so that a broken one costs itself alone.
 
 The list is the whole file, or what follows a line `conversations:` at its margin, as in chatterbot's corpora: there
-an item becomes the field `conversation` of a row, beside the fields that the file has before the list. An item
-begins with `- ` at the indentation of the first. Words in lists are text: `No` is no Boolean, `1984` no number.
+an item becomes the field `conversation` of a row, beside the fields that the file has before the list; fields behind
+it, which rows were read without, are a bad row. An item begins with `- ` at the indentation of the first. Words in
+lists are text: `No` is no Boolean, `1984` no number.
 """
 
 import json
@@ -22,6 +23,10 @@ _LIST = re.compile(r"conversations\s*:\s*(?:#.*)?$")
 _ALIAS = re.compile(r"(?:^|[\s\[{,])\*\w")
 _TOO_LONG = f"longer than {LONGEST >> 20} MiB"
 _NO_LIST = "no list of rows: neither the file itself nor a field `conversations` at its margin"
+
+_BEHIND = "fields behind the list of rows, which are read without them: write them before it"
+_MARGIN = ("#", "---", "...", "%")
+"""What begins lines of YAML that hold nothing."""
 
 _Words: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """Reads every scalar as text."""
@@ -84,7 +89,7 @@ class _File:
             yield from self._end_item()
             self._indent = None
         if self._indent is None:
-            if not blank(line.raw, self._encoding) and not text.startswith(("#", "---", "%")):
+            if not blank(line.raw, self._encoding) and not text.startswith(_MARGIN):
                 self._awaited = self._named = bool(_LIST.match(text))
             yield from self._beside.add(line)
         else:
@@ -95,9 +100,11 @@ class _File:
     def end(self) -> Iterator[Element]:
         yield from self._end_item()
         beside = self._beside.end()
-        if beside is not None and not self._found and not blank(beside.raw, self._encoding):
-            beside.problem = _NO_LIST
-            yield beside
+        if beside is not None and not blank(beside.raw, self._encoding):
+            lines = beside.raw.decode(self._encoding, "replace").splitlines()
+            if not self._found or any(line.strip() and not line.startswith(_MARGIN) for line in lines):
+                beside.problem = beside.problem or (_BEHIND if self._found else _NO_LIST)
+                yield beside
 
     def _read_fields(self) -> Iterator[Element]:
         beside = self._beside.end()

@@ -1,8 +1,9 @@
 """Values of Arrow's columns as their writer meant them.
 
-Bytes are text if they are UTF-8, else a null. Arrow gives all structs of a column the same keys, and those that one
-of them lacks are null there. So nulls of structs inside structs are left out, as of a call's arguments and a function's
-parameters; those of a row and of its turns, which mean the same as no field, stay.
+Bytes are text if they are UTF-8, else they stay bytes, which no format takes for words. A map is an object. Arrow gives
+all structs of a column the same keys, and those that one of them lacks are null there. So nulls of structs inside
+structs are left out, as of a call's arguments and a function's parameters; those of a row and of its turns, which mean
+the same as no field, stay.
 """
 
 import base64
@@ -14,13 +15,15 @@ def said(value: Any, inside: bool = False) -> Any:
     if isinstance(value, dict):
         found = {str(name): said(member, True) for name, member in value.items()}
         return {name: member for name, member in found.items() if member is not None} if inside else found
+    if isinstance(value, list) and value and all(isinstance(member, tuple) for member in value):  # of a map
+        return {str(name): said(member, True) for name, member in value}
     if isinstance(value, list | tuple):
         return [said(member, inside) for member in value]
     if isinstance(value, bytes):
         try:
             return value.decode()
         except UnicodeDecodeError:
-            return None
+            return value
     return plain(value)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from corpora.sources.arrow_values import said
+from corpora.sources.arrow_values import plain, said
 from corpora.sources.local import MODEL_FILES, files_of, folder_files
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
@@ -143,7 +143,8 @@ def _rows(uri: str, spec: _Spec, scratch: Path) -> Iterator[str]:
     datasets.disable_progress_bars()
     with _hub_errors(uri):
         for row in _loaded(_dataset(uri, spec), cache_dir=str(scratch)):
-            yield json.dumps({name: said(value) for name, value in row.items()}, ensure_ascii=False)
+            told = {name: said(value) for name, value in row.items()}
+            yield json.dumps(told, ensure_ascii=False, default=lambda raw: {"bytes": plain(raw)})
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -162,8 +163,21 @@ def _loaded(told: dict[str, Any], **settings: Any) -> Any:
         if told["split"] not in saved:
             raise ValueError(f"its splits are {', '.join(saved)}; name one, as in ?split={next(iter(saved), 'train')}")
         return saved[told["split"]]
-    checks = {"verification_mode": "no_checks"} if folder.is_absolute() else {}
-    return datasets.load_dataset(**told, **checks, **settings)
+    if not folder.is_absolute():
+        return datasets.load_dataset(**told, **settings)
+    _must_lie_inside(folder, told)
+    return datasets.load_dataset(**told, verification_mode="no_checks", **settings)
+
+
+def _must_lie_inside(folder: Path, told: dict[str, Any]) -> None:
+    """Raises ValueError if a folder's own description takes rows from elsewhere, which its identity does not know."""
+    import datasets
+
+    with tempfile.TemporaryDirectory() as scratch:
+        builder = datasets.load_dataset_builder(told["path"], told["name"], cache_dir=scratch)
+    named = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+    if outside := next((file for file in named if not Path(file).resolve().is_relative_to(folder.resolve())), None):
+        raise ValueError(f"its description names a file outside the folder: {outside}")
 
 
 def _dataset(uri: str, spec: _Spec) -> dict[str, Any]:
@@ -188,7 +202,8 @@ def _hub_errors(uri: str) -> Iterator[None]:
     except HFValidationError as error:
         reason = f"not the name of a repository: {_in_full(error)}"
     except (datasets.exceptions.DatasetsError, ValueError, OSError, OverflowError, LookupError) as error:
-        reason = f"the dataset cannot be read: {_in_full(error)}"
+        beside = "; read as a folder, without hf://, broken rows are set aside" if uri.startswith("hf:///") else ""
+        reason = f"the dataset cannot be read: {_in_full(error)}{beside}"
     else:
         return
     raise CorpusError(f"{uri}: {reason}") from None

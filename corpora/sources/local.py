@@ -64,14 +64,29 @@ def missing(section: Section, folder: Path, where: str = "") -> Iterator[str]:
 
 
 def folder_files(root: Path, patterns: tuple[str, ...] = ("*",)) -> list[RawFile]:
-    """Every file below a folder whose name matches, in order, but for hidden ones."""
+    """Every file below a folder whose name matches, in order, but for hidden ones; links are followed.
+
+    Raises CorpusError for a link that leads nowhere.
+    """
     return [
         RawFile(path.relative_to(root).as_posix(), path)
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and any(path.match(pattern) for pattern in patterns)
+        for path in sorted(_below(root, frozenset((root.resolve(),))))
+        if any(path.match(pattern) for pattern in patterns)
     ]
+
+
+def _below(folder: Path, seen: frozenset[Path]) -> Iterator[Path]:
+    """seen: folders that lead here, which a link may lead back to."""
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            real = path.resolve()
+            yield from () if real in seen else _below(path, seen | {real})
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            raise CorpusError(f"{path}: a link to what is not there")
 
 
 def files_of(origin: Origin, root: Path) -> list[RawFile]:

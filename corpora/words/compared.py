@@ -7,7 +7,7 @@ differ in little but what matters, so beyond the similarity of both parts
   - a part that is too short for shingles must be equal ("What is 12 + 7?" is not "What is 12 + 8?"),
   - a row whose answer is too short is a duplicate of an equal row only (the label of a long text to classify),
   - all words with digits must be equal: problems with other numbers are other problems,
-  - tools, labels and scores must be equal.
+  - tools, labels, scores and what turns say of learning them must be equal.
 A document is one part, and may differ in its numbers: a page with another date is a near duplicate. Rows of
 different kinds are not compared.
 """
@@ -89,6 +89,7 @@ def texts(kind: str, batch: "pa.RecordBatch") -> Texts:
     fixed ^= _constant(batch, "tools")
     if kind == "conversation":
         columns = [_messages(batch.column("messages"))]
+        fixed ^= _marks(batch.column("messages"))
     elif kind == "ranking":
         columns = [_messages(batch.column("prompt"), 0), _answers(batch.column("answers"))]
         fixed ^= _scores(batch.column("answers")) ^ _votes(batch)
@@ -129,6 +130,17 @@ def _answers(lists: "pa.ListArray") -> _Column:
     column = _messages(answers.field("messages"), 1)
     of_answer = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy(zero_copy_only=False))
     return _Column(column.strings, column.roles, column.parts_of, of_answer[column.of_row])
+
+
+def _marks(lists: "pa.ListArray") -> "Array":
+    """A number for each row that is equal where the turns say the same of learning them; 0 where they say nothing."""
+    import numpy as np
+
+    weights = _field(lists.flatten(), "weight")
+    if weights is None or weights.null_count == len(weights):
+        return np.zeros(len(lists), np.uint64)
+    marked = ([message["weight"] for message in row] for row in lists.to_pylist())
+    return np.array([_number(repr(own)) if any(own) else 0 for own in marked], np.uint64)
 
 
 def _scores(lists: "pa.ListArray") -> "Array":

@@ -114,11 +114,14 @@ def test_turns_under_a_name_of_their_own_are_named_by_columns() -> None:
 
 
 def test_a_setting_that_is_there_is_not_advised() -> None:
-    twice = {"messages": [*TURNS, {"role": "assistant", "content": "b", "weight": 0}]}
-    with pytest.raises(RowError, match="same_role: join"):
+    twice = {"messages": [*TURNS, {"role": "assistant", "content": "b"}]}
+    with pytest.raises(RowError, match=r"turns: \{same_role: join\}"):
         read(twice)
-    with pytest.raises(RowError, match=r"not of the user$"):
-        read(twice, turns={"same_role": "join"})
+    assert said(read(twice, turns={"same_role": "join"}))[1] == ("assistant", "a\n\nb")
+    twice["messages"][2]["weight"] = 0
+    for turns in ({}, {"same_role": "join"}):
+        with pytest.raises(RowError, match=r"not of the user \(same_role: join joins turns of words alone"):
+            read(twice, turns=turns)
 
 
 @pytest.mark.parametrize(
@@ -301,9 +304,26 @@ def test_results_stand_in_the_order_of_their_calls_where_ids_say_whose_they_are(
     turns = [TURNS[0], {"role": "assistant", "content": "", "tool_calls": calls}, *results, TURNS[1]]
     found = read({"messages": turns}).messages[2:5]
     assert [(message["content"], message["name"]) for message in found] == [("r1", "f"), ("r2", "f"), ("r3", "g")]
-    unknown = [{**results[0], "tool_call_id": "9"}, *results[1:]]
-    kept = read({"messages": [*turns[:2], *unknown, TURNS[1]]}).messages[2:5]
-    assert [message["content"] for message in kept] == ["r3", "r1", "r2"]
+    for reason, first in (
+        ("a result of no call before it: turn 3", {"tool_call_id": "9"}),
+        ("a result of another function than the call that its id names: turn 3", {"name": "f"}),
+    ):
+        with pytest.raises(RowError, match=reason):
+            read({"messages": [*turns[:2], {**results[0], **first}, *results[1:], TURNS[1]]})
+    for ids in (str, int):  # of a call or of its result, or both
+        numbered = [{**call, "id": ids(call["id"])} for call in calls]
+        for written in (numbered, json.dumps(numbered), [json.dumps(call) for call in numbered]):
+            told = [{**result, "tool_call_id": int(result["tool_call_id"])} for result in results]
+            for own in (results, told, told[:2]):
+                row = {"messages": [TURNS[0], {**turns[1], "tool_calls": written}, *own, TURNS[1]]}
+                assert [m["content"] for m in read(row).messages[2:-1]] == ["r1", "r2", "r3"][
+                    :: 1 if len(own) == 3 else 2
+                ]
+    same = [{**calls[0], "id": "1"}, {**G, "id": "1"}]
+    row = {"messages": [TURNS[0], {**turns[1], "tool_calls": same}, *(results[1:2] * 2), TURNS[1]]}
+    assert [message.get("name") for message in read(row).messages[2:4]] == [None, None], (
+        "one id for two calls says none"
+    )
 
 
 def test_columns_beside_a_format_that_rows_tell_are_read() -> None:

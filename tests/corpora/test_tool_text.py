@@ -245,3 +245,48 @@ def test_a_dialogue_with_other_fields_of_a_format_is_not_guessed() -> None:
     row = {**glaive(*CALLED), "text": "words"}
     with pytest.raises(CorpusError, match=r"fits two formats, glaive \(.*\) and text \(text\)"):
         convert(row)
+
+
+FUNCTION = '{"name": "f", "parameters": {}}'
+TAGGED = f"<tools>\n{FUNCTION}\n</tools>"
+STANDARD = (
+    "You are a function calling AI model. You are provided with function signatures within <tools></tools> XML tags. "
+    "You may call one or more functions. Don't make assumptions about what values to plug into functions. Here are the "
+    f"available tools: <tools> [{FUNCTION}] </tools> Use the following pydantic model json schema for each tool call "
+    "you will make: {'title': 'FunctionCall', 'type': 'object'} For each function call return a json object with "
+    "function name and arguments within <tool_call></tool_call> XML tags as follows:\n"
+    '<tool_call>\n{"arguments": <args-dict>, "name": <function-name>}\n</tool_call>'
+)
+
+
+@pytest.mark.parametrize(
+    ("system", "kept"),
+    [
+        (STANDARD, None),
+        (f"You are Bob.\n\n{STANDARD}\nBe brief.", "You are Bob.\n\nBe brief."),
+        (
+            f"You are Bob, a pirate. Your tools: {TAGGED}\nAlways answer in French.\n"
+            "Call with <tool_call>{}</tool_call>.",
+            "You are Bob, a pirate.\nAlways answer in French.",
+        ),
+        (
+            f"You sell hammers.\n# Tools we sell\nHammers at 5 EUR.\nNever give discounts.\n\nYou may call:\n{TAGGED}",
+            "You sell hammers.\n# Tools we sell\nHammers at 5 EUR.\nNever give discounts.\n\nYou may call:",
+        ),
+        (f"{TAGGED}\nSpeak plainly. Answer with:\n<tool_call>{{}}</tool_call>", "Speak plainly."),
+    ],
+)
+def test_of_a_system_prompt_only_what_it_says_of_calling_is_left_out(system: str, kept: str | None) -> None:
+    messages = [turn("system", system), turn("user", "q"), turn("assistant", "a")]
+    _, item = convert({"messages": messages})
+    found = item.messages[0]
+    assert (found["content"] if found["role"] == "system" else None) == kept
+    assert json.loads(item.tools) == [{"name": "f", "parameters": {}}]
+
+
+def test_functions_of_every_block_are_read() -> None:
+    other = TAGGED.replace('"f"', '"g"')
+    messages = [turn("system", f"Be brief.\n{TAGGED}\n{other}"), turn("user", "q"), turn("assistant", "a")]
+    _, item = convert({"messages": messages})
+    assert [one["name"] for one in json.loads(item.tools)] == ["f", "g"]
+    assert item.messages[0]["content"] == "Be brief."
