@@ -453,7 +453,7 @@ def preview(
         _print_json({name: one.facts for name, one in found.sources.items()})
     else:
         show_preview(found)
-    return FAILED if any(one.problem for one in found.sources.values()) else DONE
+    return FAILED if found.has_problems else DONE
 
 
 @app.command()

@@ -2,13 +2,15 @@
 
 Rows are held against the evaluation's items, and against one another for duplicates, across all sources that are
 looked at and the mixtures and preferences use. Of a sample of rows this finds fewer than the graph will among all of
-them. Mixtures are left to the graph.
+them. What is left goes through each mixture that takes it, as far as that is said of single rows: what of them is
+learned, and which are left out. Shares and pairs are left to the graph.
 """
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from corpora.contamination import items
 from corpora.data_report.samples import Sample, rendered
 from corpora.duplicates import near
 from corpora.duplicates.outcome import removed_file
-from corpora.tables.tables import ROWS, rows_of
+from corpora.mixing.token_index import KINDS, LeftOut, Tokenisation, encoded_rows
+from corpora.tables.tables import ROWS, facts_of, rows_of
 from lineage.errors import CorpusError
 from lineage.store import Request, Store, home_folder
 from models.template import ChatTemplate
@@ -28,6 +31,9 @@ from recipes.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.schema import Recipe
 from recipes.sources import Source
+
+_AT_ONCE = 500
+"""Rows that are tokenised together."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +51,42 @@ class Previewed:
     """One source: the metrics of its clean corpus and its first rows, or what is wrong with it.
 
     distinct: its rows among those of all sources: `kept`, `exact` (they equal another) and `near` (they nearly do);
-    None if the recipe uses it for nothing that leaves duplicates out. rows: of those that are kept.
-    left_out: a note on steps that were not done.
+    None if the recipe uses it for nothing that leaves duplicates out. rows: of those that are kept. mixtures: what
+    becomes of them in each that takes them. left_out: a note on steps that were not done.
     """
 
     metrics: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]] = ()
     distinct: Mapping[str, int] | None = None
+    mixtures: Mapping[str, "Mixed"] = field(default_factory=dict)
     problem: str | None = None
     left_out: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
         """All but the rows, for a program."""
-        return {"problem": self.problem, "left_out": self.left_out, "distinct": self.distinct, **self.metrics}
+        mixtures = {name: mixed.facts for name, mixed in self.mixtures.items()}
+        own = {"problem": self.problem, "left_out": self.left_out, "distinct": self.distinct, "mixtures": mixtures}
+        return {**own, **self.metrics}
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What a mixture makes of the rows of a source: rows and tokens to learn from on any side of the splits, how many
+    rows are left out by reason, and what the template said of the first that it refused; or why it takes none."""
+
+    tokenisation: Tokenisation
+    rows: int = 0
+    tokens: int = 0
+    supervised_tokens: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    refused: str | None = None
+    problem: str | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        names = ("rows", "tokens", "supervised_tokens", "left_out", "refused", "problem")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -69,6 +97,12 @@ class Preview:
     sources: dict[str, Previewed]
     tokenizer: Path | None
     no_tokenizer: str
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether some source cannot be used, by itself or in a mixture that takes it."""
+        of_mixtures = (mixed.problem for one in self.sources.values() for mixed in one.mixtures.values())
+        return any(one.problem for one in self.sources.values()) or any(of_mixtures)
 
 
 def preview_recipe(path: Path, source: str | None, most: int | None, shown: int) -> Preview:
@@ -113,8 +147,40 @@ def preview(names: Sequence[str], recipe: Recipe, place: Place, most: int | None
         for name in (name for name in names if found[name].problem is None):
             removed = {row["id"] for row in rows_of(removed_file(work, name))} if name in counts else set()
             kept = (row for row in rows_of(folders[name] / ROWS) if row["id"] not in removed)
-            found[name] = replace(found[name], rows=list(islice(kept, shown)), distinct=counts.get(name))
+            first = list(islice(kept, shown))
+            mixtures = _mixed(recipe, name, itertools.chain(first, kept), folders[name], place.tokenizer)
+            found[name] = replace(found[name], rows=first, distinct=counts.get(name), mixtures=mixtures)
     return found
+
+
+def _mixed(
+    recipe: Recipe, name: str, rows: Iterator[dict[str, Any]], folder: Path, tokenizer: Path | None
+) -> dict[str, Mixed]:
+    """What becomes of a source's rows in every mixture that takes them; nothing where there is no tokenizer."""
+    taking = {n: m for n, m in recipe.mixtures.items() if recipe.sources[name].group in m.members}
+    if tokenizer is None or not taking:
+        return {}
+    kind, held = facts_of(folder / ROWS)["kind"], list(rows)
+    found = {}
+    for mixture_name, mixture in taking.items():
+        tokenisation = Tokenisation.of(mixture, tokenizer, recipe.splits)
+        if KINDS.get(kind) != mixture.kind:
+            problem = f"takes {mixture.kind}, and {name} holds {kind} rows"
+            found[mixture_name] = Mixed(tokenisation, problem=problem)
+            continue
+        try:
+            found[mixture_name] = _counted(held, tokenisation)
+        except CorpusError as error:
+            found[mixture_name] = Mixed(tokenisation, problem=str(error))
+    return found
+
+
+def _counted(rows: Sequence[dict[str, Any]], tokenisation: Tokenisation) -> Mixed:
+    left_out, count, tokens, supervised = LeftOut(), 0, 0, 0
+    for start in range(0, len(rows), _AT_ONCE):
+        for _, _, ids, learned in encoded_rows(list(rows[start : start + _AT_ONCE]), tokenisation, left_out):
+            count, tokens, supervised = count + 1, tokens + len(ids), supervised + int(learned.sum())
+    return Mixed(tokenisation, count, tokens, supervised, left_out.rows, left_out.refused)
 
 
 def _cleaned(name: str, recipe: Recipe, place: Place, most: int | None, work: Path) -> Previewed:
@@ -141,6 +207,17 @@ def _cleaned(name: str, recipe: Recipe, place: Place, most: int | None, work: Pa
     except CorpusError as error:
         return Previewed({}, problem=str(error))
     return Previewed(metrics, left_out=left_out)
+
+
+def as_learned(row: Mapping[str, Any], tokenisation: Tokenisation, tokenizer: Any) -> tuple[list[Sample], str | None]:
+    """The rows that a mixture makes of a conversation, and why it leaves some or all of it out, if it does."""
+    left_out = LeftOut()
+    found = [
+        rendered({**row, "source": "", **own, "input_ids": ids.tolist(), "supervised": learned.tolist()}, tokenizer)
+        for _, own, ids, learned in encoded_rows([{**row}], tokenisation, left_out)
+    ]
+    reasons = [left_out.refused or reason.replace("_", " ") for reason in left_out.rows]
+    return found, "; ".join(reasons) or None
 
 
 def as_model_reads(row: Mapping[str, Any], template: ChatTemplate) -> list[Sample]:

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpora.commands.preview import Preview, Previewed, as_model_reads
+from corpora.commands.preview import Mixed, Preview, Previewed, as_learned, as_model_reads
 from corpora.commands.showing import as_read, console, shortened, table
 from corpora.contamination.screen import parts_of
+from corpora.data_report.samples import Sample
+from corpora.mixing.token_index import Tokenisation
 from lineage.errors import CorpusError
 from models.template import ChatTemplate
 from recipes.schema import Recipe
@@ -54,12 +56,22 @@ def _show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console
             shown.print(
                 f"{name}: say what others say: {one.distinct['exact']:,} exactly, {one.distinct['near']:,} nearly"
             )
+        for mixture, mixed in one.mixtures.items():
+            shown.print(f"{name}: in mixture {mixture}: {mixed.problem or _learned(mixed)}")
         if one.problem is not None:
             shown.print(f"{name}: {one.problem}")
     unseen = [f"the rest of {name}" for name, one in found.items() if one.distinct and one.metrics["beyond_limit"]]
     unseen += [name for name in recipe.used_sources() if name not in found]
     if unseen and any(one.distinct for one in found.values()):
         shown.print(f"distinct: compared are the rows above, without {', '.join(unseen)}; among all there may be more")
+
+
+def _learned(mixed: Mixed) -> str:
+    """What a mixture makes of a source's rows, in words."""
+    found = f"{mixed.rows:,} rows with {mixed.supervised_tokens:,} of {mixed.tokens:,} tokens learnt"
+    left_out = ", ".join(f"{why.replace('_', ' ')} {count:,}" for why, count in mixed.left_out.items() if count)
+    refused = f" (the first that the template refused: {mixed.refused})" if mixed.refused else ""
+    return f"{found}{'; left out: ' + left_out if left_out else ''}{refused}"
 
 
 def _count(metrics: Mapping[str, Any], name: str) -> int:
@@ -87,7 +99,46 @@ def _show_rows(
         for row in one.rows:
             place_of = f"{row['origin']['file']}:{row['origin']['line']}"
             shown.print(f"\n{name} · {place_of}", style="bold")
-            _show_row(row, template, shown)
+            settings = _settings(one.mixtures) if template is not None and row.get("messages") else {}
+            for mixed, mixtures in settings.items():
+                _show_learned(row, mixed, mixtures, template, shown)
+            if not settings:
+                _show_row(row, template, shown)
+
+
+def _settings(mixtures: Mapping[str, Mixed]) -> dict[Tokenisation, list[str]]:
+    """The mixtures that take a source's rows, by how they do."""
+    found: dict[Tokenisation, list[str]] = {}
+    for name, mixed in mixtures.items():
+        if mixed.problem is None:
+            found.setdefault(mixed.tokenisation, []).append(name)
+    return found
+
+
+def _show_learned(
+    row: Mapping[str, Any],
+    tokenisation: Tokenisation,
+    mixtures: list[str],
+    template: ChatTemplate | None,
+    shown: "Console",
+) -> None:
+    """A conversation as the mixtures of these names learn it."""
+    samples, left_out = as_learned(row, tokenisation, template.tokenizer if template else None)
+    shown.print(f"as learned in {', '.join(mixtures)}", style="dim")
+    _show_samples(samples, shown)
+    if left_out is not None:
+        shown.print(f"left out{' in part' if samples else ''}: {left_out}")
+        if not samples:
+            shown.print(shortened("\n".join(parts_of(row))), soft_wrap=True)
+
+
+def _show_samples(samples: Sequence[Sample], shown: "Console") -> None:
+    for place, sample in enumerate(samples, start=1):
+        if len(samples) > 1:
+            said = "the template shows an answer otherwise once others follow it, or it is too long for one"
+            shown.print(f"row {place} of {len(samples)}: {said}", style="dim")
+        shown.print(as_read(sample, coloured=shown.is_terminal and not shown.no_color), soft_wrap=True)
+        shown.print(f"{sample.tokens:,} tokens, {sample.learnt}", style="dim")
 
 
 def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Console") -> None:
@@ -100,12 +151,7 @@ def _show_row(row: Mapping[str, Any], template: ChatTemplate | None, shown: "Con
     except CorpusError as error:
         shown.print(str(error))
         return
-    for place, sample in enumerate(samples, start=1):
-        if len(samples) > 1:
-            said = "the template shows an answer otherwise once others follow it"
-            shown.print(f"row {place} of {len(samples)}: {said}", style="dim")
-        shown.print(as_read(sample, coloured=shown.is_terminal and not shown.no_color), soft_wrap=True)
-        shown.print(f"{sample.tokens:,} tokens, {sample.learnt}", style="dim")
+    _show_samples(samples, shown)
     if row.get("rejected"):
         shown.print("rejected: " + shortened("\n".join(parts_of({"rejected": row["rejected"]}))), soft_wrap=True)
     if row.get("label") is not None:

@@ -73,16 +73,7 @@ def mix(
     digest = _digest(mixture, checkpoint)
     scratch = work / UNFINISHED
     scratch.mkdir(exist_ok=True)
-    tokenisation = Tokenisation(
-        kind=mixture.kind,
-        checkpoint=checkpoint,
-        splits=splits,
-        max_length=mixture.max_length,
-        end_of_text=mixture.end_of_text,
-        thinking=mixture.thinking,
-        turns=mixture.turns,
-        long=mixture.long,
-    )
+    tokenisation = Tokenisation.of(mixture, checkpoint, splits)
     indexes = build_indexes(corpora, tokenisation, scratch, execution or CorporaExecution())
     try:
         _must_be_taken(indexes)

@@ -27,7 +27,7 @@ from models.tokens import BulkTokenizer
 from models.turns import Rendered, last_alone, learns, marked_alone
 from recipes.cleaning import Splits
 from recipes.execution import CorporaExecution
-from recipes.mixtures import LearnedTurns, Long, Thinking
+from recipes.mixtures import LearnedTurns, Long, Mixture, Thinking
 
 VERSION = 4
 
@@ -42,7 +42,8 @@ _CHARACTERS = 1 << 20
 _REASONS = ("near_duplicate", "overlong", "control_tokens", "tools", "template", "unanswered")
 """Why rows are left out; `template`: it refuses them, `unanswered`: they have no turn to learn."""
 
-_KINDS = {"conversation": "conversations", "document": "documents"}
+KINDS = {"conversation": "conversations", "document": "documents"}
+"""Kind of a mixture by the kind of its rows."""
 _JUDGED = (
     ". Answers that were judged are not imitated: preferences take them; or, if the field that judges them is a class, "
     "name it in the source, as in columns: {category: label}"
@@ -65,6 +66,20 @@ class Tokenisation:
     thinking: Thinking = "learn"
     turns: LearnedTurns = "all"
     long: Long = "leave_out"
+
+    @classmethod
+    def of(cls, mixture: Mixture, checkpoint: Path, splits: Splits) -> "Tokenisation":
+        """What a mixture says of it."""
+        return cls(
+            kind=mixture.kind,
+            checkpoint=checkpoint,
+            splits=splits,
+            max_length=mixture.max_length,
+            end_of_text=mixture.end_of_text,
+            thinking=mixture.thinking,
+            turns=mixture.turns,
+            long=mixture.long,
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +168,7 @@ def build_indexes(
     blocks, rows = [], 0
     for corpus in corpora:
         kind = facts[corpus.source]["kind"]
-        if _KINDS.get(kind) != tokenisation.kind:
+        if KINDS.get(kind) != tokenisation.kind:
             raise CorpusError(
                 f"source '{corpus.source}' holds {kind} rows; this mixture takes {tokenisation.kind} (its `kind`)"
                 + (_JUDGED if kind == "unpaired" else "")
@@ -191,7 +206,7 @@ def tokenise(block: _Block) -> dict[str, Any]:
         present = [name for name in columns if name in file.schema_arrow.names]
         for batch in file.iter_batches(_BATCH, row_groups=list(block.groups), columns=present):
             for rows in _portions(_distinct(batch.to_pylist(), block, left_out)):
-                for side, row, ids, supervised in _encoded(rows, block.tokenisation, left_out):
+                for side, row, ids, supervised in encoded_rows(rows, block.tokenisation, left_out):
                     left_out.weighted += "loss_weights" in row
                     parts[side].add(ids, supervised, row if of_kind == "messages" else {"id": row["id"]})
     return vars(left_out)
@@ -225,7 +240,9 @@ def _distinct(rows: list[dict[str, Any]], block: _Block, left_out: LeftOut) -> l
     return [row for row, copy in zip(rows, copies, strict=True) if not copy]
 
 
-def _encoded(rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: LeftOut) -> Iterator[tuple[Side, *_Row]]:
+def encoded_rows(
+    rows: list[dict[str, Any]], tokenisation: Tokenisation, left_out: LeftOut
+) -> Iterator[tuple[Side, *_Row]]:
     """The rows to use, each with its side: what is made of a conversation is on the side of its first question."""
     import numpy as np
 

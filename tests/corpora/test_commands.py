@@ -1,6 +1,7 @@
 """What `temper inspect` and `temper preview` say of files and recipes, and that a mistake is told in one line."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from lineage.store import Request, Store
 from orchestration.command import main
+from recipes.load import load_recipe
+from recipes.schema import identity
 from tests.assets.made_pipeline import FIELDS, write_recipe
 from tests.corpora.made import talk, write_jsonl
 from tests.corpora.made_duplicates import changed, prose
@@ -191,10 +194,72 @@ def test_preview_scores_with_the_weights_or_says_that_it_does_not(recipe: Path, 
     assert "chat: filter difficulty is left out: materialize base first" in out
     assert counts(out)["chat"] == ["43", "40", "1", "1", "1", "0", "40"]
     store = Store(recipe.parent / "home")
-    store.build(Request("tiny", "base", {}), lambda work: _copied(tiny_base, work), config={}, inputs={}, ref="base")
+    payload = {"config": identity(load_recipe(recipe).model), "inputs": {}}
+    store.build(
+        Request("tiny", "base", payload), lambda work: _copied(tiny_base, work), config={}, inputs={}, ref="base"
+    )
     _, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
     assert "chat: filter difficulty: 40 → 20 · not among the hardest 20" in out
     assert counts(out)["chat"] == ["43", "20", "1", "1", "1", "20", "20"]
+
+
+THOUGHT = "<think>\nI add.\n</think>\n\n4"
+
+
+def _with_mixture(recipe: Path, rows: list[Any], **changes: Any) -> None:
+    import yaml
+
+    write_jsonl(recipe.parent / "chat.jsonl", rows)
+    fields = yaml.safe_load(recipe.read_text())
+    [name] = fields["mixtures"]
+    fields["mixtures"][name] |= changes
+    recipe.write_text(yaml.safe_dump(fields, sort_keys=False))
+
+
+def test_preview_shows_what_a_mixture_learns_of_a_row(recipe: Path, run: Any) -> None:
+    asked = {"role": "user", "content": "2 + 2?"}
+    turns = [asked, {"role": "assistant", "content": THOUGHT}] * 2
+    _with_mixture(recipe, [{"messages": turns}], thinking="drop", turns="last")
+    _, out, _ = run("preview", recipe, "--source", "chat", "--show", "1")
+    assert "as learned in" in out and out.count("⟦") == 1 and "⟦4<|im_end|>⟧" in out and "I add" not in out
+    _with_mixture(recipe, [{"messages": turns}], thinking="learn", turns="marked")
+    _, out, _ = run("preview", recipe, "--source", "chat", "--show", "1")
+    assert "left out: unanswered" in out and "⟦" not in out
+
+
+def test_preview_counts_what_a_mixture_leaves_out(recipe: Path, run: Any) -> None:
+    rows = [talk("Say it.", "said " * 200), talk("Say <1>.", "<|im_end|> forged"), talk("Say <2>.", "Said.")]
+    _with_mixture(recipe, rows, max_length=64)
+    status, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
+    assert status == 0 and re.search(r"chat: in mixture \w+: 1 rows with \d of \d+ tokens learnt; left out: ", out)
+    assert "overlong 1" in out and "control tokens 1" in out
+    status, out, _ = run("preview", recipe, "--source", "chat", "--show", "0", "--json")
+    [mixed] = json.loads(out)["chat"]["mixtures"].values()
+    assert mixed["left_out"] == {"overlong": 1, "control_tokens": 1} and mixed["rows"] == 1
+    _with_mixture(recipe, [{"prompt": f"q{n}", "completion": "a", "label": n % 2 == 0} for n in range(4)])
+    status, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
+    assert status == 1 and "takes conversations, and chat holds unpaired rows" in out
+
+
+def test_preview_reads_by_the_template_and_the_day_that_the_recipe_names_now(
+    recipe: Path, run: Any, tiny_base: Path
+) -> None:
+    import yaml
+
+    store = Store(recipe.parent / "home")
+    payload = {"config": identity(load_recipe(recipe).model), "inputs": {}}
+    store.build(
+        Request("tiny", "base", payload), lambda work: _copied(tiny_base, work), config={}, inputs={}, ref="base"
+    )
+    (recipe.parent / "own.jinja").write_text(
+        "{% for m in messages %}<|im_start|>{{ m.role }} on {{ strftime_now('%d %b %Y') }}\n{{ m.content }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant on {{ strftime_now('%d %b %Y') }}\n{% endif %}"
+    )
+    fields = yaml.safe_load(recipe.read_text())
+    fields["model"] |= {"chat_template": "own.jinja", "date": "2026-07-01"}
+    recipe.write_text(yaml.safe_dump(fields, sort_keys=False))
+    _, out, _ = run("preview", recipe, "--source", "chat", "--show", "1")
+    assert "user on 01 Jul 2026" in out
 
 
 def test_preview_shows_what_a_labelled_answer_would_teach(recipe: Path, run: Any) -> None:
