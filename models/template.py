@@ -8,6 +8,7 @@ after them, not the newline that templates put behind it. An assistant's tool ca
 the calls are not; `tools`, the functions' schemas as JSON, are part of the prompt.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,9 @@ from models.turns import Rendered, Shapes, commonprefix, laid_out, learns, must_
 
 OTHER_TEMPLATE = "Give another template in model.chat_template, or leave such rows out of the source"
 """The mend where a template refuses more than it takes."""
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+"""What the folder of an artefact is called; the one above it says of which node it is."""
 
 _TAIL = 16
 """Tokens of a prompt in which it may open thoughts."""
@@ -57,7 +61,8 @@ class ChatTemplate(Rendering):
         identity: dict[str, Any] = {"template": held, "tokenizer": file_digest(checkpoint / "tokenizer.json")}
         if is_dated("".join(held.values()) if isinstance(held, dict) else held):
             identity["day"] = str(day_of(tokenizer.init_kwargs))
-        template = cls(checkpoint.name, tokenizer, fingerprint(identity))
+        of_artefact = _FINGERPRINT.fullmatch(checkpoint.name) is not None
+        template = cls(checkpoint.parent.name if of_artefact else checkpoint.name, tokenizer, fingerprint(identity))
         _ = template.end_of_turn
         return template
 

@@ -54,7 +54,7 @@ def read(content: str) -> str:
     if (opened and _CLOSE in words[opened.end() :]) or (thoughts is not None and (opened or gone_on(words))):
         raise ValueError("thoughts between words")
     if _CLOSE in words.partition(_OPEN)[0]:
-        raise ValueError(f"{_CLOSE} without {_OPEN}")
+        raise ValueError(f"{_CLOSE} without {_OPEN}, and not on a line of its own")
     return content if thoughts is None else joined(thoughts, words) if thoughts else content
 
 

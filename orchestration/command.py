@@ -140,6 +140,14 @@ def _shipped(incomplete: str) -> list[str]:
 RecipeArgument = Annotated[
     str, typer.Argument(help="Path of a recipe file, or name of a shipped recipe.", autocompletion=_shipped)
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="What a recipe's source would say, as columns.messages=dialog; may be given again.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout, for programs.")]
 
 
@@ -163,7 +171,10 @@ def run(
         bool, typer.Option("--force", help="Make everything selected again; what is registered stays.")
     ] = False,
     select: Annotated[
-        list[str] | None, typer.Option(metavar="NODE…", help="Only these nodes; 'dpo+': and all downstream.")
+        list[str] | None,
+        typer.Option(
+            metavar="NODE…", help="Only these nodes; 'dpo+': and all downstream; '+dpo': and all that it is made from."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="STAGE.FIELD=VALUE…", help="Launch overrides of stages.")
@@ -176,6 +187,7 @@ def run(
     Examples:
       temper run demo
       temper run support_bot.yaml --select sft dpo+
+      temper run support_bot.yaml --select +mixture/chat
       temper run support_bot.yaml --set dpo.beta=0.2 dpo.seed=3
       temper run support_bot.yaml --force --select decision
     """
@@ -335,6 +347,7 @@ def new(
         str | None, typer.Option(help="cpu or gpu: sizes, precision; asked for if not given.", metavar="cpu|gpu")
     ] = None,
     licence: Annotated[str, typer.Option(help="Of the data, for its report.")] = "not stated",
+    settings: Settings = None,
 ) -> int:
     """Write a recipe for files of your own.
 
@@ -346,9 +359,11 @@ def new(
       temper new support_bot
       temper new support_bot --data tickets.jsonl pairs.jsonl --model smollm2 --device cpu
       temper new bots/clinic --data s3://bucket/notes/ --model hf://Qwen/Qwen2.5-0.5B --device gpu --licence internal
+      temper new support_bot --data calls.json --set rows=data --set turns.roles.agent=assistant
     """
     import shlex
 
+    from corpora.commands.inspection import settings_of
     from corpora.commands.new import device_problem, files_problem, model_problem, recipe_file, write_recipe
 
     path = recipe_file(name)
@@ -356,7 +371,7 @@ def new(
     base = model or _asked("model", "Base model: a folder, hf://ORG/NAME, or smollm2", "smollm2", model_problem)
     where = device or _asked("device", "Device: cpu or gpu", "cpu", device_problem)
     with _progress(context.obj):
-        written = write_recipe(path, files, base, where, licence)
+        written = write_recipe(path, files, base, where, licence, settings_of(settings or []))
     for line in written:
         print(line)
     return DONE
@@ -394,6 +409,7 @@ def inspect(
     sha256: Annotated[str | None, typer.Option(help="Of the file, for pypi:// and https://")] = None,
     format_: Annotated[str, typer.Option("--format", help="When the rows do not tell.")] = "auto",
     rows_in: Annotated[str | None, typer.Option("--rows-in", help="The list of rows, in a file of one object.")] = None,
+    settings: Settings = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Look at the first N rows only.")] = None,
     hide_text: Annotated[bool, typer.Option("--hide-text", help="Show no row.")] = False,
     as_json: AsJson = False,
@@ -406,20 +422,23 @@ def inspect(
     Examples:
       temper inspect tickets.jsonl
       temper inspect 'data/*.parquet' --rows 1000 --hide-text
+      temper inspect calls.json --set rows=data --set columns.messages=dialog --set turns.roles.agent=assistant
       temper inspect hf://openai/gsm8k?config=main --json
     """
-    from corpora.commands.inspection import inspect, inspected_source
+    from corpora.commands.inspection import inspect, inspected_source, settings_of
     from corpora.commands.show_inspection import facts, show_inspection
     from corpora.commands.showing import console
     from lineage.store import home_folder
 
     with _progress(context.obj or as_json):
-        found = inspect(inspected_source(place, sha256, format_, rows_in), home_folder() / "cache", rows)
+        given = {"sha256": sha256, "format": format_, "rows": rows_in}
+        section = {**{name: value for name, value in given.items() if value is not None}, **settings_of(settings or [])}
+        found = inspect(inspected_source(place, section), home_folder() / "cache", rows)
     if as_json:
         _print_json(facts(found, hide_text))
     else:
         show_inspection(found, hide_text, console())
-    return DONE
+    return DONE if found.kind else FAILED
 
 
 @app.command()

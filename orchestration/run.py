@@ -144,19 +144,21 @@ def _was_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def _selected(definitions: dg.Definitions, pipeline: Pipeline, select: Sequence[str]) -> list[dg.AssetKey]:
-    """Asset keys of the nodes named in `select`, all without it; a trailing `+` adds everything downstream."""
+    """Asset keys of the nodes named in `select`, all without it; `+` behind a name adds all downstream, before it all
+    that it is made from."""
     graph = definitions.resolve_asset_graph()
     if not select:
         return sorted(graph.executable_asset_keys)
     chosen: set[dg.AssetKey] = set()
     for name in select:
-        key = pipeline.key(*name.rstrip("+").split("/"))
+        key = pipeline.key(*name.strip("+").split("/"))
         if not graph.has(key):
             nodes = ", ".join("/".join(known.path[1:]) for known in sorted(graph.get_all_asset_keys()))
-            raise RecipeError(f"{pipeline.path}: no node is called '{name.rstrip('+')}'; nodes are {nodes}")
+            raise RecipeError(f"{pipeline.path}: no node is called '{name.strip('+')}'; nodes are {nodes}")
         selection = dg.AssetSelection.assets(key)
         chosen |= (selection.downstream() if name.endswith("+") else selection).resolve(graph)
-    return sorted(chosen)
+        chosen |= selection.upstream().resolve(graph) if name.startswith("+") else set()
+    return sorted(chosen & graph.executable_asset_keys)
 
 
 def _run_config(

@@ -38,7 +38,22 @@ def _mapping(loader: UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
+def _placed(construct: Any) -> Any:
+    """A constructor whose ValueErrors, of numbers and dates that Python does not take, say where they are."""
+
+    def constructed(loader: UniqueKeys, node: yaml.ScalarNode) -> Any:
+        try:
+            return construct(loader, node)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(None, None, f"{node.value}: {error}", node.start_mark) from None
+
+    return constructed
+
+
 UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+for _kind in ("int", "float", "timestamp"):
+    _construct = getattr(yaml.SafeLoader, f"construct_yaml_{_kind}")
+    UniqueKeys.add_constructor(f"tag:yaml.org,2002:{_kind}", _placed(_construct))
 
 
 def read_yaml(path: Path) -> Any:
@@ -59,8 +74,6 @@ def read_yaml(path: Path) -> Any:
         raise RecipeError(f"{path}: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise RecipeError(f"{path}: lists or mappings inside one another beyond what can be read") from None
-    except ValueError as error:  # a number or a date that Python does not take
-        raise RecipeError(f"{path}: {error}") from None
 
 
 def find_recipe(name_or_path: str) -> Path:

@@ -78,12 +78,15 @@ class Origin(Section):
 class Columns(Section):
     """Which fields of a row hold what, for rows whose field names are their own.
 
-    A dotted path reaches into objects, `intents.0` into lists.
+    A dotted path reaches into objects, `intents.0` into lists. `input` is what the prompt is about, and comes behind it
+    on a line of its own; `reasoning` is what was thought before the completion.
     """
 
     text: str | None = None
     prompt: str | None = None
+    input: str | None = Field(default=None, exclude_if=lambda path: path is None)
     completion: str | None = None
+    reasoning: str | None = Field(default=None, exclude_if=lambda path: path is None)
     system: str | None = None
     messages: str | None = None
     tools: str | None = None
@@ -203,6 +206,18 @@ class Source(Origin):
     def _difficulty_comes_last(self) -> "Source":
         if any(isinstance(step, Difficulty) for step in self.steps[:-1]):
             raise ValueError("steps: difficulty is the last step, and there is one: it scores what the others leave")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_go_together(self) -> "Source":
+        columns = self.columns
+        if columns.messages is not None and columns.completion is not None:
+            raise ValueError(
+                "columns.messages are whole conversations, beside which there is no completion; turns of a prompt are "
+                "columns.prompt"
+            )
+        if columns.input is not None and columns.prompt is None:
+            raise ValueError("columns.input is what columns.prompt is about, which is not named")
         return self
 
     @model_validator(mode="after")

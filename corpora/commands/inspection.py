@@ -8,11 +8,12 @@ import itertools
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from pydantic import ValidationError
 
 from corpora.cleaning.content import row_id, words
@@ -30,6 +31,9 @@ from recipes.sources import Source
 
 _SAMPLE = 200
 """Rows read to tell a format, as many as cleaning reads."""
+
+_GIVEN = ("uri", "group", "licence")
+"""What of a source's section is no setting of how it is read."""
 
 _BLOCK_BYTES = 8 << 20
 _LANGUAGE_ROWS = 1000
@@ -77,22 +81,38 @@ class Inspected:
         self.reasons[kind] = known._replace(rows=known.rows + 1)
 
 
-def inspected_source(place: str, sha256: str | None, format_: str, rows: str | None = None) -> Source:
-    """A source from a place as a recipe names it, or a path. Raises CorpusError."""
+def inspected_source(place: str, settings: Mapping[str, Any]) -> Source:
+    """A source from a place as a recipe names it, or a path. settings: of its section. Raises CorpusError."""
     uri = place if "://" in place else os.path.realpath(place)
-    fields = {
-        "uri": uri,
-        "sha256": sha256,
-        "format": format_,
-        "rows": rows,
-        "group": "inspected",
-        "licence": "not stated",
-    }
     try:
-        return Source.model_validate(fields)
+        return Source.model_validate({"group": "inspected", "licence": "not stated", **settings, "uri": uri})
     except ValidationError as error:
-        first = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise CorpusError(f"{place}: {first}") from None
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        raise CorpusError(f"{place}: {where}{': ' if where else ''}{said}") from None
+
+
+def settings_of(given: Sequence[str]) -> dict[str, Any]:
+    """A source's section from settings as `columns.messages=dialog`, values as in YAML. Raises CorpusError."""
+    found: dict[str, Any] = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        *sections, last = name.split(".")
+        if not sign or not all((*sections, last)):
+            raise CorpusError(f"'{one}': a setting is NAME=VALUE, as rows=data or columns.messages=dialog")
+        if (sections or [last])[0] in _GIVEN:
+            raise CorpusError(f"'{one}': {', '.join(_GIVEN)} are given otherwise")
+        inside = found
+        for section in sections:
+            inside = inside.setdefault(section, {})
+            if not isinstance(inside, dict):
+                raise CorpusError(f"'{one}': {section} is set to a value already")
+        try:
+            inside[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            inside[last] = value
+    return found
 
 
 def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -> Inspected:
@@ -120,8 +140,7 @@ def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -
 
 
 def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
-    """Fields that hold words, also those of turns, and without which each of these rows says the same; and marks of
-    learning that say something else."""
+    """Fields that hold something, also those of turns, and without which each of these rows says the same."""
     names: dict[str, bool] = {}
     for row in rows:
         whole = _read_or_none(read, row, row.value)
@@ -146,9 +165,8 @@ def _without_each(fields: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _says_something(name: str, value: Any) -> bool:
-    return (isinstance(value, str | list | dict) and bool(value)) or (
-        name in MARKS and value is not None and said(value) is None
-    )
+    """Whether a field is not empty; a mark that says yes or no is heard also where that changes nothing."""
+    return value not in (None, "", [], {}) and not (name in MARKS and said(value) is not None)
 
 
 def _read_or_none(read: Callable[[Row], list[Item]], row: Row, value: dict[str, Any]) -> list[Item] | None:

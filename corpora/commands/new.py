@@ -50,10 +50,11 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class _Looked:
-    """A source of the recipe: its name, its URI as the recipe has it, what its rows are."""
+    """A source of the recipe: its name, its URI and its settings as the recipe has them, what its rows are."""
 
     name: str
     uri: str
+    settings: dict[str, Any]
     kind: str
     said: str
     items: list[Item]
@@ -76,15 +77,18 @@ def recipe_file(name: str) -> Path:
     return path
 
 
-def write_recipe(path: Path, files: list[str], model: str, device: str, licence: str) -> list[str]:
-    """Write `path` and what is held out; returns what to tell of it. Raises RecipeError, CorpusError."""
+def write_recipe(
+    path: Path, files: list[str], model: str, device: str, licence: str, settings: dict[str, Any]
+) -> list[str]:
+    """Write `path` and what is held out; returns what to tell of it. settings: of every source. Raises RecipeError,
+    CorpusError."""
     if problem := device_problem(device):
         raise RecipeError(problem)
     if not files or not all(files):
         raise RecipeError("name at least one file of rows, and no empty name")
     sources: list[_Looked] = []
     for file in files:
-        sources.append(_look(file, path.parent, {source.name for source in sources}))
+        sources.append(_look(file, path.parent, {source.name for source in sources}, settings))
     held_out = _held_out(sources)
     text = _text(path, sources, _model(model, path.parent, device), device, licence)
     name = path.stem.replace("-", "_").replace(".", "_")
@@ -112,22 +116,23 @@ def _held_out_file(path: Path) -> Path:
     return path.with_name(f"{path.stem}_held_out.jsonl")
 
 
-def _look(file: str, folder: Path, taken: set[str]) -> _Looked:
-    found = inspect(inspected_source(file, None, "auto"), home_folder() / "cache", _LOOKED_AT, keep=_LOOKED_AT)
+def _look(file: str, folder: Path, taken: set[str], settings: dict[str, Any]) -> _Looked:
+    found = inspect(inspected_source(file, settings), home_folder() / "cache", _LOOKED_AT, keep=_LOOKED_AT)
     if found.kind is None:
-        raise CorpusError(found.evidence)
+        raise CorpusError(f"{found.evidence}. What a source says is given by --set, as in --set rows=data")
     bad = found.read - found.good
     if bad > Source.model_fields["max_quarantined"].default * found.read:
         raise CorpusError(
             f"{file}: {bad:,} of {found.read:,} rows cannot be used as {found.format}; "
-            f"{shlex.join(['temper', 'inspect', file])} says why. Rows of several formats are several files"
+            f"{shlex.join(['temper', 'inspect', file])} says why, and what a source may say of them is given by --set, "
+            "as in --set turns.last_user=drop. Rows of several formats are several files"
         )
     stem = re.sub(r"[^a-z0-9]+", "_", Path(file.partition("?")[0]).stem.lower()).strip("_")[:50] or "rows"
     name = stem if stem[0].isalpha() else f"rows_{stem}"
     while name in taken:
         name += "_too"
     said = f"{found.format}, {found.good:,} rows" + ("" if found.whole else " (the first ones)")
-    return _Looked(name, _uri(file, folder), found.kind, said, found.first)
+    return _Looked(name, _uri(file, folder), settings, found.kind, said, found.first)
 
 
 def _uri(place: str, folder: Path) -> str:

@@ -1,10 +1,12 @@
 """What `inspect` found, on a terminal."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from corpora.commands.inspection import Inspected, containers
 from corpora.commands.showing import quantiles, shortened, table
-from corpora.contamination.screen import parts_of
+from corpora.formats.items import Conversation, Document, Item, Preference, Unpaired
+from models.messages import Message
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +47,7 @@ def _show_inspected(found: Inspected, shown: "Console") -> None:
         "format": f"{found.format}, {found.kind} rows" if found.format else "none that is known",
         "evidence": found.evidence,
         "not read": ", ".join(found.unread),
-        "rows": f"{found.read:,} read, {found.good:,} good, {found.bad:,} for quarantine{partly}",
+        "rows": f"{found.read:,} read, {_usable(found)}{partly}",
         "repeats": f"{found.repeats:,} exact",
         "words": ", ".join(f"{name} {value:,}" for name, value in lengths.items()) + " a row",
         "turns": ", ".join(f"{role} {count:,}" for role, count in found.roles.most_common()),
@@ -58,6 +60,10 @@ def _show_inspected(found: Inspected, shown: "Console") -> None:
         reasons = sorted(found.reasons.values(), key=lambda why: -why.rows)
         shown.print()
         shown.print(table(("why not", "rows", "first"), [(why.reason, why.rows, why.first) for why in reasons]))
+
+
+def _usable(found: Inspected) -> str:
+    return f"{found.good:,} good, {found.bad:,} for quarantine" if found.kind else "none of a known format"
 
 
 def _languages(found: Inspected) -> str:
@@ -73,8 +79,31 @@ def _languages(found: Inspected) -> str:
 def _show_first(found: Inspected, shown: "Console") -> None:
     for number, item in enumerate(found.first, start=1):
         shown.print(f"\nrow {number}", style="bold")
-        fields = vars(item)
-        roles = [message["role"] for message in fields.get("messages") or []]
-        for place, text in enumerate(parts_of(fields)):
-            role = f"{roles[place]}: " if place < len(roles) else ""
-            shown.print(f"{role}{shortened(text)}", soft_wrap=True)
+        for who, text in _parts_of(item):
+            shown.print(f"{who}: {shortened(text)}" if who else shortened(text), soft_wrap=True)
+
+
+def _parts_of(item: Item) -> Iterator[tuple[str, str]]:
+    """The texts of a row, each with whose it is and what is said of it."""
+    match item:
+        case Document():
+            yield "", item.text
+        case Conversation():
+            yield from _said(item.messages)
+        case Preference():
+            yield from (*_said(item.prompt), *_said(item.chosen, "chosen"), *_said(item.rejected, "rejected"))
+        case Unpaired():
+            yield from (*_said(item.prompt), *_said(item.completion, "good" if item.label else "bad"))
+        case _:
+            yield from _said(item.prompt)
+            for answer in item.answers:
+                yield from _said(answer["messages"], f"{answer['score']:g}")
+
+
+def _said(messages: Sequence[Message], judged: str = "") -> Iterator[tuple[str, str]]:
+    """Words and calls of messages. judged: what is said of them; without it, how much they are learned is."""
+    for message in messages:
+        weight = message.get("weight")
+        learned = {None: "", "1": "", "0": " (not learned)"}.get(weight, f" (loss times {weight})")
+        for text in filter(None, (message["content"], message.get("tool_calls"))):
+            yield judged or f"{message['role']}{learned}", text

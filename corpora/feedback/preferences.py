@@ -45,9 +45,27 @@ Rule = PairRule | CandidateRule | UnpairedRule
 
 _REASONS = (
     *("overlong", "control_tokens", "tools", "template", "same_answer", "small_gap", "repeated", "near_duplicate"),
-    "conflict",
+    *("conflict", "alone"),
 )
-"""Why rows are left out; `conflict`: others say that the worse answer is the better one."""
+"""Why rows are left out, in the order of counting."""
+EXPLAINED = {
+    "overlong": "whose prompt and longer answer have more tokens than max_length",
+    "control_tokens": "whose words spell a token of the template",
+    "tools": "with functions or calls, which the template cannot express",
+    "template": "that the template refuses or changes",
+    "same_answer": "whose answers are the same, to the reader or in tokens",
+    "small_gap": "whose answers are equally good, or differ less than min_gap",
+    "alone": "answers that are the only one to their prompt",
+    "repeated": "that were said before: the first counts, and names beside it whoever said it again",
+    "near_duplicate": "of which another row says nearly the same",
+    "conflict": "of which others, or an earlier rule, say the opposite",
+    "cut": "answers that reached max_new_tokens",
+    "empty": "answers without words",
+    "no_signal": "answers that a signal has no number for",
+    "over_per_prompt": "beyond per_prompt of one prompt",
+}
+"""Why something is left out, in words."""
+
 _TRAINED_ON = {"pairs": PAIRS, "unpaired": UNPAIRED}
 _KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 
@@ -181,7 +199,7 @@ def _draw(
         refused = f"; the first that the template refused: {drawn.refused}" if drawn.refused else ""
         raise CorpusError(
             f"preferences: rule '{rule.rule}' of {field} '{name}' gives no {_NAMES[preferences.holds]} "
-            f"(left out: {drawn.left_out}{kept_apart}; max_length is {preferences.max_length}{refused})"
+            f"({_why(drawn.left_out)}{kept_apart}; max_length is {preferences.max_length}{refused})"
         )
     lost, kept = drawn.left_out["template"], sum(map(len, drawn.rows.values()))
     if lost > kept:
@@ -197,6 +215,12 @@ def _draw(
     )
     taken |= {row["id"] for rows in drawn.rows.values() for row in rows}
     return drawn
+
+
+def _why(left_out: Mapping[str, int]) -> str:
+    """What was left out and why, in words."""
+    told = ", ".join(f"{rows} {EXPLAINED[why]}" for why, rows in left_out.items() if rows)
+    return f"left out: {told}" if told else "nothing was found that one could be made of"
 
 
 def _settle(drawn: _Drawn, decided: dict[str, str]) -> None:

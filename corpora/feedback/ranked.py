@@ -34,7 +34,9 @@ def ranked_pairs(
     """Each pair with the difference of its scores and the places of its rows. Those that differ less than the rule asks
     are counted."""
     for prompt, tools, answers in _by_prompt(rows):
-        for better, worse in held(_merged(answers), rule.against):
+        merged = _merged(answers)
+        left_out["alone"] += len(merged) == 1
+        for better, worse in held(merged, rule.against):
             margin = better.score - worse.score
             if margin > 0 and margin >= rule.min_gap:
                 said_by = list(dict.fromkeys([*better.said_by, *worse.said_by]))

@@ -15,29 +15,13 @@ from typing import Any
 
 from corpora.data_report.lengths import Histogram, histogram
 from corpora.feedback.checks import cohens_d
+from corpora.feedback.preferences import EXPLAINED
 from corpora.pages import markdown_table, number, percent, rendered_page
 from corpora.tables.tables import PAIRS, UNPAIRED, rows_of
 from lineage.hashing import fingerprint
 from models.messages import plain_messages
 
 PREFERENCE_REPORT = "preference_report.html"
-
-EXPLAINED = {
-    "overlong": "prompt and longer answer have more tokens than max_length",
-    "control_tokens": "words spell a token of the template",
-    "tools": "the template cannot express functions and calls",
-    "template": "the template refuses the turns or changes their words",
-    "same_answer": "both answers are the same, to the reader or in tokens",
-    "small_gap": "the answers are equally good, or differ less than min_gap",
-    "repeated": "said before: the row above counts, and whoever said it again is named beside it",
-    "near_duplicate": "another row says nearly the same",
-    "conflict": "others, or an earlier rule, say that the worse answer is the better one",
-    "cut": "answers that reached max_new_tokens",
-    "empty": "answers without words",
-    "no_signal": "answers that a signal has no number for",
-    "over_per_prompt": "more than per_prompt pairs of one prompt",
-}
-"""Why rows are left out, in words."""
 
 _SHOWN = 3
 """Examples of each source and signal."""

@@ -37,6 +37,8 @@ MEDIA = {name: medium for medium in ("image", "audio", "video") for name in (med
 """Fields of a row that hold a medium, and which."""
 _EMPTY_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _CALL = "function_call"
+_SHOWN = 24
+"""Characters of a source's own words that a reason may show."""
 _TEXTS = ("text", "input_text", "output_text")
 ROLES = {
     "system": "system",
@@ -334,7 +336,7 @@ def known_role(role: str, index: int) -> str:
     """The role that a turn's own word for it means. Raises RowError."""
     known = ROLES.get(role.lower())
     if known is None:
-        shown = f" '{role}'" if len(role) <= 24 and role.replace("_", "").isalnum() else ""
+        shown = f" '{role}'" if len(role) <= _SHOWN and role.replace("_", "").isalnum() else ""
         raise RowError(
             f"unknown role{shown}: turn {index} (turns: {{roles: …}} in the source says what it means; known are "
             f"{', '.join(ROLES)})"
@@ -369,6 +371,8 @@ def parts_of(content: Any, index: int) -> Parts:
             refuse_marked_part(part, index)
         held = (part.get(name) for name in ("text", "value", kind)) if isinstance(kind, str) else ()
         value = next((one for one in held if one is not None), None)
+        if kind in _THOUGHTS and isinstance(value, list):
+            value = parts_of(value, index).words
         if kind == "tool_call" and value is not None:
             calls.append(value)
         elif isinstance(value, str) and kind in _TEXTS:
@@ -380,8 +384,19 @@ def parts_of(content: Any, index: int) -> Parts:
                 raise RowError(f"thoughts between words: turn {index}")
             thoughts.append(value)
         else:
-            raise RowError(f"not text: the words of turn {index}")
+            raise RowError(_no_text(kind, index))
     return Parts("".join(words) if words or not calls else None, "".join(thoughts), calls)
+
+
+def _no_text(kind: Any, index: int) -> str:
+    """Why a part of this type is not read."""
+    if not isinstance(kind, str):
+        return f"not text: the words of turn {index}"
+    medium = next((medium for medium in ("image", "audio", "video") if medium in kind), None)
+    if medium is not None:
+        return f"{cannot_be_had(medium)}: turn {index}"
+    named = f" ({kind})" if kind.replace("_", "").isalnum() and len(kind) <= _SHOWN else ""
+    return f"a part that is not text, thoughts or a tool_call{named}: turn {index}"
 
 
 def _thoughts(turn: Mapping[str, Any], parts: str, index: int) -> str:

@@ -97,6 +97,8 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         first = f"; {sample[0].file}:{sample[0].line} has {', '.join(sorted(sample[0].value)[:12])}" if sample else ""
         none = f"{source.uri}: its rows fit no known format{first}. {_mend(sample)}"
         raise CorpusError(none + why_unread(source, sample))
+    if "unpaired" in shown:
+        must_have_two_numbers(source, sample)
     if len(shown) > 1:
         places = [f"{len(rows)} {name} ({rows[0].file}:{rows[0].line})" for name, rows in sorted(shown.items())]
         several = f"{source.uri}: its rows are of several formats: {', '.join(places)}. Make them two sources"
@@ -104,8 +106,6 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         raise CorpusError(several + mend_of_several(source, shown.get("unpaired", ())))
     name = next(iter(shown))
     by = "; ".join(f"{count} of the first {len(sample)} rows have {names}" for names, count in deciding.most_common())
-    if name == "unpaired":
-        must_have_two_numbers(source, sample)
     return FORMATS[name], "; ".join(filter(None, (by, remark(source, FORMATS[name].kind, sample))))
 
 
@@ -125,11 +125,21 @@ def _mend(sample: Sequence[Row]) -> str:
     held = sample[0].value.items() if sample else ()
     inside = next((name for name, value in held if _is_records(value)), None)
     if inside is None:
-        return "Name `format`, with `columns` if needed"
+        asked = bool(sample) and all(_is_prompt(row.value) for row in sample)
+        prompts = "If they are prompts without answers, write format: prompts. " if asked else ""
+        return f"{prompts}Name `format`, with `columns` if needed"
     turns = f"columns: {{messages: {inside}}} and turns: {{role: …, content: …}}"
     if len(sample) > 1:
         return f"If '{inside}' holds turns, say so, as in {turns}"
     return f"If '{inside}' is the list of the rows, write rows: {inside}; if it holds turns, {turns}"
+
+
+def _is_prompt(fields: Fields) -> bool:
+    """Whether a row holds nothing but a prompt that could be answered."""
+    words = {name for name, value in fields.items() if isinstance(value, str) and not judgements.is_empty(value)}
+    return bool(words & {"prompt", "question", "query", "instruction"}) and not any(
+        isinstance(value, list | dict) for value in fields.values()
+    )
 
 
 def _is_records(value: Any) -> bool:
@@ -273,12 +283,23 @@ def _with_columns(format_: Format, source: Source) -> Format:
 
     def read(fields: Fields) -> list[Item]:
         named = {name: value_at(fields, path) for name, path in columns.items()}
+        if "input" in named:
+            named["prompt"] = _with_input(named["prompt"], named.pop("input"), columns["input"])
         if "label" in named:
             named["label"] = judgements.must_say(judgements.meant(source.labels, named["label"]), columns["label"])
         beside = fields if words.isdisjoint(fields) else {n: value for n, value in fields.items() if n not in words}
         return format_.read(spelling.known({**beside, **named}))
 
     return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
+
+
+def _with_input(prompt: Any, about: Any, path: str) -> Any:
+    """A prompt of words with what it is about behind it. Raises RowError."""
+    if judgements.is_empty(about):
+        return prompt
+    if not isinstance(prompt, str) or not isinstance(about, str):
+        raise RowError(f"field '{path}' is not text, or what it is beside is not")
+    return f"{prompt}\n{about}"
 
 
 def _separated(path: str, source: Source) -> Format:

@@ -111,7 +111,7 @@ def _without_instructions(system: str) -> str:
     if first is None:
         return system
     headings = [found.start() for found in _HEADING.finditer(system, 0, first)]
-    start = headings[-1] if headings else system.rfind("\n", 0, first) + 1
+    start = headings[-1] if headings else _line_of(system, first)
     end = max((system.rfind(tag) + len(tag) for tag in _ENDINGS if tag in system[first:]), default=None)
     if end is None:
         raise RowError("functions or calls in the system prompt without an end")
@@ -119,6 +119,13 @@ def _without_instructions(system: str) -> str:
     end = len(system) if line_end < 0 else line_end
     parts = (system[:start].rstrip(), _not_of_calling(system[start:end]), system[end:].strip())
     return "\n\n".join(filter(None, parts)).strip()
+
+
+def _line_of(text: str, place: int) -> int:
+    """Where the line of a place begins, or the one before it that leads in to it."""
+    start = text.rfind("\n", 0, place) + 1
+    before = text[:start].rstrip()
+    return before.rfind("\n") + 1 if before.endswith(":") and not text[start:place].strip() else start
 
 
 def _not_of_calling(text: str) -> str:

@@ -112,7 +112,10 @@ def must_say(value: Any, field: str) -> bool:
     good = said(value)
     if good is None:
         shown = f"it says {value!r}; " if isinstance(value, str) and value.isalnum() and len(value) <= _SHOWN else ""
-        raise RowError(f"field '{field}' says neither good nor bad: {shown}known are {KNOWN}")
+        raise RowError(
+            f"field '{field}' says neither good nor bad: {shown}known are {KNOWN}; what others mean is "
+            "said by labels in the source, as in labels: {resolved: true, escalated: false}"
+        )
     return good
 
 

@@ -52,7 +52,11 @@ def mend_of_several(source: Source, judged: Sequence[Row]) -> str:
 def why_unread(source: Source, sample: Sequence[Row]) -> str:
     """What else to say of rows of no format, if a field judges them."""
     names = _judging(source, sample)
-    return f". Field '{names[0]}' judges answers; of it are known {KNOWN}" if names else ""
+    return (
+        f". Field '{names[0]}' judges answers; of it are known {KNOWN}, what else it says by labels: {{word: true}}"
+        if names
+        else ""
+    )
 
 
 def remark(source: Source, kind: str, sample: Sequence[Row]) -> str | None:

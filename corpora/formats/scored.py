@@ -145,7 +145,8 @@ def read_votes(fields: Fields) -> Item:
         raise RowError("no two answers to choose between")
     share = _share_of_first(fields, sides)
     if share is None or not 0 <= share <= 1:
-        raise RowError("no winner: neither one of the two answers, nor a tie, nor votes")
+        ends = " or ".join(side[-1] for side in sides)
+        raise RowError(f"no winner: neither {ends} (also as model_…, response_…), nor tie, both or equal, nor votes")
     return _ranking(fields, [fields[name] for name in sides], [share, 1 - share])
 
 

@@ -5,6 +5,7 @@ is JSON text of an object that holds messages. What else a source means by its n
 in no order to learn from, is for its recipe to say; nothing is guessed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from corpora.formats.judgements import JUDGES
 from corpora.formats.learning import MARKS
 from corpora.formats.prompts import TURNS, prompt_field
 from corpora.formats.tool_calls import FUNCTIONS, tools_of
+from corpora.formats.tool_text import value_in
 from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 from recipes.sources import Source, Turns
@@ -36,9 +38,14 @@ _FOLLOWING = ("system", "user", "assistant", "tool")
 _OPENINGS = ("{", "[")
 """What JSON text of turns begins with."""
 _JOINT = "\n\n"
+_ELEMENTS = re.compile(r"\}\n\s*\{")
 _SAID_OF_TURNS = (*MARKS, "name", "tool_call_id")
 _MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 """Fields in which a turn holds more than its words."""
+
+
+class _Known(list[_Turn]):
+    """Turns that are in known words already, in an order to learn from."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,8 @@ class Spelling:
 
     def _turns(self, held: Any, said: Turns | None) -> list[_Turn] | None:
         """The turns that a field holds, in known words; the list itself where nothing is to be changed."""
+        if isinstance(held, _Known):
+            return held
         if isinstance(held, list) and all(isinstance(turn, str) and turn.startswith("{") for turn in held):
             opened = [_opened(_PROMPT, turn) for turn in held]
             held = opened if is_turns(opened) else held
@@ -124,8 +133,11 @@ class Spelling:
         found = self._from_pairs(held)
         if said is None:
             return found if is_turns(found) else None
+        for setting, key in (("role", said.role), ("content", said.content)):
+            if key is not None and is_turns(found) and not any(key in turn for turn in found):
+                raise RowError(f"no turn has the key '{key}', which turns.{setting} in the source names")
         found = [_renamed(turn, said) for turn in found]
-        return _ordered(found, said) if is_turns(found) else None
+        return _Known(_ordered(found, said)) if is_turns(found) else None
 
     def _from_pairs(self, turns: list[_Turn]) -> list[_Turn]:
         """Turns of objects whose keys are roles and whose values are words; any others as they are. Of one object the
@@ -152,11 +164,24 @@ def _opened(name: str, value: Any) -> Any:
     try:
         return value_of(value)
     except NotJson:
-        return None
+        return _as_python(value)
     except RowError as error:
         if name in (*_ANSWERS, _PROMPT, _ANSWER):  # whose words may be anything
             return None
         raise RowError(f"{error}: field '{name}'") from None
+
+
+def _as_python(value: str) -> Any:
+    """What Python wrote for objects, or lists of them, as pandas does into tables; None if it is none. An array
+    of numpy has ends of lines, which strings have not, in the place of commas."""
+    if not value.lstrip("[ \n").startswith(("{'", '{"')):
+        return None
+    for written in (value, _ELEMENTS.sub("}, {", value)):
+        try:
+            return value_in(written, "")
+        except RowError:
+            continue
+    return None
 
 
 def _beside(name: str, held: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

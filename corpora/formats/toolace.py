@@ -1,7 +1,8 @@
 """Calls as ToolACE and the models of BFCL's prompting mode write them: `[Name(key="value"), Other()]`, in the words.
 
-The functions are a JSON list in the system prompt. What the prompt says of them stays, without the list, for
-templates write it where their models look for it. Names may hold blanks and dots; arguments are Python's literals.
+The functions are a JSON list in the system prompt. What the prompt says of them stays, without the list, the line
+that leads in to it, and the sentence that asks for calls in this form, for templates write calls in their own. Names
+may hold blanks and dots; arguments are Python's literals.
 """
 
 import ast
@@ -24,6 +25,9 @@ from models.thoughts import joined, parted
 _CALLS = re.compile(r"\s*\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,]*\(.*\)\s*\]\s*", re.DOTALL)
 _LIST = re.compile(r'\[\s*\{\s*"')
 _NAME = re.compile(r"[\s,]*([^(]+?)\(")
+_ASKED = re.compile(r"[^.!?\n]*\[\w+\([^\])]*\)[^\]\n]*\][.]?[ \t]*\n?")
+"""A sentence with an example of calls in it, as [func1(name=value), func2(name)]."""
+
 _OWN = "own_"
 _LITERALS = {"true": "True", "false": "False", "null": "None"}
 _DECODER = json.JSONDecoder()
@@ -126,7 +130,11 @@ def _functions(system: Any) -> tuple[str | None, str | None]:
             tools = tools_of({"tools": listed})
         except (ValueError, RecursionError, RowError):
             continue
-        return f"{system[:start].rstrip()}\n\n{system[end:].lstrip()}".strip(), tools
+        before, behind = system[:start].rstrip(), system[end:].lstrip(" .\n")
+        if before.endswith(":"):
+            before = before[: max(before.rfind("\n"), before.rfind(". ") + 1, 0)].rstrip()
+        parts = (_ASKED.sub("", part).strip() for part in (before, behind))
+        return "\n\n".join(filter(None, parts)), tools
     if starts:
         raise RowError("no JSON list of functions with names in the system prompt")
     return system, None

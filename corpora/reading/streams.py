@@ -114,7 +114,8 @@ def decode(raw: bytes, encoding: str) -> str:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         name = encoding.removesuffix("-le").removesuffix("-be").upper()
-        raise RowError(f"not {name}: byte {error.start} of the row") from None
+        mend = " (save the file as UTF-8)" if name == "UTF-8" else ""
+        raise RowError(f"not {name}: byte {error.start} of the row{mend}") from None
 
 
 def whole_lines(stream: Stream, encoding: str, number: int, offset: int, end: int | None = None) -> Iterator[Element]:

@@ -9,7 +9,7 @@ from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from lineage.hashing import file_digest, tree_digest
 from recipes.section import Section
-from recipes.sources import Model, Origin
+from recipes.sources import Columns, Model, Origin
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf")
 """What of a model's folder is read: weights without code in them, configuration, tokenizer, template."""
@@ -55,6 +55,10 @@ def missing(section: Section, folder: Path, where: str = "") -> Iterator[str]:
             _files(section, folder)
         except CorpusError as error:
             yield f"{where}uri: {error}"
+    for name in ("chat_template", "answers") if not isinstance(section, Columns) else ():
+        file = getattr(section, name, None)
+        if isinstance(file, str) and not (folder / file).is_file():
+            yield f"{where}{name}: no such file: {folder / file}"
     for name, value in section:
         named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
         parts = [(name, value)] if named is None else [(f"{name}.{key}", part) for key, part in named]

@@ -63,7 +63,7 @@ def test_inspect_can_hide_all_text_and_stop_early(tmp_path: Path, run: Any) -> N
 
 def test_inspect_says_why_no_format_fits(tmp_path: Path, run: Any) -> None:
     status, out, _ = run("inspect", write_jsonl(tmp_path / "a.jsonl", [{"alpha": 1, "beta": 2}] * 3))
-    assert status == 0
+    assert status == 1 and "3 read, none of a known format" in out
     assert "none that is known" in out and "has alpha, beta" in out
 
 

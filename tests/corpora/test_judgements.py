@@ -166,7 +166,7 @@ def test_a_class_or_nothing_in_a_label_leaves_the_row_an_example(label: Any) -> 
 
 def test_numbers_of_classes_are_no_thumbs_until_the_recipe_says_that_they_are_classes() -> None:
     classes = rows(*({**EXCHANGE, "label": number} for number in range(8)))
-    with pytest.raises(CorpusError, match=r"several formats.*'label' judges some.*`format: unpaired`.*category: label"):
+    with pytest.raises(CorpusError, match=r"'label' holds 0, 1, 2.*rating: label.*category: label"):
         choose_format(source("a.jsonl"), None, classes)
     asked = source("a.jsonl", columns={"category": "label"})
     format_, evidence = choose_format(asked, None, classes)

@@ -351,7 +351,7 @@ def test_a_second_attempt_uses_what_a_killed_one_left_and_gives_the_same_bytes(
         killed.setattr("corpora.mixing.mixture.describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             mix(recipe(), corpora, tiny_base, work)
-    monkeypatch.setattr("corpora.mixing.token_index._encoded", None)  # nothing is tokenised twice
+    monkeypatch.setattr("corpora.mixing.token_index.encoded_rows", None)  # nothing is tokenised twice
     mix(recipe(), corpora, tiny_base, work)
     assert sorted(path.name for path in work.iterdir()) == ["manifest.json", "rows.parquet"]
     for file in ("rows.parquet", "manifest.json"):

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpora.feedback.candidates import Measured
-from corpora.feedback.preferences import build_preferences
-from corpora.feedback.report import EXPLAINED, agreement, gather, tables, write_report
+from corpora.feedback.preferences import EXPLAINED, build_preferences
+from corpora.feedback.report import agreement, gather, tables, write_report
 from corpora.tables.tables import CANDIDATES, SIGNAL, candidates_schema, signal_schema, writing
 from recipes.mixtures import Preferences
 from tests.corpora.made import cleaned, source

@@ -121,7 +121,9 @@ def test_a_rule_on_the_wrong_kind_of_rows_is_named(corpora: Path, tiny_base: Pat
 
 def test_a_rule_that_gives_no_pair_is_named(tiny_base: Path, tmp_path: Path) -> None:
     cleaned(tmp_path, "recorded", [{"prompt": "q", "chosen": "word " * 200, "rejected": "x"}])
-    with pytest.raises(CorpusError, match=r"rule 'recorded' of source 'recorded' gives no pairs .*'overlong': 1"):
+    with pytest.raises(
+        CorpusError, match=r"rule 'recorded' of source 'recorded' gives no pairs .*left out: 1 whose prompt and longer"
+    ):
         run(tmp_path, tiny_base, tmp_path / "work", RECORDED)
 
 

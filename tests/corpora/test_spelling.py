@@ -304,7 +304,7 @@ def test_calls_in_the_words_of_toolace_are_calls() -> None:
         {"name": "market.trends", "arguments": {"a": {"b": None}, "c": True}},
     ]
     assert json.loads(found.tools) == [{"name": "Get Rain", "parameters": {}}, {"name": "f"}]
-    assert found.messages[0]["content"] == "You may call:\n\nUse them well."
+    assert found.messages[0]["content"] == "Use them well."
     assert said(read(toolace("Hello."), format="toolace"))[1:] == [("user", "q"), ("assistant", "Hello.")]
 
 
@@ -396,7 +396,7 @@ def test_thoughts_are_kept_in_one_form(answer: str, kept: str) -> None:
         ("<think>a</think>\n<think>b</think>", "thoughts between words: turn 2"),
         ("Well.\n<think>\nb\n</think>\nyes", "thoughts between words: turn 2"),
         ("<think>\nThe tag </think> ends.\n</think>\n\nyes", "thoughts between words: turn 2"),
-        ("hm</think>yes", "</think> without <think>: turn 2"),
+        ("hm</think>yes", "</think> without <think>, and not on a line of its own: turn 2"),
         ("<think>hm</think>", "thoughts without an answer: turn 2"),
     ],
 )

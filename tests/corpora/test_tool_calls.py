@@ -94,7 +94,7 @@ def test_no_functions_are_none(tools: Any) -> None:
         (openai({"tool_calls": []}, {"role": "tool", "content": "3"}), "not text: the words of turn 2"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
-            "not text: the words of turn 1",
+            "holds images, which a text model cannot see: turn 1",
         ),
     ],
 )

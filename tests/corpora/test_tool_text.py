@@ -232,7 +232,10 @@ def test_thoughts_that_cannot_be_learned_as_they_stand_are_refused(answer: dict[
         ),
         (shared(("system", "<tools>[oh]</tools>"), ("human", "q"), ("gpt", "a")), "not JSON: the functions of"),
         ({"messages": [{"role": "user", "content": [part("reasoning", "x")]}]}, "not of the assistant: turn 1"),
-        ({"messages": [{"role": "user", "content": [part("audio", "x")]}]}, "not text: the words of turn 1"),
+        (
+            {"messages": [{"role": "user", "content": [part("audio", "x")]}]},
+            "holds sound, which a text model cannot hear",
+        ),
         ({"messages": [turn("user", "q"), {"role": "assistant", "content": [part("tool_call", "f")]}]}, "not JSON"),
     ],
 )
@@ -271,7 +274,7 @@ STANDARD = (
         ),
         (
             f"You sell hammers.\n# Tools we sell\nHammers at 5 EUR.\nNever give discounts.\n\nYou may call:\n{TAGGED}",
-            "You sell hammers.\n# Tools we sell\nHammers at 5 EUR.\nNever give discounts.\n\nYou may call:",
+            "You sell hammers.\n# Tools we sell\nHammers at 5 EUR.\nNever give discounts.",
         ),
         (f"{TAGGED}\nSpeak plainly. Answer with:\n<tool_call>{{}}</tool_call>", "Speak plainly."),
     ],

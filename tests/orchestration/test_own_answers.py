@@ -57,9 +57,11 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_pairs_of_a_models_own_answers_by_signals(recipe: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    small.run(write(recipe.parent, CANDIDATES, OWN), home, select=[*BEFORE, *NODES])
+    small.run(write(recipe.parent, CANDIDATES, OWN), home, select=["+preferences/own", "dpo"])
     first = made(home, *NODES)
     assert set(first) == set(NODES)
+    assert set(made(home, *BEFORE)) == set(BEFORE), "all that the pairs are made from"
+    assert set(made(home, "decision", "report/dpo")) == set()
     pairs = list(rows_of(first["preferences/own"].path / PAIRS))
     assert pairs and {(row["source"], row["signal"]) for row in pairs} == {("sums", "short")}
     assert all(len(row["chosen_ids"]) < len(row["rejected_ids"]) for row in pairs)

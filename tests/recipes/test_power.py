@@ -1,5 +1,6 @@
 """Power at loading: computed as the gate would, and a gate that cannot open is refused with its figures."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def test_a_margin_that_100_items_cannot_show_is_refused_with_figures(tmp_path: P
 
 def test_a_recipe_may_accept_guards_without_power(tmp_path: Path) -> None:
     path = changed(tmp_path, "promotion.guards.0.margin", 0.01)
+    shutil.copytree(SHIPPED / "answers", tmp_path / "answers")
     path.write_text(
         path.read_text(encoding="utf-8").replace("promotion:\n", "promotion:\n  allow_underpowered: true\n")
     )
