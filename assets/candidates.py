@@ -9,8 +9,9 @@ from corpora.feedback.candidates import Measured
 from corpora.feedback.prompts import NLTK
 from lineage.node import Given, Markdown, Node, as_code
 from lineage.store import Artifact
-from recipes.candidates import Candidates, InstructionsSignal, Signal
+from recipes.candidates import Candidates, InstructionsSignal, ModelSignal, Signal
 from recipes.mixtures import Preferences
+from recipes.schema import identity
 from training.stages import version_of
 
 _SHOWN, _LONGEST = 5, 200
@@ -56,12 +57,15 @@ class SignalOn(Node):
 
     kind = checks = "signal"
 
-    def __init__(self, pipeline: Pipeline, candidates: str, section: Candidates, name: str) -> None:
+    def __init__(
+        self, pipeline: Pipeline, candidates: str, section: Candidates, name: str, more: tuple[str, ...] = ()
+    ) -> None:
+        """more: nodes that it needs beside the candidates."""
         self._name, self._signal = name, section.signals[name]
         self._candidates, self._prompts = f"candidates/{candidates}", f"prompts/{section.prompts}"
         needs = (self._prompts,) if isinstance(self._signal, InstructionsSignal) else ()
         described = f"{_title(self._signal)} of every answer of candidates/{candidates}."
-        super().__init__(pipeline.name, f"signals/{candidates}/{name}", described, (self._candidates, *needs))
+        super().__init__(pipeline.name, f"signals/{candidates}/{name}", described, (self._candidates, *needs, *more))
 
     def version(self) -> dict[str, Any]:
         return {"version": self._signal.version, "config": self._signal.model_dump(mode="json")}
@@ -86,8 +90,36 @@ class SignalOn(Node):
         return {"dagster/row_count": artifact.metrics["answers"], **table}
 
 
+class ModelSignalOn(SignalOn):
+    """The score of a reward model for every candidate, by a job of its own."""
+
+    checks = job = "reward_signal"
+    gpu = True
+
+    def __init__(
+        self, pipeline: Pipeline, candidates: str, section: Candidates, name: str, signal: ModelSignal
+    ) -> None:
+        self._own = signal
+        super().__init__(pipeline, candidates, section, name, (signal.checkpoint,))
+
+    def version(self) -> dict[str, Any]:
+        return {"version": version_of("reward_signal"), "config": identity(self._own)}
+
+    def takes(self, given: Given) -> dict[str, Artifact]:
+        candidates, checkpoint = (given[name] for name in self.upstream)
+        return {"candidates": candidates, "checkpoint": checkpoint}
+
+    def execution(self) -> dict[str, Any]:
+        return self._own.execution.model_dump(mode="json")
+
+
 def signals_on(pipeline: Pipeline, candidates: str, section: Candidates) -> list[SignalOn]:
-    return [SignalOn(pipeline, candidates, section, name) for name in section.signals]
+    return [
+        ModelSignalOn(pipeline, candidates, section, name, signal)
+        if isinstance(signal, ModelSignal)
+        else SignalOn(pipeline, candidates, section, name)
+        for name, signal in section.signals.items()
+    ]
 
 
 def read_by(preferences: Preferences) -> dict[str, list[str]]:

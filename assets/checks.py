@@ -5,6 +5,7 @@ are known before a run (`handles` reports them); those of a stage stand in its o
 maker did not report has failed: silence is not a pass.
 """
 
+from corpora.feedback import signals
 from training import stages
 
 _SHARED_OUT = {
@@ -45,10 +46,7 @@ _DECLARED: dict[str, dict[str, str]] = {
         "length_bias": "good and bad answers are not told apart by their length",
     },
     "prompts": {"template_parity": "prompts are tokenised as the template's library does it"},
-    "signal": {
-        "answers_checked": "every answer could be checked",
-        "tells_answers_apart": "there are prompts with answers that differ by it",
-    },
+    "signal": signals.CHECKS,
     "report": {"report_valid": "the evaluation ran through and its outcomes can be trusted"},
 }
 

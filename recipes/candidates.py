@@ -60,8 +60,34 @@ class LikelihoodSignal(SignalBase):
     kind: Literal["likelihood"]
 
 
+class ReferenceSignal(SignalBase):
+    """How near the answer is to the row's own, from 0 to 1: `bleu` or `chrf` (Papineni et al. 2002, Popović 2015; by
+    sacrebleu, of a sentence), or the F-measure of `rouge1`, `rouge2` or `rougeL` (Lin 2004; by rouge-score, which knows
+    Latin letters and digits alone).
+    """
+
+    kind: Literal["reference"]
+    metric: Literal["bleu", "chrf", "rouge1", "rouge2", "rougeL"]
+
+
+class ModelSignal(SignalBase):
+    """The score of prompt and answer by the checkpoint of a stage of kind `reward`; an answer that was cut has none."""
+
+    kind: Literal["reward_model"]
+    checkpoint: Name
+    batch_size: int = Field(default=8, ge=1, description="answers that are scored together")
+    execution: Execution = Execution()
+
+
 Signal = Annotated[
-    VerifierSignal | InstructionsSignal | FormatSignal | LengthSignal | RepetitionSignal | LikelihoodSignal,
+    VerifierSignal
+    | InstructionsSignal
+    | FormatSignal
+    | LengthSignal
+    | RepetitionSignal
+    | LikelihoodSignal
+    | ReferenceSignal
+    | ModelSignal,
     Field(discriminator="kind"),
 ]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from recipes.candidates import Candidates
+from recipes.candidates import Candidates, ModelSignal
 from recipes.cleaning import Contamination, Duplicates, Length, Splits
 from recipes.execution import CorporaExecution
 from recipes.mixtures import CandidateRule, Mixture, Preferences, Prompts
@@ -186,6 +186,11 @@ class Recipe(Section):
             if section.prompts not in self.prompts:
                 told = f"'{section.prompts}' is not a prompts entry{meant(section.prompts, self.prompts)}"
                 problems.append(f"candidates.{name}.prompts: {told}")
+            problems += [
+                f"candidates.{name}.signals.{signal}.checkpoint: '{one.checkpoint}' is no stage of kind reward"
+                for signal, one in section.signals.items()
+                if isinstance(one, ModelSignal) and self._makes(one.checkpoint) != "reward model"
+            ]
         for name, preferences in self.preferences.items():
             for i, rule in enumerate(preferences.pairs):
                 if not isinstance(rule, CandidateRule):
@@ -205,13 +210,15 @@ class Recipe(Section):
         return problems
 
     def _comes_later(self, node: tuple[str, ...], earlier: list[str]) -> str | None:
-        """The checkpoint whose answers a stage's preferences are made of, if it is not made before that stage."""
+        """The checkpoint whose answers, or whose word on answers, a stage's preferences are made of, if it is not made
+        before that stage."""
         preferences = self.preferences.get(node[-1]) if node[0] == "preferences" else None
-        answering = [
-            self.candidates[rule.candidates].checkpoint
-            for rule in (preferences.of_candidates if preferences else [])
-            if rule.candidates in self.candidates
-        ]
+        answering = []
+        for rule in preferences.of_candidates if preferences else []:
+            if rule.candidates in self.candidates:
+                section = self.candidates[rule.candidates]
+                signals = (section.signals.get(name) for name in rule.by)
+                answering += [section.checkpoint, *(s.checkpoint for s in signals if isinstance(s, ModelSignal))]
         return next((name for name in answering if name in self.stages and name not in earlier), None)
 
     def _stage_problems(self) -> list[str]:
@@ -235,7 +242,7 @@ class Recipe(Section):
                 if (problem := self._input_problem(stage, node))
             ]
             problems += [
-                f"stages.{name}.{role}: '{node[-1]}' holds answers of '{later}', which is not made before it"
+                f"stages.{name}.{role}: '{node[-1]}' rests on '{later}', which is not made before it"
                 for role, node in stage.inputs().items()
                 if (later := self._comes_later(node, earlier))
             ]

@@ -87,7 +87,7 @@ def _function(
         case ModelReward():
             if model is None:
                 raise TrainingError("rewards: a reward model decides the graph's edges; name it in the recipe")
-            return _judged(_RewardModel(model, start, device, stage.generations))
+            return _judged(RewardModel(model, device, stage.generations, start))
         case LengthReward():
             return _short(reward, stage.max_new_tokens)
         case FormatReward():
@@ -164,24 +164,26 @@ def _short(reward: LengthReward, most: int) -> RewardFunction:
     return lambda completion_ids, **_: [-max(0, len(ids) - reward.free_tokens) / span for ids in completion_ids]
 
 
-def _judged(model: "_RewardModel") -> RewardFunction:
+def _judged(model: "RewardModel") -> RewardFunction:
     def judged(prompts: Sequence[list[int]], completion_ids: Sequence[list[int]], **_: Any) -> Rewarded:
         return model.rewards([[*asked, *answer] for asked, answer in zip(prompts, completion_ids, strict=True)])
 
     return judged
 
 
-class _RewardModel:
+class RewardModel:
     """A sequence classifier with one score, asked in fp32 with the very tokens of prompt and answer.
 
     It is read at the last token. transformers would take the last one that is no pad token, and where that token
     also ends a turn, the one before.
     """
 
-    def __init__(self, checkpoint: Path, start: Path, device: Any, batch: int) -> None:
+    def __init__(self, checkpoint: Path, device: Any, batch: int, start: Path | None = None) -> None:
+        """batch: rows scored together. start: what its tokens come from. Raises TrainingError if the checkpoint is no
+        reward model, or reads others."""
         import torch
 
-        if file_digest(checkpoint / _TOKENIZER) != file_digest(start / _TOKENIZER):
+        if start is not None and file_digest(checkpoint / _TOKENIZER) != file_digest(start / _TOKENIZER):
             raise TrainingError(f"rewards: {checkpoint} has another tokenizer than the model that is trained")
         try:
             model = weights(checkpoint, torch.float32, scores=True)
@@ -190,6 +192,7 @@ class _RewardModel:
         self._model, self._device, self._batch = model.eval().to(device), device, batch
 
     def rewards(self, rows: Sequence[list[int]]) -> Rewarded:
+        """The score of each row of token ids."""
         found: Rewarded = []
         for start in range(0, len(rows), self._batch):
             found += self._batch_of(rows[start : start + self._batch])

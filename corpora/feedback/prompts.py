@@ -23,11 +23,13 @@ from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from models.messages import Message, plain_messages
 from models.template import ChatTemplate
+from models.thoughts import parted
+from models.turns import learns
 from recipes.cleaning import Splits
 from recipes.mixtures import Prompts
 from recipes.sources import Source
 
-VERSION = 2
+VERSION = 3
 
 NLTK = "nltk"
 """Folder of the artefact that holds punkt_tab, if the recipe names it."""
@@ -131,6 +133,7 @@ def _usable(
             "id": row["id"],
             "source": asked.name,
             "verifier": brought.get(_place(row)),
+            "reference": _reference(plain_messages(row["messages"])[-1]),
             "sensitive": asked.source.sensitive,
             "prompt": messages,
             "prompt_ids": ids,
@@ -143,6 +146,12 @@ def _place(row: Mapping[str, Any]) -> _Place:
 
 def _before_the_last_answer(messages: list[Message]) -> list[Message]:
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages
+
+
+def _reference(last: Message) -> str | None:
+    """The words of a row's own answer, if it has one that is to be learned."""
+    words = parted(last["content"])[1] if learns(last) and not last.get("tool_calls") else ""
+    return words.strip() or None
 
 
 def _verifiers(asked: Asked, places: set[_Place], prompts: Prompts, folder: Path, cache: Path) -> Mapping[_Place, str]:

@@ -23,11 +23,17 @@ from recipes.candidates import (
     InstructionsSignal,
     LengthSignal,
     LikelihoodSignal,
+    ModelSignal,
+    ReferenceSignal,
     RepetitionSignal,
     Signal,
     VerifierSignal,
 )
 
+CHECKS = {
+    "answers_checked": "every answer could be checked",
+    "tells_answers_apart": "there are prompts with answers that differ by it",
+}
 _AT_ONCE = 64
 """Prompts whose answers are looked at together."""
 
@@ -43,6 +49,13 @@ def measure(name: str, signal: Signal, candidates: Path, work: Path, punkt: Path
     """
     if punkt is not None:
         instructions.use_punkt("prompts.punkt", punkt)
+    return written(name, signal, candidates, work, lambda rows: _values(signal, rows))
+
+
+def written(
+    name: str, signal: Signal, candidates: Path, work: Path, values: Callable[[Sequence[Row]], list[Value]]
+) -> dict[str, Any]:
+    """The same with the values of a function: of several prompts one for each answer, in their order."""
     answers = prompts = telling = 0
     known: list[float] = []
     unchecked: list[Unchecked] = []
@@ -51,8 +64,8 @@ def measure(name: str, signal: Signal, candidates: Path, work: Path, punkt: Path
         writing(work / SIGNAL, signal_schema(), {"signal": name, **signal.model_dump(mode="json")}) as table,
         progress(f"signal {name}", rows_in(path), "prompts") as done,
     ):
-        for rows in _batched(rows_of(path, ["id", "verifier", "answers"])):
-            found = iter(_values(signal, rows))
+        for rows in _batched(rows_of(path, ["id", "verifier", "reference", "prompt_ids", "answers"])):
+            found = iter(values(rows))
             for row in rows:
                 of_row = list(itertools.islice(found, len(row["answers"])))
                 unchecked += [value for value in of_row if isinstance(value, Unchecked)]
@@ -113,6 +126,8 @@ def _batched(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def _why(signal: Signal) -> str:
     if signal.kind in ("verifier", "instructions"):
         return "the prompts bring no such verifier"
+    if signal.kind == "reference":
+        return "the rows of the prompts bring no answer"
     return "none could be checked"
 
 
@@ -134,6 +149,24 @@ def _values(signal: Signal, rows: Sequence[Row]) -> list[Value]:
             return [_distinct(answer["text"], signal.n) for _, answer in answers]
         case LikelihoodSignal():
             return [answer["logprob"] / (len(answer["ids"]) + (answer["finish"] == "stop")) for _, answer in answers]
+        case ReferenceSignal():
+            near = _nearness(signal.metric)
+            return [near(answer["text"], row["reference"]) if row["reference"] else None for row, answer in answers]
+        case ModelSignal():
+            raise TypeError("a reward model scores in a job of its own")
+
+
+def _nearness(metric: str) -> Callable[[str, str], float]:
+    """How near an answer is to a reference, from 0 to 1."""
+    if metric in ("bleu", "chrf"):
+        import sacrebleu
+
+        score = sacrebleu.sentence_bleu if metric == "bleu" else sacrebleu.sentence_chrf
+        return lambda answer, reference: float(score(answer, [reference]).score) / 100
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer([metric])
+    return lambda answer, reference: float(scorer.score(reference, answer)[metric].fmeasure)
 
 
 def _whole(value: Value) -> Value:

@@ -229,10 +229,11 @@ def _judged_schema(judgement: "list[tuple[str, pa.DataType]]", texts: Sequence[s
 
 
 def prompts_schema() -> "pa.Schema":
-    """Prompts that a model answers by itself; `verifier`: JSON (`feedback.verifiers`), null if the row brings none."""
+    """Prompts that a model answers by itself; `verifier`: JSON (`feedback.verifiers`), `reference`: the words of the
+    row's own answer; null if the row brings none."""
     import pyarrow as pa
 
-    names = [(name, pa.string()) for name in ("id", "source", "verifier")]
+    names = [(name, pa.string()) for name in ("id", "source", "verifier", "reference")]
     prompt = [("prompt", _messages()), ("prompt_ids", pa.list_(pa.int32()))]
     return pa.schema([*names, ("sensitive", pa.bool_()), *prompt])
 

@@ -107,6 +107,20 @@ def test_pairs_of_a_models_own_answers_stand_behind_their_signals(tmp_path: Path
     assert graph["dpo"] == {"sft", "preferences/own"}
 
 
+def test_a_reward_model_judges_candidates_that_are_drawn_before_or_after_it(tmp_path: Path) -> None:
+    liked = {"kind": "reward_model", "checkpoint": "rm"}
+    tries = {"tries": {**TRIES, "signals": {"liked": liked, "near": {"kind": "reference", "metric": "rougeL"}}}}
+    own = {"own": {**OWN, "pairs": [{"candidates": "tries", "by": ["liked", "near"]}]}}
+    given = {"prompts": ASKED, "candidates": tries, "preferences": {**FIELDS["preferences"], **own}}
+    rm = {**_PREFERRING, "kind": "reward"}
+    stages = {"sft": _SFT, "rm": rm, "dpo": {**_DPO, "preferences": "own"}}
+    graph = parents(tmp_path, recipe(stages, **given))
+    assert graph["signals/tries/liked"] == {"candidates/tries", "rm"}
+    assert graph["signals/tries/near"] == {"candidates/tries"}
+    stages = {"sft": _SFT, "dpo": {**_DPO, "preferences": "own"}, "rm": rm}
+    assert "'own' rests on 'rm', which is not made before it" in problems(recipe(stages, **given))
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
@@ -123,7 +137,11 @@ def test_pairs_of_a_models_own_answers_stand_behind_their_signals(tmp_path: Path
             {"preferences": {"own": {**OWN, "pairs": [{"candidates": "tries", "by": ["rihgt"]}]}}},
             "preferences.own.pairs.0.by.0: 'rihgt' is none of the signals on candidates.tries ['right', 'short']; did",
         ),
-        ({"candidates": {"tries": {**TRIES, "checkpoint": "dpo"}}}, "'own' holds answers of 'dpo', which is not made"),
+        ({"candidates": {"tries": {**TRIES, "checkpoint": "dpo"}}}, "'own' rests on 'dpo', which is not made"),
+        (
+            {"candidates": {"tries": {**TRIES, "signals": {"right": {"kind": "reward_model", "checkpoint": "sft"}}}}},
+            "candidates.tries.signals.right.checkpoint: 'sft' is no stage of kind reward",
+        ),
         (
             {"candidates": {"tries": {**TRIES, "samples": 1}}},
             "tries.samples: Input should be greater than or equal to 2",

@@ -32,7 +32,13 @@ def answer(text: str, finish: str = "stop", logprob: float = -1.0) -> dict[str, 
     return {"text": text, "ids": list(range(len(text.split()))), "logprob": logprob, "finish": finish}
 
 
-def write(folder: Path, prompts: Sequence[list[dict[str, Any]]], verifier: Any = None, sensitive: bool = False) -> Path:
+def write(
+    folder: Path,
+    prompts: Sequence[list[dict[str, Any]]],
+    verifier: Any = None,
+    sensitive: bool = False,
+    reference: str | None = None,
+) -> Path:
     """Candidates of so many prompts with these answers."""
     folder.mkdir(exist_ok=True)
     with writing(folder / CANDIDATES, candidates_schema(), {}) as table:
@@ -43,6 +49,7 @@ def write(folder: Path, prompts: Sequence[list[dict[str, Any]]], verifier: Any =
                     "source": "sums",
                     "verifier": None if verifier is None else json.dumps(verifier),
                     "sensitive": sensitive,
+                    "reference": reference,
                     "prompt": [{"role": "user", "content": f"q{number}"}],
                     "prompt_ids": [1, 2],
                     "answers": answers,
@@ -51,10 +58,16 @@ def write(folder: Path, prompts: Sequence[list[dict[str, Any]]], verifier: Any =
     return folder
 
 
-def values(folder: Path, section: dict[str, Any], prompts: Sequence[list[dict[str, Any]]], verifier: Any = None) -> Any:
+def values(
+    folder: Path,
+    section: dict[str, Any],
+    prompts: Sequence[list[dict[str, Any]]],
+    verifier: Any = None,
+    reference: str | None = None,
+) -> Any:
     """The numbers of the first prompt's answers by a signal, and its metrics."""
     signal: Signal = TypeAdapter(Signal).validate_python(section)
-    metrics = measure("s", signal, write(folder / "candidates", prompts, verifier), folder)
+    metrics = measure("s", signal, write(folder / "candidates", prompts, verifier, reference=reference), folder)
     return next(iter(rows_of(folder / SIGNAL)))["values"], metrics
 
 
@@ -116,6 +129,19 @@ def test_what_is_shown_of_a_signal_are_prompts_that_it_tells_apart_and_none_that
     assert len(examples(tmp_path / "candidates", tmp_path, 1)) == 1
     write(tmp_path / "candidates", asked, sensitive=True)
     assert examples(tmp_path / "candidates", tmp_path, 5) == []
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "rouge1", "rouge2", "rougeL"])
+def test_nearness_to_the_row_s_own_answer_is_a_signal(tmp_path: Path, metric: str) -> None:
+    given = [answer(words) for words in ("the cat sat on the mat", "a cat sat on a mat", "no idea")]
+    section = {"kind": "reference", "metric": metric}
+    found, metrics = values(tmp_path, section, [given], reference="the cat sat on the mat")
+    assert found[0] == pytest.approx(1) and found[0] > found[1] > found[2] >= 0
+    assert metrics["telling"] == 1
+    with pytest.raises(
+        CorpusError, match="reference has no number for any of 1 answers: the rows of the prompts bring no"
+    ):
+        values(tmp_path, section, [[answer("7")]])
 
 
 def test_a_signal_that_applies_to_nothing_is_an_error(tmp_path: Path) -> None:

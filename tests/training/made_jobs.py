@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.job import Job, JobInput
 from lineage.store import Artifact, Store
-from recipes.candidates import Candidates
+from recipes.candidates import Candidates, ModelSignal
 from recipes.execution import TrainingExecution
 from recipes.schema import identity
 from recipes.stages import Dpo, Grpo, Kto, Orpo, Pretrain, Reward, Sft, Simpo, StageBase
@@ -145,6 +145,29 @@ def candidates_job(base: Path, home: Path, prompts: int = 12, **changes: Any) ->
         },
         config=section.model_dump(mode="json", exclude={"signals"}),
         execution={**section.execution.model_dump(mode="json"), "threads": 1},
+        inputs=inputs,
+    )
+
+
+def reward_signal_job(home: Path, checkpoint: Artifact, candidates: Artifact, **changes: Any) -> Job:
+    """A reward model's word on candidates, in the store that has both."""
+    fields = {"kind": "reward_model", "checkpoint": "reward", "batch_size": 3, "execution": {"threads": 1}, **changes}
+    section = ModelSignal.model_validate(fields)
+    inputs = {"candidates": JobInput.of(candidates), "checkpoint": JobInput.of(checkpoint)}
+    return Job(
+        kind="reward_signal",
+        recipe="tiny",
+        node="signals/tries/liked",
+        ref="signals/tries/liked",
+        home=home,
+        payload={
+            "node": "signal",
+            "version": 1,
+            "config": identity(section),
+            "inputs": {name: given.digest for name, given in inputs.items()},
+        },
+        config=section.model_dump(mode="json"),
+        execution=section.execution.model_dump(mode="json"),
         inputs=inputs,
     )
 

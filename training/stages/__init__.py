@@ -6,7 +6,7 @@ from typing import Any
 
 from recipes import stages
 
-KINDS = ("base", "scratch", "candidates", *stages.KINDS)
+KINDS = ("base", "scratch", "candidates", "reward_signal", *stages.KINDS)
 """Every kind, each the module of its name; none loads a heavy library before it runs."""
 
 
