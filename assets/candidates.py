@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from assets.corpora import BEST_OF_N
 from assets.pipeline import Pipeline
+from corpora.cleaning import clean as cleaning
+from corpora.contamination import items, screen
+from corpora.feedback import best_of_n
 from corpora.feedback import signals as measuring
 from corpora.feedback.candidates import Measured
 from corpora.feedback.prompts import NLTK
 from lineage.node import Given, Markdown, Node, as_code
 from lineage.store import Artifact
-from recipes.candidates import Candidates, InstructionsSignal, ModelSignal, Signal
+from recipes.candidates import BestOfN, Candidates, InstructionsSignal, ModelSignal, Signal
 from recipes.mixtures import Preferences
 from recipes.schema import identity
 from training.stages import version_of
@@ -120,6 +124,53 @@ def signals_on(pipeline: Pipeline, candidates: str, section: Candidates) -> list
         else SignalOn(pipeline, candidates, section, name)
         for name, signal in section.signals.items()
     ]
+
+
+class BestAnswers(Node):
+    """The best answers of candidates, as a clean corpus that mixtures take."""
+
+    kind, checks = BEST_OF_N, "clean"
+    unfinished = cleaning.UNFINISHED
+
+    def __init__(self, pipeline: Pipeline, name: str, section: BestOfN) -> None:
+        self._pipeline, self._name, self._section = pipeline, name, section
+        self._signals = list(dict.fromkeys([*section.by, *section.at_least]))
+        described = f"The best answers of candidates/{section.candidates} by {', then '.join(section.by)}, to imitate."
+        upstream = (items.NODE, f"candidates/{section.candidates}", *map(self._signal, self._signals))
+        super().__init__(pipeline.name, f"{BEST_OF_N}/{name}", described, upstream)
+
+    def _signal(self, name: str) -> str:
+        return f"signals/{self._section.candidates}/{name}"
+
+    def version(self) -> dict[str, Any]:
+        return {
+            "version": {"best_of_n": best_of_n.VERSION, "clean": cleaning.VERSION, "screen": screen.VERSION},
+            "config": {
+                **identity(self._section),
+                "contamination": identity(self._pipeline.recipe.contamination),
+            },
+        }
+
+    def config(self, given: Given) -> dict[str, Any]:
+        return self._section.model_dump(mode="json")
+
+    def make(self, given: Given, work: Path) -> dict[str, Any]:
+        recipe = self._pipeline.recipe
+        return best_of_n.pick(
+            self._name,
+            self._section,
+            Measured(
+                given[f"candidates/{self._section.candidates}"].path,
+                {name: given[self._signal(name)].path for name in self._signals},
+            ),
+            work,
+            items=given[items.NODE].path / items.ITEMS,
+            contamination=recipe.contamination,
+            execution=recipe.corpora,
+        )
+
+    def shown(self, given: Given, artifact: Artifact) -> dict[str, Any]:
+        return {"dagster/row_count": artifact.metrics["kept"]}
 
 
 def read_by(preferences: Preferences) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from recipes.errors import RecipeError
 from recipes.schema import identity
 from recipes.sources import Source
 
-DISTINCT = "distinct"
+DISTINCT, BEST_OF_N = "distinct", "best_of_n"
 
 
 class EvaluationItems(Node):
@@ -148,8 +148,12 @@ class Distinct(Node):
 
 
 def clean_corpora(given: Given) -> dict[str, Artifact]:
-    """The clean corpora among what a node is made from, by source."""
-    return {name.removeprefix("clean/"): made for name, made in given.artefacts.items() if name.startswith("clean/")}
+    """The clean corpora among what a node is made from, by source; best answers of candidates are such corpora too."""
+    return {
+        name.partition("/")[2]: made
+        for name, made in given.artefacts.items()
+        if name.startswith(("clean/", f"{BEST_OF_N}/"))
+    }
 
 
 def clean_folders(given: Given) -> dict[str, Path]:
@@ -157,12 +161,14 @@ def clean_folders(given: Given) -> dict[str, Path]:
 
 
 def removed_rows(distinct: Artifact, sources: Iterable[str]) -> tuple[dict[str, str], dict[str, Path]]:
-    """By source the digest, as an input of what is made of it, and the file of the rows that are left out.
+    """By source the digest, as an input of what is made of it, and the file of the rows that are left out; neither of
+    what is not among the sources that were held against each other.
 
     So a duplicate found in other sources makes nothing stale.
     """
-    files = {source: outcome.removed_file(distinct.path, source) for source in sources}
     recorded = distinct.record["files"]
+    found = {source: outcome.removed_file(distinct.path, source) for source in sources}
+    files = {source: file for source, file in found.items() if file.relative_to(distinct.path).as_posix() in recorded}
     digests = {
         f"removed/{source}": recorded[file.relative_to(distinct.path).as_posix()]["sha256"]
         for source, file in files.items()

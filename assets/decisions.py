@@ -110,6 +110,7 @@ def _context(pipeline: Pipeline, reports: dict[str, Artifact], checkpoints: dict
     """What the page says beside the scores: what it cost, and under which licences the texts are."""
     recipe = pipeline.recipe
     sources = {name: {"group": source.group, "licence": source.licence} for name, source in recipe.sources.items()}
+    sources |= {name: {"group": best.group, "licence": best.licence} for name, best in recipe.best_of_n.items()}
     made = {**checkpoints, **{f"report on {name}": report for name, report in reports.items() if name != "reference"}}
     return {
         "recipe": pipeline.name,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.candidates import measured, read_by
-from assets.corpora import DISTINCT, answers_digest, clean_corpora, clean_folders, removed_rows
+from assets.corpora import BEST_OF_N, DISTINCT, answers_digest, clean_corpora, clean_folders, removed_rows
 from assets.pipeline import Pipeline
 from corpora import splits as splitting
 from corpora.data_report.page import DATA_REPORT, Corpus, Made, tables, write_report
@@ -53,10 +53,13 @@ class MixtureRows(OfCorpora):
     def __init__(self, pipeline: Pipeline, name: str, mixture: Mixture) -> None:
         self._title, self._mixture = name, mixture
         self.checks = "mixture" if mixture.kind == "conversations" else "documents"
-        self._groups = {n: s.group for n, s in pipeline.recipe.sources.items() if s.group in mixture.members}
+        recipe = pipeline.recipe
+        self._groups = {name: group for name, group in recipe.feeding.items() if group in mixture.members}
+        picked = [f"{BEST_OF_N}/{name}" for name in self._groups if name in recipe.best_of_n]
         shares = ", ".join(f"{group} {share:.0%}" for group, share in mixture.shares.items())
         described = f"{mixture.size:,} {mixture.unit.replace('_', ' ')}: {shares or ', '.join(mixture.groups)}."
-        super().__init__(pipeline, f"mixture/{name}", described, list(self._groups))
+        sources = [name for name in self._groups if name in recipe.sources]
+        super().__init__(pipeline, f"mixture/{name}", described, sources, picked)
 
     def version(self) -> dict[str, Any]:
         return {

@@ -1,6 +1,6 @@
 """The nodes of a recipe: its graph as data, without Dagster."""
 
-from assets.candidates import CandidateRows, signals_on
+from assets.candidates import BestAnswers, CandidateRows, signals_on
 from assets.checkpoints import StageCheckpoint, base_of
 from assets.corpora import CleanCorpus, Distinct, EvaluationItems
 from assets.decisions import Decision
@@ -22,6 +22,7 @@ def nodes(pipeline: Pipeline) -> list[Node]:
         *(PromptRows(pipeline, name, prompts) for name, prompts in recipe.prompts.items()),
         *(CandidateRows(pipeline, name, section) for name, section in recipe.candidates.items()),
         *(node for name, section in recipe.candidates.items() for node in signals_on(pipeline, name, section)),
+        *(BestAnswers(pipeline, name, section) for name, section in recipe.best_of_n.items()),
         *(PreferenceRows(pipeline, name, preferences) for name, preferences in recipe.preferences.items()),
         *(StageCheckpoint(pipeline, name, stage) for name, stage in recipe.stages.items()),
         *(ReportOn(pipeline, name, f"Scores of {name}.", (name,)) for name in dict.fromkeys(recipe.evaluation.reports)),

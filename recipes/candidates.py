@@ -92,6 +92,22 @@ Signal = Annotated[
 ]
 
 
+class BestOfN(Section):
+    """The best answers of candidates as examples to imitate, of `keep` different ones to each prompt (best of n, or
+    rejection sampling). It feeds the mixtures of its `group` as a source does.
+
+    `by`: names of signals, the first by which two answers differ says which is better. Answers that were cut, that have
+    no number by one of these signals, or less than `at_least` by it, are not picked.
+    """
+
+    candidates: Name
+    by: list[Name] = Field(min_length=1)
+    at_least: dict[Name, float] = {}
+    keep: int = Field(default=1, ge=1, description="answers of each prompt")
+    group: Name
+    licence: str = Field(min_length=1)
+
+
 class Candidates(Section):
     """`samples` answers of a checkpoint to each prompt, drawn by seed, prompt and number, at `temperature`.
 

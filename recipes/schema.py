@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from recipes.candidates import Candidates, ModelSignal
+from recipes.candidates import BestOfN, Candidates, ModelSignal
 from recipes.cleaning import Contamination, Duplicates, Length, Splits
 from recipes.execution import CorporaExecution
 from recipes.mixtures import CandidateRule, Mixture, Preferences, Prompts
@@ -65,6 +65,7 @@ class Recipe(Section):
     preferences: dict[Name, Preferences] = {}
     prompts: dict[Name, Prompts] = {}
     candidates: dict[Name, Candidates] = {}
+    best_of_n: dict[Name, BestOfN] = {}
     stages: dict[Name, Stage] = Field(min_length=1)
     evaluation: Evaluation
     promotion: Promotion
@@ -82,6 +83,20 @@ class Recipe(Section):
         asked = {source for prompts in self.prompts.values() for source in prompts.sources}
         return [name for name, source in self.sources.items() if source.group in groups or name in paired | asked]
 
+    @property
+    def feeding(self) -> dict[str, str]:
+        """What mixtures are made of, sources and best answers of candidates, each with its group."""
+        sources = {name: source.group for name, source in self.sources.items()}
+        return sources | {name: picked.group for name, picked in self.best_of_n.items()}
+
+    def drawn_from(self, candidates: str, signals: list[str]) -> list[str]:
+        """The checkpoints whose answers candidates are, and whose word on them these signals are."""
+        section = self.candidates.get(candidates)
+        if section is None:
+            return []
+        judging = (section.signals.get(name) for name in signals)
+        return [section.checkpoint, *(one.checkpoint for one in judging if isinstance(one, ModelSignal))]
+
     @model_validator(mode="after")
     def _names_refer_to_something(self) -> "Recipe":
         problems = [
@@ -95,7 +110,7 @@ class Recipe(Section):
         return self
 
     def _data_problems(self) -> list[str]:
-        groups = {s.group for s in self.sources.values()}
+        groups = set(self.feeding.values())
         problems = [
             f"mixtures.{name}.{'shares' if mixture.shares else 'groups'}.{group}: no source has this group "
             f"(groups: {sorted(groups)})"
@@ -107,7 +122,7 @@ class Recipe(Section):
             f"mixtures.{name}.within.{group}: sources of this group are {sorted(members)}, shares name {sorted(inner)}"
             for name, mixture in self.mixtures.items()
             for group, inner in mixture.within.items()
-            if set(inner) != (members := {n for n, s in self.sources.items() if s.group == group})
+            if set(inner) != (members := {n for n, own in self.feeding.items() if own == group})
         ]
         problems += [
             f"mixtures.{name}.temperature: every share is written out, so it would change nothing"
@@ -168,7 +183,7 @@ class Recipe(Section):
 
     def _open_shares(self, mixture: Mixture) -> bool:
         """Whether some mixed group has several sources whose shares are not written out."""
-        fed = [source.group for source in self.sources.values()]
+        fed = list(self.feeding.values())
         return any(fed.count(group) > 1 for group in mixture.members if group not in mixture.within)
 
     def _candidate_problems(self) -> list[str]:
@@ -207,18 +222,39 @@ class Recipe(Section):
                     for j, signal in enumerate(rule.by)
                     if signal not in signals
                 ]
+        return [*problems, *self._best_of_n_problems()]
+
+    def _best_of_n_problems(self) -> list[str]:
+        """Best answers of what is not there, by signals that are not, or under the name of a source."""
+        problems = []
+        for name, picked in self.best_of_n.items():
+            if name in self.sources:
+                problems.append(f"best_of_n.{name}: a source has this name")
+            if picked.candidates not in self.candidates:
+                told = f"'{picked.candidates}' is not a candidates entry{meant(picked.candidates, self.candidates)}"
+                problems.append(f"best_of_n.{name}.candidates: {told}")
+                continue
+            signals = self.candidates[picked.candidates].signals
+            problems += [
+                f"best_of_n.{name}.{field}: '{signal}' is none of the signals on candidates.{picked.candidates} "
+                f"{list(signals)}{meant(signal, signals)}"
+                for field, named in (("by", picked.by), ("at_least", picked.at_least))
+                for signal in named
+                if signal not in signals
+            ]
         return problems
 
     def _comes_later(self, node: tuple[str, ...], earlier: list[str]) -> str | None:
-        """The checkpoint whose answers, or whose word on answers, a stage's preferences are made of, if it is not made
-        before that stage."""
-        preferences = self.preferences.get(node[-1]) if node[0] == "preferences" else None
-        answering = []
-        for rule in preferences.of_candidates if preferences else []:
-            if rule.candidates in self.candidates:
-                section = self.candidates[rule.candidates]
-                signals = (section.signals.get(name) for name in rule.by)
-                answering += [section.checkpoint, *(s.checkpoint for s in signals if isinstance(s, ModelSignal))]
+        """The checkpoint whose answers, or whose word on answers, a stage's data is made of, if it is not made before
+        that stage."""
+        answering: list[str] = []
+        if node[0] == "preferences" and node[-1] in self.preferences:
+            for rule in self.preferences[node[-1]].of_candidates:
+                answering += self.drawn_from(rule.candidates, rule.by)
+        if node[0] == "mixture" and node[-1] in self.mixtures:
+            for picked in self.best_of_n.values():
+                if picked.group in self.mixtures[node[-1]].members:
+                    answering += self.drawn_from(picked.candidates, [*picked.by, *picked.at_least])
         return next((name for name in answering if name in self.stages and name not in earlier), None)
 
     def _stage_problems(self) -> list[str]:

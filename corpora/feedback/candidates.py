@@ -35,7 +35,7 @@ class Decided(NamedTuple):
     places: tuple[int, int]
 
 
-class _Judged(NamedTuple):
+class Judged(NamedTuple):
     """An answer with its numbers, by the rule's signals in their order, and its place among the prompt's, from 1."""
 
     content: str
@@ -48,7 +48,7 @@ def candidate_pairs(candidates: Measured, rule: CandidateRule, left_out: dict[st
     columns = [rows_of(candidates.signals[name] / SIGNAL) for name in rule.by]
     for prompt, *measured in zip(rows_of(candidates.folder / CANDIDATES), *columns, strict=True):
         asked = plain_messages(prompt["prompt"])
-        answers = _judged(prompt, [column["values"] for column in measured], left_out)
+        answers = judged_of(prompt, [column["values"] for column in measured], left_out)
         found = []
         for better, worse in held(answers, rule.against):
             place, margin = _difference(better, worse)
@@ -69,9 +69,9 @@ def candidate_pairs(candidates: Measured, rule: CandidateRule, left_out: dict[st
         yield from kept
 
 
-def _judged(prompt: Mapping[str, Any], columns: list[list[float | None]], left_out: dict[str, int]) -> list[_Judged]:
+def judged_of(prompt: Mapping[str, Any], columns: list[list[float | None]], left_out: dict[str, int]) -> list[Judged]:
     """The different answers that may be in a pair, best first; of equally good ones an order that is nobody's."""
-    found: dict[str, _Judged] = {}
+    found: dict[str, Judged] = {}
     for place, (answer, *numbers) in enumerate(zip(prompt["answers"], *columns, strict=True), start=1):
         if answer["finish"] != "stop":
             left_out["cut"] += 1
@@ -82,7 +82,7 @@ def _judged(prompt: Mapping[str, Any], columns: list[list[float | None]], left_o
         elif (content := _content(answer)) in found:
             left_out["same_answer"] += 1
         else:
-            found[content] = _Judged(content, tuple(numbers), place)
+            found[content] = Judged(content, tuple(numbers), place)
     return sorted(found.values(), key=lambda one: ([-number for number in one.numbers], text_digest(one.content)))
 
 
@@ -92,7 +92,7 @@ def _content(answer: Mapping[str, Any]) -> str:
     return joined(answer["thoughts"], words) if answer["thoughts"] else words
 
 
-def _difference(better: _Judged, worse: _Judged) -> tuple[int, float]:
+def _difference(better: Judged, worse: Judged) -> tuple[int, float]:
     """The place of the first signal by which the answers differ, and by how much; 0 where none does."""
     pairs = enumerate(zip(better.numbers, worse.numbers, strict=True))
     return next(((place, a - b) for place, (a, b) in pairs if a != b), (0, 0.0))

@@ -107,6 +107,34 @@ def test_pairs_of_a_models_own_answers_stand_behind_their_signals(tmp_path: Path
     assert graph["dpo"] == {"sft", "preferences/own"}
 
 
+def test_best_answers_feed_mixtures_as_sources_do(tmp_path: Path) -> None:
+    best = {
+        "best": {"candidates": "tries", "by": ["right"], "at_least": {"short": -8}, "group": "picked", "licence": "x"}
+    }
+    own = {"groups": ["picked"], "size": 100, "exhaustion": "stop", "max_length": 64, "seed": 5}
+    mixtures = {**FIELDS["mixtures"], "own": own}
+    given = {"prompts": ASKED, "candidates": {"tries": TRIES}, "best_of_n": best, "mixtures": mixtures}
+    stages = {"sft": _SFT, "dpo": {**_SFT, "start": "sft", "mixture": "own"}}
+    graph = parents(tmp_path, recipe(stages, **given))
+    signals = {"signals/tries/right", "signals/tries/short"}
+    assert graph["best_of_n/best"] == {"evaluation_items", "candidates/tries", *signals}
+    assert graph["mixture/own"] == {"base", "distinct", "best_of_n/best"}
+    stages = {"sft": {**_SFT, "mixture": "own"}, "dpo": {**_SFT, "start": "sft"}}
+    assert "stages.sft.mixture: 'own' rests on 'sft', which is not made before it" in problems(recipe(stages, **given))
+    for change, message in (
+        (
+            {"candidates": "tires"},
+            "best_of_n.best.candidates: 'tires' is not a candidates entry; did you mean 'tries'?",
+        ),
+        ({"by": ["rihgt"]}, "best_of_n.best.by: 'rihgt' is none of the signals on candidates.tries"),
+        ({"at_least": {"long": 1}}, "best_of_n.best.at_least: 'long' is none of the signals"),
+    ):
+        wrong = {"best": {**best["best"], **change}}
+        stages = {"sft": _SFT, "dpo": {**_SFT, "start": "sft", "mixture": "own"}}
+        assert message in problems(recipe(stages, **{**given, "best_of_n": wrong}))
+    assert "a source has this name" in problems(recipe(stages, **{**given, "best_of_n": {"sums": best["best"]}}))
+
+
 def test_a_reward_model_judges_candidates_that_are_drawn_before_or_after_it(tmp_path: Path) -> None:
     liked = {"kind": "reward_model", "checkpoint": "rm"}
     tries = {"tries": {**TRIES, "signals": {"liked": liked, "near": {"kind": "reference", "metric": "rougeL"}}}}

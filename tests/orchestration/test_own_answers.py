@@ -8,7 +8,7 @@ import yaml
 
 from assets.checks import WARNING_ONLY
 from benchmarks import small
-from corpora.tables.tables import PAIRS, rows_of
+from corpora.tables.tables import PAIRS, ROWS, rows_of
 from lineage.store import Artifact, Store
 
 CANDIDATES = {
@@ -24,6 +24,7 @@ CANDIDATES = {
     }
 }
 OWN = {"own": {"pairs": [{"candidates": "tries", "by": ["short"], "against": "worst"}], "max_length": 256, "seed": 5}}
+BEST = {"brief": {"candidates": "tries", "by": ["short"], "keep": 2, "group": "picked", "licence": "our own"}}
 BEFORE = ("evaluation_items", "clean/notes", "clean/chat", "clean/sums", "distinct", "base", "prompts/problems")
 NODES = ("candidates/tries", "signals/tries/short", "preferences/own", "dpo")
 
@@ -35,8 +36,9 @@ def write(folder: Path, candidates: dict[str, Any], preferences: dict[str, Any])
     fields |= {
         "sources": {name: fields["sources"][name] for name in ("notes", "chat", "sums")},
         "prompts": {"problems": {**fields["prompts"]["problems"], "limit": 24}},
-        "mixtures": {},
+        "mixtures": {"own": {"groups": ["picked"], "size": 1000, "exhaustion": "stop", "max_length": 256, "seed": 5}},
         "candidates": candidates,
+        "best_of_n": BEST,
         "preferences": preferences,
         "stages": {"dpo": dpo},
     }
@@ -64,6 +66,13 @@ def test_pairs_of_a_models_own_answers_by_signals(recipe: Path, tmp_path: Path) 
     assert set(made(home, "decision", "report/dpo")) == set()
     pairs = list(rows_of(first["preferences/own"].path / PAIRS))
     assert pairs and {(row["source"], row["signal"]) for row in pairs} == {("sums", "short")}
+    small.run(recipe, home, select=["+mixture/own"])
+    again = made(home, *NODES, "best_of_n/brief", "mixture/own")
+    assert {name: again[name].digest for name in first} == {name: one.digest for name, one in first.items()}
+    learned = list(rows_of(again["mixture/own"].path / ROWS))
+    assert learned and {row["source"] for row in learned} == {"brief"}
+    picked = {row["messages"][-1]["content"] for row in rows_of(again["best_of_n/brief"].path / ROWS)}
+    assert picked & {row["chosen"][0]["content"].strip() for row in pairs}
     assert all(len(row["chosen_ids"]) < len(row["rejected_ids"]) for row in pairs)
     assert all(check["passed"] for check in first["candidates/tries"].metrics["checks"].values() if check["blocking"])
     for node in NODES:
