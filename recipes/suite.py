@@ -28,6 +28,8 @@ class TaskBase(Section):
     choices: ClassVar[tuple[str, ...]] = ()
     choice_list: ClassVar[str] = ""
     """Where the answers to choose from stand: in fields of their own, or in a list at a dotted path."""
+    no_items: ClassVar[tuple[str, str] | None] = None
+    """A field and the value by which a row of the published data is none of its items."""
     generated: ClassVar[bool] = False
     """Whether items are problems of a generator, whose neighbours differ by a number."""
     discordance: ClassVar[float] = 0.20
@@ -138,6 +140,7 @@ class MmluTask(TaskBase):
     asks = "likelihoods"
     metrics, question = ("accuracy",), ("question",)
     choices, choice_list = ("answer_a", "answer_b", "answer_c", "answer_d"), "choices"
+    no_items = ("correct_answer", "answer")  # a header row of the CSV that these rows once were
     discordance = 0.10
 
     kind: Literal["mmlu"]

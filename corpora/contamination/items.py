@@ -102,8 +102,8 @@ def _questions(name: str, task: Task, folder: Path, cache: Path) -> Iterator[dic
         for row in read_rows(file):
             if isinstance(row, BadRow):
                 raise CorpusError(f"{where}: {row.file}:{row.line}: {row.reason}; mend the row or take it out")
-            if task.kind == "mmlu" and row.value.get("correct_answer") == "answer":
-                continue  # a header row of the CSV that these rows once were
+            if task.no_items is not None and row.value.get(task.no_items[0]) == task.no_items[1]:
+                continue
             texts = _texts(task, row.value)
             if not texts:
                 raise CorpusError(f"{where}: {row.file}:{row.line}: no question in it; see the task's columns")
