@@ -3,7 +3,8 @@
 Rows are held against the evaluation's items, and against one another for duplicates, across all sources that are
 looked at and the mixtures and preferences use. Of a sample of rows this finds fewer than the graph will among all of
 them. What is left goes through each mixture that takes it, as far as that is said of single rows: what of them is
-learned, and which are left out. Shares and pairs are left to the graph.
+learned, and which are left out; and through preferences of sources alone. Shares, and pairs of candidates, are left to
+the graph.
 """
 
 import itertools
@@ -22,6 +23,7 @@ from corpora.contamination import items
 from corpora.data_report.samples import Sample, rendered
 from corpora.duplicates import near
 from corpora.duplicates.outcome import removed_file
+from corpora.feedback.preferences import build_preferences
 from corpora.mixing.token_index import KINDS, LeftOut, Tokenisation, encoded_rows
 from corpora.tables.tables import ROWS, facts_of, rows_of
 from lineage.errors import CorpusError
@@ -91,10 +93,12 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Preview:
-    """The sources of a recipe that were looked at. no_tokenizer: why there is none, if there is none."""
+    """The sources of a recipe that were looked at. preferences: of each entry whose sources all were, what was found,
+    or why nothing is. no_tokenizer: why there is none, if there is none."""
 
     recipe: Recipe
     sources: dict[str, Previewed]
+    preferences: dict[str, Mapping[str, Any] | str]
     tokenizer: Path | None
     no_tokenizer: str
 
@@ -102,7 +106,8 @@ class Preview:
     def has_problems(self) -> bool:
         """Whether some source cannot be used, by itself or in a mixture that takes it."""
         of_mixtures = (mixed.problem for one in self.sources.values() for mixed in one.mixtures.values())
-        return any(one.problem for one in self.sources.values()) or any(of_mixtures)
+        of_preferences = (isinstance(found, str) for found in self.preferences.values())
+        return any(one.problem for one in self.sources.values()) or any(of_mixtures) or any(of_preferences)
 
 
 def preview_recipe(path: Path, source: str | None, most: int | None, shown: int) -> Preview:
@@ -117,8 +122,9 @@ def preview_recipe(path: Path, source: str | None, most: int | None, shown: int)
         problem = str(error)
     with evaluation_items(recipe, folder, store) as table:
         place = Place(folder, store.home / "cache", table, tokenizer)
-        found = preview([source] if source else list(recipe.sources), recipe, place, most, shown)
-    return Preview(recipe, found, tokenizer, problem)
+        names = [source] if source else list(recipe.sources)
+        found, preferences = preview(names, recipe, place, most, shown)
+    return Preview(recipe, found, preferences, tokenizer, problem)
 
 
 @contextmanager
@@ -135,8 +141,11 @@ def evaluation_items(recipe: Recipe, folder: Path, store: Store) -> Iterator[Pat
         yield Path(scratch) / items.ITEMS
 
 
-def preview(names: Sequence[str], recipe: Recipe, place: Place, most: int | None, shown: int) -> dict[str, Previewed]:
-    """Clean sources, of their rows the first `most` (None: all), and keep `shown` rows of what is left of each."""
+def preview(
+    names: Sequence[str], recipe: Recipe, place: Place, most: int | None, shown: int
+) -> tuple[dict[str, Previewed], dict[str, Mapping[str, Any] | str]]:
+    """Clean sources, of their rows the first `most` (None: all), and keep `shown` rows of what is left of each; and
+    what `Preview.preferences` says."""
     with tempfile.TemporaryDirectory() as scratch:
         folders = {name: Path(scratch) / "clean" / name for name in names}
         found = {name: _cleaned(name, recipe, place, most, folder) for name, folder in folders.items()}
@@ -150,6 +159,34 @@ def preview(names: Sequence[str], recipe: Recipe, place: Place, most: int | None
             first = list(islice(kept, shown))
             mixtures = _mixed(recipe, name, itertools.chain(first, kept), folders[name], place.tokenizer)
             found[name] = replace(found[name], rows=first, distinct=counts.get(name), mixtures=mixtures)
+        sound = {name: folders[name] for name in names if found[name].problem is None}
+        tables = {name: removed_file(work, name) for name in counts}
+        preferences = _preferred(recipe, sound, tables, place, Path(scratch) / "preferences")
+    return found, preferences
+
+
+def _preferred(
+    recipe: Recipe, clean: Mapping[str, Path], removed: Mapping[str, Path], place: Place, work: Path
+) -> dict[str, Mapping[str, Any] | str]:
+    found: dict[str, Mapping[str, Any] | str] = {}
+    for name, preferences in recipe.preferences.items():
+        named = list(dict.fromkeys(rule.source for rule in preferences.of_sources))
+        if place.tokenizer is None or preferences.of_candidates or not clean.keys() >= {*named}:
+            continue
+        (work / name).mkdir(parents=True)
+        try:
+            found[name] = build_preferences(
+                preferences,
+                {source: clean[source] for source in named},
+                {source: recipe.sources[source] for source in named},
+                place.tokenizer,
+                place.folder,
+                work / name,
+                removed={source: removed[source] for source in named if source in removed},
+                splits=recipe.splits,
+            )
+        except CorpusError as error:
+            found[name] = str(error)
     return found
 
 

@@ -22,6 +22,8 @@ _COUNTS = ("read", "kept", "quarantined", "duplicate", "contaminated", "filtered
 def show_preview(found: Preview) -> None:
     shown = console()
     _show_counts(found.recipe, found.sources, shown)
+    for name, made in found.preferences.items():
+        shown.print(f"preferences {name}: {made if isinstance(made, str) else _judged(made)}")
     _show_rows(found.recipe, found.sources, found.tokenizer, found.no_tokenizer, shown)
 
 
@@ -64,6 +66,17 @@ def _show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console
     unseen += [name for name in recipe.used_sources() if name not in found]
     if unseen and any(one.distinct for one in found.values()):
         shown.print(f"distinct: compared are the rows above, without {', '.join(unseen)}; among all there may be more")
+
+
+def _judged(made: Mapping[str, Any]) -> str:
+    """What preferences hold, in words."""
+    holds = "pairs" if "pairs" in made else "unpaired"
+    parts = []
+    for rule in made["rules"]:
+        out = ", ".join(f"{why.replace('_', ' ')} {rows:,}" for why, rows in rule["left_out"].items() if rows)
+        parts.append(f"{rule['source']} ({rule['rule']}) {rule[holds]:,}{'; left out: ' + out if out else ''}")
+    bias = f"length bias {made['length_bias']:+.2f}"
+    return f"{made[holds]:,} {'pairs' if holds == 'pairs' else 'answers'}, {bias}: {' · '.join(parts)}"
 
 
 def _learned(mixed: Mixed) -> str:

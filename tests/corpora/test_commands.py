@@ -134,7 +134,7 @@ def recipe(tmp_path: Path, tiny_base: Path) -> Path:
 
 def counts(out: str) -> dict[str, list[str]]:
     rows = [line.split() for line in out.splitlines()]
-    return {row[0]: row[3:] for row in rows if len(row) == 10 and not row[0].endswith(":")}
+    return {row[0]: row[3:] for row in rows if len(row) == 10 and not row[0].endswith(":") and row[0] != "preferences"}
 
 
 def test_preview_tells_what_becomes_of_each_source_and_shows_the_loss_mask(recipe: Path, run: Any) -> None:
@@ -239,6 +239,16 @@ def test_preview_counts_what_a_mixture_leaves_out(recipe: Path, run: Any) -> Non
     _with_mixture(recipe, [{"prompt": f"q{n}", "completion": "a", "label": n % 2 == 0} for n in range(4)])
     status, out, _ = run("preview", recipe, "--source", "chat", "--show", "0")
     assert status == 1 and "takes conversations, and chat holds unpaired rows" in out
+
+
+def test_preview_says_which_pairs_there_are(recipe: Path, run: Any) -> None:
+    status, out, _ = run("preview", recipe, "--show", "0")
+    assert status == 0 and re.search(r"preferences judged: 5 pairs, length bias .*: pairs \(recorded\) 5\n", out)
+    pairs = [{"prompt": "q", "chosen": "a" * 4000, "rejected": "b"}]
+    write_jsonl(recipe.parent / "pairs.jsonl", pairs)
+    status, out, _ = run("preview", recipe, "--show", "0")
+    assert status == 1 and "preferences judged: preferences: rule 'recorded' of source 'pairs' gives no pairs" in out
+    assert "preferences judged" not in run("preview", recipe, "--source", "chat", "--show", "0")[1]
 
 
 def test_preview_reads_by_the_template_and_the_day_that_the_recipe_names_now(
