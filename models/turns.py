@@ -92,7 +92,8 @@ def last_alone(messages: Sequence[Message]) -> list[Message]:
 
 def marked_alone(messages: Sequence[Message]) -> list[Message]:
     """The messages, of which those alone are learned that say so."""
-    marked = [index for index, message in enumerate(messages) if message.get("weight") and learns(message)]
+    said = [message.get("weight") or "+" for message in messages]  # behind a plus stands what the whole row says
+    marked = [index for index, weight in enumerate(said) if not weight.startswith("+") and learns(messages[index])]
     return shown(messages, len(messages), marked)
 
 

@@ -145,7 +145,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="What a recipe's source would say, as columns.messages=dialog; may be given again.",
+        help="What a recipe's source would say, of each file, as columns.messages=dialog; may be repeated.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout, for programs.")]
@@ -363,7 +363,6 @@ def new(
     """
     import shlex
 
-    from corpora.commands.inspection import settings_of
     from corpora.commands.new import device_problem, files_problem, model_problem, recipe_file, write_recipe
 
     path = recipe_file(name)
@@ -371,7 +370,7 @@ def new(
     base = model or _asked("model", "Base model: a folder, hf://ORG/NAME, or smollm2", "smollm2", model_problem)
     where = device or _asked("device", "Device: cpu or gpu", "cpu", device_problem)
     with _progress(context.obj):
-        written = write_recipe(path, files, base, where, licence, settings_of(settings or []))
+        written = write_recipe(path, files, base, where, licence, settings or [])
     for line in written:
         print(line)
     return DONE
@@ -407,7 +406,7 @@ def inspect(
         ),
     ],
     sha256: Annotated[str | None, typer.Option(help="Of the file, for pypi:// and https://")] = None,
-    format_: Annotated[str, typer.Option("--format", help="When the rows do not tell.")] = "auto",
+    format_: Annotated[str | None, typer.Option("--format", help="When the rows do not tell.")] = None,
     rows_in: Annotated[str | None, typer.Option("--rows-in", help="The list of rows, in a file of one object.")] = None,
     settings: Settings = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Look at the first N rows only.")] = None,
@@ -432,7 +431,10 @@ def inspect(
 
     with _progress(context.obj or as_json):
         given = {"sha256": sha256, "format": format_, "rows": rows_in}
-        section = {**{name: value for name, value in given.items() if value is not None}, **settings_of(settings or [])}
+        section = settings_of(settings or [])
+        for name, value in given.items():
+            if value is not None and section.setdefault(name, value) != value:
+                raise TemperError(f"{name} is given twice: {value} and, by --set, {section[name]}")
         found = inspect(inspected_source(place, section), home_folder() / "cache", rows)
     if as_json:
         _print_json(facts(found, hide_text))

@@ -151,10 +151,11 @@ def _selected(definitions: dg.Definitions, pipeline: Pipeline, select: Sequence[
         return sorted(graph.executable_asset_keys)
     chosen: set[dg.AssetKey] = set()
     for name in select:
-        key = pipeline.key(*name.strip("+").split("/"))
+        bare = name.removeprefix("+").removesuffix("+")
+        key = pipeline.key(*bare.split("/"))
         if not graph.has(key):
             nodes = ", ".join("/".join(known.path[1:]) for known in sorted(graph.get_all_asset_keys()))
-            raise RecipeError(f"{pipeline.path}: no node is called '{name.strip('+')}'; nodes are {nodes}")
+            raise RecipeError(f"{pipeline.path}: no node is called '{bare}'; nodes are {nodes}")
         selection = dg.AssetSelection.assets(key)
         chosen |= (selection.downstream() if name.endswith("+") else selection).resolve(graph)
         chosen |= selection.upstream().resolve(graph) if name.startswith("+") else set()

@@ -80,7 +80,7 @@ def _fold(text: str) -> str:
     folded = " ".join(composed.split())
     if "\n " not in text and "\n\t" not in text:
         return folded
-    lines = [line for line in text.rstrip().split("\n")[1:] if not line.isspace()]
+    lines = [line for line in text.rstrip().split("\n")[1:] if line.strip()]
     return "\x1c".join((folded, *(line[: len(line) - len(line.lstrip())] for line in lines)))
 
 

@@ -139,6 +139,16 @@ def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -
     return found
 
 
+def unread_of(source: Source, folder: Path, cache: Path) -> list[str]:
+    """What `Inspected.unread` says, of a recipe's source. folder: the recipe's. Raises CorpusError."""
+    cut = blocks(fetch(source, folder, cache).files, _BLOCK_BYTES, source.rows)
+    head = itertools.islice(itertools.chain.from_iterable(map(read_block, cut)), _SAMPLE)
+    good = [row for row in head if isinstance(row, Row)]
+    if not good or source.answers is not None:
+        return []
+    return _unread(reader(source, choose_format(source, None, good)[0]), good[:_TRIED])
+
+
 def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
     """Fields that hold something, also those of turns, and without which each of these rows says the same."""
     names: dict[str, bool] = {}

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 
 from corpora.cleaning.content import words
-from corpora.commands.inspection import inspect, inspected_source
+from corpora.commands.inspection import inspect, inspected_source, settings_of
 from corpora.formats.items import Conversation, Document, Item, Preference, Ranking
 from lineage.errors import CorpusError
 from lineage.store import home_folder
@@ -78,17 +79,19 @@ def recipe_file(name: str) -> Path:
 
 
 def write_recipe(
-    path: Path, files: list[str], model: str, device: str, licence: str, settings: dict[str, Any]
+    path: Path, files: list[str], model: str, device: str, licence: str, settings: Sequence[str] = ()
 ) -> list[str]:
-    """Write `path` and what is held out; returns what to tell of it. settings: of every source. Raises RecipeError,
-    CorpusError."""
+    """Write `path` and what is held out; returns what to tell of it. settings: of every source, as NAME=VALUE. Raises
+    RecipeError, CorpusError."""
     if problem := device_problem(device):
         raise RecipeError(problem)
     if not files or not all(files):
         raise RecipeError("name at least one file of rows, and no empty name")
     sources: list[_Looked] = []
     for file in files:
-        sources.append(_look(file, path.parent, {source.name for source in sources}, settings))
+        taken = {source.name for source in sources}
+        given = [part for one in settings for part in ("--set", one)]
+        sources.append(_look(file, path.parent, taken, settings_of(settings), given))
     held_out = _held_out(sources)
     text = _text(path, sources, _model(model, path.parent, device), device, licence)
     name = path.stem.replace("-", "_").replace(".", "_")
@@ -116,22 +119,26 @@ def _held_out_file(path: Path) -> Path:
     return path.with_name(f"{path.stem}_held_out.jsonl")
 
 
-def _look(file: str, folder: Path, taken: set[str], settings: dict[str, Any]) -> _Looked:
+def _look(file: str, folder: Path, taken: set[str], settings: dict[str, Any], given: list[str]) -> _Looked:
+    """settings: of the source, as they were `given` to the command."""
     found = inspect(inspected_source(file, settings), home_folder() / "cache", _LOOKED_AT, keep=_LOOKED_AT)
     if found.kind is None:
         raise CorpusError(f"{found.evidence}. What a source says is given by --set, as in --set rows=data")
     bad = found.read - found.good
-    if bad > Source.model_fields["max_quarantined"].default * found.read:
+    most = settings.get("max_quarantined", Source.model_fields["max_quarantined"].default)
+    if bad > most * found.read:
         raise CorpusError(
             f"{file}: {bad:,} of {found.read:,} rows cannot be used as {found.format}; "
-            f"{shlex.join(['temper', 'inspect', file])} says why, and what a source may say of them is given by --set, "
-            "as in --set turns.last_user=drop. Rows of several formats are several files"
+            f"{shlex.join(['temper', 'inspect', file, *given])} says why, and what a source may say of them is given "
+            "by --set, as in --set turns.last_user=drop. Rows of several formats are several files"
         )
     stem = re.sub(r"[^a-z0-9]+", "_", Path(file.partition("?")[0]).stem.lower()).strip("_")[:50] or "rows"
     name = stem if stem[0].isalpha() else f"rows_{stem}"
     while name in taken:
         name += "_too"
     said = f"{found.format}, {found.good:,} rows" + ("" if found.whole else " (the first ones)")
+    said += f", {bad:,} more cannot be used" if bad else ""
+    said += f"; not read: {', '.join(found.unread)}" if found.unread else ""
     return _Looked(name, _uri(file, folder), settings, found.kind, said, found.first)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from corpora.cleaning.clean import clean
 from corpora.cleaning.steps import needs_tokenizer
+from corpora.commands.inspection import unread_of
 from corpora.commands.tokenizer import tokenizer_folder
 from corpora.contamination import items
 from corpora.data_report.samples import Sample, rendered
@@ -54,7 +55,8 @@ class Previewed:
 
     distinct: its rows among those of all sources: `kept`, `exact` (they equal another) and `near` (they nearly do);
     None if the recipe uses it for nothing that leaves duplicates out. rows: of those that are kept. mixtures: what
-    becomes of them in each that takes them. left_out: a note on steps that were not done.
+    becomes of them in each that takes them. left_out: a note on steps that were not done. unread: fields that change
+    nothing of what is read.
     """
 
     metrics: Mapping[str, Any]
@@ -63,13 +65,14 @@ class Previewed:
     mixtures: Mapping[str, "Mixed"] = field(default_factory=dict)
     problem: str | None = None
     left_out: str | None = None
+    unread: Sequence[str] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
         """All but the rows, for a program."""
         mixtures = {name: mixed.facts for name, mixed in self.mixtures.items()}
-        own = {"problem": self.problem, "left_out": self.left_out, "distinct": self.distinct, "mixtures": mixtures}
-        return {**own, **self.metrics}
+        names = ("problem", "left_out", "distinct", "unread")
+        return {**{name: getattr(self, name) for name in names}, "mixtures": mixtures, **self.metrics}
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,7 @@ def _cleaned(name: str, recipe: Recipe, place: Place, most: int | None, work: Pa
         )
     except CorpusError as error:
         return Previewed({}, problem=str(error))
-    return Previewed(metrics, left_out=left_out)
+    return Previewed(metrics, left_out=left_out, unread=unread_of(source, place.folder, place.cache))
 
 
 def as_learned(row: Mapping[str, Any], tokenisation: Tokenisation, tokenizer: Any) -> tuple[list[Sample], str | None]:

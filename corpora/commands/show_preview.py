@@ -49,6 +49,8 @@ def _show_counts(recipe: Recipe, found: Mapping[str, Previewed], shown: "Console
             )
         if one.left_out is not None:
             shown.print(f"{name}: {one.left_out}")
+        if one.unread:
+            shown.print(f"{name}: not read: {', '.join(one.unread)}")
         for reason, count in one.metrics.get("quarantine_reasons", {}).items():
             shown.print(f"{name}: quarantine: {count:,} × {reason}")
         matched = one.metrics.get("contamination", {}).get("matched", {})

@@ -74,8 +74,9 @@ _KEPT_APART: dict[Side, str] = {"validation": VALIDATION, "held_out": HELD_OUT}
 class _Drawn:
     """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit.
 
-    refused: where the first is that the template refused, and what it said. said: how often each row was found, by its
-    id; said_by: where. agreement: of pairs that were judged more than once.
+    refused: where the first is that the template refused, and what it said. By the id of a row, said: how often it was
+    found; said_by: where; opposed: how often the opposite was said in judgements that it is made of. agreement: of
+    pairs that were judged more than once.
     """
 
     rows: dict[Side, list[Row]]
@@ -85,6 +86,7 @@ class _Drawn:
     left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
     available: int = 0
     refused: str | None = None
+    opposed: Counter[str] = field(default_factory=Counter)
 
 
 def versions() -> dict[str, int]:
@@ -228,16 +230,15 @@ def _settle(drawn: _Drawn, decided: dict[str, str]) -> None:
     said as often; whatever earlier rules have decided otherwise."""
     votes: dict[str, Counter[str]] = {}
     keys = {row["id"]: _pair_of(row) for rows in drawn.rows.values() for row in rows}
+    opposed: Counter[str] = Counter()
     for id_, (pair, better) in keys.items():
         votes.setdefault(pair, Counter())[better] += drawn.said[id_]
+        opposed[pair] += drawn.opposed[id_]
     for pair, said in votes.items():
         ordered = said.most_common(2)
-        if (times := said.total()) > 1:
-            drawn.agreement = {
-                "pairs": drawn.agreement["pairs"] + 1,
-                "judgements": drawn.agreement["judgements"] + times,
-                "agreeing": drawn.agreement["agreeing"] + ordered[0][1],
-            }
+        if (times := said.total() + opposed[pair]) > 1:
+            found = {"pairs": 1, "judgements": times, "agreeing": ordered[0][1]}
+            drawn.agreement = {name: drawn.agreement[name] + count for name, count in found.items()}
         if pair not in decided and (len(ordered) == 1 or ordered[0][1] > ordered[1][1]):
             decided[pair] = ordered[0][0]
     for side, rows in drawn.rows.items():
@@ -274,9 +275,10 @@ def _usable(
     left_out = drawn.left_out
     for one in found:
         item, id_ = one.item, content_id(one.item)
-        drawn.said[id_] += 1
+        before, drawn.said[id_] = drawn.said[id_], drawn.said[id_] + one.judged[1]
         drawn.said_by.setdefault(id_, []).extend(one.said_by)
-        if drawn.said[id_] > 1 or id_ in taken:
+        drawn.opposed[id_] += one.judged[0] - one.judged[1]
+        if before or id_ in taken:
             left_out["repeated"] += 1
             continue
         answers = _answers(item)
@@ -289,7 +291,8 @@ def _usable(
             try:
                 ids = _tokenised(item, answers, template)
             except CorpusError as error:
-                reason, drawn.refused = "template", drawn.refused or f"{one.said_by[0]}: {error}"
+                said = "its words, and so the template's about them, are not shown" if one.about["sensitive"] else error
+                reason, drawn.refused = "template", drawn.refused or f"{one.said_by[0]}: {said}"
         if ids and isinstance(item, Preference) and ids["chosen_ids"] == ids["rejected_ids"]:
             reason = "same_answer"
         elif ids and len(ids["prompt_ids"]) + max(len(ids[f"{name}_ids"]) for name in answers) > max_length:

@@ -125,7 +125,8 @@ def _usable(
                 ids = template.prompt_ids(messages, thinking=prompts.thinking)
             except CorpusError as error:
                 reason = "template"
-                refused.setdefault(asked.name, f"{place_of(row)}: {error}")
+                said = "its words are not shown" if asked.source.sensitive else error
+                refused.setdefault(asked.name, f"{place_of(row)}: {said}")
         if reason or len(ids) > prompts.max_length:
             left_out[reason or "overlong"] += 1
             continue

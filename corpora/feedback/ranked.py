@@ -1,8 +1,9 @@
 """Pairs from answers with scores: which answers of a prompt are held against which.
 
-Answers that stand in rows of their own, as single star ratings do, are brought together by their prompt; an answer
-that was rated more than once has the mean of its ratings. In memory are about 150 bytes for each such prompt, and
-the answers of prompts whose last row has not come yet.
+Answers that stand in rows of their own, as single star ratings do, are brought together by their prompt, and rows of
+the same two answers, as votes are, by these: an answer that was rated more than once has the mean of its ratings, or
+its share of the votes. In memory are about 150 bytes for each such prompt, and the answers of prompts whose last row
+has not come yet.
 """
 
 import itertools
@@ -28,11 +29,18 @@ class _Rated(NamedTuple):
     said_by: list[str]
 
 
-def ranked_pairs(
-    rows: KeptRows, rule: PairRule, left_out: dict[str, int]
-) -> Iterator[tuple[Preference, float, list[str]]]:
-    """Each pair with the difference of its scores and the places of its rows. Those that differ less than the rule asks
-    are counted."""
+class RankedPair(NamedTuple):
+    """A pair with the difference of its scores, the places of its rows, and, where several rows judged the same two
+    answers, how many did, and how many of them as most did."""
+
+    pair: Preference
+    margin: float
+    said_by: list[str]
+    judged: tuple[int, int]
+
+
+def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[RankedPair]:
+    """Each pair. Those that differ less than the rule asks are counted."""
     for prompt, tools, answers in _by_prompt(rows):
         merged = _merged(answers)
         left_out["alone"] += len(merged) == 1
@@ -40,9 +48,21 @@ def ranked_pairs(
             margin = better.score - worse.score
             if margin > 0 and margin >= rule.min_gap:
                 said_by = list(dict.fromkeys([*better.said_by, *worse.said_by]))
-                yield Preference(prompt, better.messages, worse.messages, tools), margin, said_by
+                pair = Preference(prompt, better.messages, worse.messages, tools)
+                yield RankedPair(pair, margin, said_by, _judged(answers) if len(merged) == 2 else (1, 1))
             else:
                 left_out["small_gap"] += 1
+
+
+def _judged(answers: list[_Rated]) -> tuple[int, int]:
+    """How many rows of two answers held these against each other, and how many of them as most did."""
+    rows: dict[str, list[_Rated]] = {}
+    for answer in answers:
+        rows.setdefault(answer.said_by[0], []).append(answer)
+    both = (sorted(row, key=lambda answer: fingerprint(answer.messages)) for row in rows.values() if len(row) == 2)
+    signs = Counter((one.score > other.score) - (one.score < other.score) for one, other in both)
+    judged = signs.total() - signs[0]
+    return (judged, max(signs[1], signs[-1])) if judged > 1 else (1, 1)
 
 
 def held(answers: list[T], against: Against) -> Iterator[tuple[T, T]]:
@@ -54,16 +74,18 @@ def held(answers: list[T], against: Against) -> Iterator[tuple[T, T]]:
 
 
 def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], str | None, list[_Rated]]]:
-    """Prompts with their functions and their answers: of one row, or of all rows with one answer each."""
-    expected = Counter(_key(row) for row in _read(rows) if len(row["answers"]) == 1)
+    """Prompts with their functions and their answers: of one row, of all rows with one answer each, or of all rows with
+    the same two answers."""
+    expected = Counter(key for row in _read(rows) if (key := _key(row)) is not None)
     waiting: dict[str, list[_Rated]] = {}
     for row in _read(rows):
-        if len(row["answers"]) > 1:
+        key = _key(row)
+        if key is None:
             yield row["prompt"], row["tools"], row["answers"]
             continue
-        key = _key(row)
         waiting.setdefault(key, []).extend(row["answers"])
-        if len(waiting[key]) == expected[key]:
+        expected[key] -= 1
+        if not expected[key]:
             yield row["prompt"], row["tools"], waiting.pop(key)
 
 
@@ -74,8 +96,21 @@ def _read(rows: KeptRows) -> Iterator[dict[str, Any]]:
         yield {"prompt": plain_messages(row["prompt"]), "tools": row["tools"], "answers": answers}
 
 
-def _key(row: dict[str, Any]) -> str:
-    return fingerprint([row["prompt"], row["tools"]])
+def _key(row: dict[str, Any]) -> str | None:
+    """What rows are brought together by; None of one that stands alone, as a ranking of many does."""
+    answers = row["answers"]
+    if len(answers) == 1:
+        return fingerprint([row["prompt"], row["tools"]])
+    if len(answers) > 2:
+        return None
+    return fingerprint([row["prompt"], row["tools"], sorted(fingerprint(answer.messages) for answer in answers)])
+
+
+def _mean(scores: list[float]) -> float:
+    try:
+        return statistics.fmean(scores)
+    except OverflowError:  # of numbers that are no ratings
+        return sum(score / len(scores) for score in scores)
 
 
 def _merged(answers: list[_Rated]) -> list[_Rated]:
@@ -86,7 +121,7 @@ def _merged(answers: list[_Rated]) -> list[_Rated]:
     merged = {
         key: _Rated(
             found[0].messages,
-            statistics.fmean(one.score for one in found),
+            _mean([one.score for one in found]),
             [place for one in found for place in one.said_by],
         )
         for key, found in same.items()

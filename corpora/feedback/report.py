@@ -5,6 +5,7 @@ side. Made of what was written alone. Everything is inside the file: no script, 
 from data is escaped by the template engine, and none of it comes from a sensitive source.
 """
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ PREFERENCE_REPORT = "preference_report.html"
 _SHOWN = 3
 """Examples of each source and signal."""
 _BARS = 24
+_LEAST_SPAN = 1e-9
 Row = dict[str, Any]
 
 
@@ -97,10 +99,11 @@ class Group:
 
     @property
     def bars(self) -> list[Bar]:
-        """The margins, drawn as a few bars; none where all are the same."""
+        """The margins, drawn as a few bars; none where all are the same but for rounding, or beyond all measure."""
         import numpy as np
 
-        if len(set(self.margins)) < 2:
+        span = max(self.margins, default=0.0) - min(self.margins, default=0.0)
+        if not math.isfinite(span) or span <= _LEAST_SPAN * max(map(abs, self.margins), default=0.0):
             return []
         counts, edges = np.histogram(self.margins, bins=min(_BARS, len(set(self.margins))))
         pairs = zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)

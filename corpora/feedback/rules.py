@@ -36,12 +36,14 @@ class Found:
     """What a rule found, and what else the row says of it.
 
     about: the columns `source`, `signal` (what decided) and `sensitive`, and `margin` of pairs, `label` of single
-    answers. said_by: where each row is that says so.
+    answers. said_by: where each row is that says so. judged: how many judgements it is made of, and how many of them
+    say so.
     """
 
     item: Preference | Unpaired
     about: Row
     said_by: list[str]
+    judged: tuple[int, int] = (1, 1)
 
 
 def judged_by(
@@ -59,7 +61,7 @@ def judged_by(
         return (Found(item, {"label": item.label, **about}, [place_of(row)]) for row in rows for item in _single(row))
     if rule.rule == "ranked":
         pairs = ranked_pairs(rows, rule, left_out)
-        return (Found(pair, {"margin": margin, **about}, said_by) for pair, margin, said_by in pairs)
+        return (Found(one.pair, {"margin": one.margin, **about}, one.said_by, one.judged) for one in pairs)
     return (Found(_pair(rule, row, answers), {"margin": None, **about}, [place_of(row)]) for row in rows)
 
 

@@ -205,7 +205,9 @@ def _by_calls(value: list[Any]) -> list[Any]:
     is of no call, or of another function than it says."""
     found = list(value)
     for index, turn in enumerate(value):
-        names = call_ids(turn["tool_calls"], index + 1) if isinstance(turn, dict) and "tool_calls" in turn else {}
+        calls = turn.get("tool_calls") if isinstance(turn, dict) else None
+        names = call_ids(calls, index + 1) if calls else {}
+        others = set(names.values())
         behind = itertools.takewhile(_is_result, value[index + 1 :]) if names else ()
         results = list(behind)
         ids = [id_of(result.get("tool_call_id")) for result in results]
@@ -214,7 +216,7 @@ def _by_calls(value: list[Any]) -> list[Any]:
                 continue
             if len(names) > 1 and key not in names:
                 raise RowError(f"a result of no call before it: turn {place}")
-            if isinstance(result.get("name"), str) and names.get(key, result["name"]) != result["name"]:
+            if result.get("name") in others and names.get(key, result["name"]) != result["name"]:
                 raise RowError(f"a result of another function than the call that its id names: turn {place}")
         order = list(names)
         if len(names) > 1 and len({*ids}) == len(ids) and names.keys() >= {*ids}:
@@ -324,12 +326,13 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
 def _spelling(turn: Any) -> tuple[str, str] | None:
     if not isinstance(turn, dict):
         return None
-    fitting = [
-        (role, content)
-        for role, content in _SPELLINGS
-        if isinstance(turn.get(role), str) and (content in turn or turn.get("tool_calls"))
-    ]
-    return next((names for names in fitting if turn.get(names[1]) is not None), fitting[0] if fitting else None)
+    fitting = None
+    for role, content in _SPELLINGS:
+        if isinstance(turn.get(role), str) and (content in turn or turn.get("tool_calls")):
+            if turn.get(content) is not None:
+                return role, content
+            fitting = fitting or (role, content)
+    return fitting
 
 
 def known_role(role: str, index: int) -> str:

@@ -32,7 +32,7 @@ from corpora.formats.items import Answer, Conversation, Document, Item, Preferen
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
 from corpora.formats.learning import refuse_nothing_learned, weight_of_row, weighted
 from corpora.formats.prompts import dialogue, with_earlier
-from corpora.formats.spelling import Spelling
+from corpora.formats.spelling import Spelling, with_input
 from corpora.formats.tool_calls import tools_of
 from corpora.reading.row import Row, RowError
 from corpora.verifiers import verifiers
@@ -64,8 +64,10 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
 
     Raises CorpusError if the rows show no format, or more than one, or judge by numbers that are not known.
     """
+    _must_be_keys(source, sample)
     named = _by_recipe(source, answers)
     if named is not None:
+        _must_read_thoughts(source, named)
         if named.kind == "unpaired":
             must_have_two_numbers(source, sample)
         return named, f"named by the recipe; reads {named.fields}"
@@ -106,7 +108,35 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         raise CorpusError(several + mend_of_several(source, shown.get("unpaired", ())))
     name = next(iter(shown))
     by = "; ".join(f"{count} of the first {len(sample)} rows have {names}" for names, count in deciding.most_common())
+    _must_read_thoughts(source, FORMATS[name])
     return FORMATS[name], "; ".join(filter(None, (by, remark(source, FORMATS[name].kind, sample))))
+
+
+def _must_be_keys(source: Source, sample: Sequence[Row]) -> None:
+    """Raises CorpusError for a key that `turns` names and nothing in the first rows has."""
+    for setting, key in (("role", source.turns.role), ("content", source.turns.content)):
+        if key is not None and sample and not any(_has_key(row.value, key) for row in sample):
+            raise CorpusError(
+                f"{source.uri}: turns.{setting} names the key '{key}', which is nowhere in its first {len(sample)} rows"
+            )
+
+
+def _has_key(value: Any, key: str) -> bool:
+    """Whether an object has a key, however deep inside a value, or JSON text shows it."""
+    if isinstance(value, dict):
+        return key in value or any(_has_key(inner, key) for inner in value.values())
+    if isinstance(value, list):
+        return any(_has_key(inner, key) for inner in value)
+    return isinstance(value, str) and (f'"{key}"' in value or f"'{key}'" in value)
+
+
+def _must_read_thoughts(source: Source, format_: Format) -> None:
+    """Raises CorpusError for a column of thoughts where no format reads one."""
+    if source.columns.reasoning is not None and format_.name not in _WITH_THOUGHTS:
+        raise CorpusError(
+            f"{source.uri}: columns.reasoning is read of formats {', '.join(_WITH_THOUGHTS)}; these rows are "
+            f"{format_.name}, whose turns hold their own thoughts"
+        )
 
 
 def _reads_both(names: Iterable[str]) -> str:
@@ -283,23 +313,13 @@ def _with_columns(format_: Format, source: Source) -> Format:
 
     def read(fields: Fields) -> list[Item]:
         named = {name: value_at(fields, path) for name, path in columns.items()}
-        if "input" in named:
-            named["prompt"] = _with_input(named["prompt"], named.pop("input"), columns["input"])
+        with_input(named, columns)
         if "label" in named:
             named["label"] = judgements.must_say(judgements.meant(source.labels, named["label"]), columns["label"])
         beside = fields if words.isdisjoint(fields) else {n: value for n, value in fields.items() if n not in words}
         return format_.read(spelling.known({**beside, **named}))
 
     return Format(format_.name, format_.kind, ", ".join(columns.values()), lambda _: None, read)
-
-
-def _with_input(prompt: Any, about: Any, path: str) -> Any:
-    """A prompt of words with what it is about behind it. Raises RowError."""
-    if judgements.is_empty(about):
-        return prompt
-    if not isinstance(prompt, str) or not isinstance(about, str):
-        raise RowError(f"field '{path}' is not text, or what it is beside is not")
-    return f"{prompt}\n{about}"
 
 
 def _separated(path: str, source: Source) -> Format:
@@ -332,7 +352,8 @@ def _unanswered(path: str, source: Source) -> Format:
 def _asked(source: Source, fields: Fields, asked: str, answer: str) -> Conversation:
     """A prompt, with what the row keeps beside it, and an answer to it."""
     fields = Spelling.of(source).named(fields)
-    turns = dialogue(asked) or [{"role": "user", "content": asked}]
+    asked = fields["prompt"] if source.columns.input is not None else asked
+    turns = dialogue(asked, asked=True) or [{"role": "user", "content": asked}]
     messages = with_earlier(fields, [*turns, {"role": "assistant", "content": answer}])
     return Conversation(conversation(with_system(fields, messages)), tools_of(fields))
 
@@ -371,6 +392,7 @@ def _format(name: str) -> Format:
 
 
 _ANY_ANSWER = "…"
+_WITH_THOUGHTS = ("alpaca", "prompt_completion", "xlam")
 _OF_TURNS = ("chatml", "sharegpt", "hermes")
 """Formats whose turns are joined where the source says so."""
 _ELSEWHERE = {

@@ -3,7 +3,8 @@
 An answer has its calls as JSON between `<tool_call>` and `</tool_call>`, results come between `<tool_response>` tags
 in a turn of the tool or of the user, and the system prompt holds the functions between `<tools>` tags. What the
 system prompt says about calling is left out, because a template writes its own: from the line that first names these
-tags, or the heading `# Tools` before it, to the last of them, every sentence that speaks of functions, tools or JSON.
+tags, or the heading `# Tools` before it, to the last of them, every sentence that is known to instruct about it. What
+is in doubt stays.
 """
 
 import re
@@ -30,10 +31,16 @@ _CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _RESPONSE = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 _TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _HEADING = re.compile(r"^# Tools[ \t]*$", re.MULTILINE)
+_MENTION = re.compile(r"<(tools|tool_call)>\s*</\1>")
 _BLOCK = re.compile(r"\s*<(tools|tool_call)>.*?</\1>", re.DOTALL)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_OF_CALLING = re.compile(r"\0|[{}]|</?tool|\b(?:functions?|tools?|json|xml|schemas?)\b", re.IGNORECASE)
-"""What a sentence about calling has in it: a block of functions or calls, a tag, an object, or one of these words."""
+_SENTENCE = re.compile(r"(?<=[.!?\0])\s+|(?<=\0)")
+_OF_CALLING = re.compile(
+    r"\x02|</?tools?\b|</?tool_|[{}]|\bfunctions?\b|\bjson (?:schema|object)\b|\bxml tags?\b|\btool call\b|^# tools$",
+    re.IGNORECASE,
+)
+"""What a sentence about calling has in it: a tag, an object, or one of these words."""
+_PERSONA = re.compile(r"\W*(?:you are|you're|i am|as an?)\b(?! provided| (?:a )?function[- ]calling)", re.IGNORECASE)
+"""How a sentence begins that says who the model is, whatever it leads in to."""
 _OPENINGS = ("<tools>", "<tool_call>")
 _ENDINGS = ("</tools>", "</tool_call>")
 
@@ -131,9 +138,21 @@ def _line_of(text: str, place: int) -> int:
 def _not_of_calling(text: str) -> str:
     """The sentences of a text that say nothing of functions and calls, in their lines. What leads in to a block is of
     its sentence."""
-    lines = _BLOCK.sub("\0", text).splitlines()
-    kept = (" ".join(one for one in _SENTENCE.split(line) if not _OF_CALLING.search(one)) for line in lines)
-    return "\n".join(line.strip() for line in kept if line.strip(" .:;,"))
+    kept = []
+    for line in _BLOCK.sub("\0", _MENTION.sub("\x02", text)).splitlines():
+        sentences = _SENTENCE.split(line)
+        rest = [one for one in sentences if not _instructs(one)]
+        kept.append(line if len(rest) == len(sentences) else " ".join(rest))
+    found = "\n".join(line.rstrip() for line in kept if line.strip(" .:;,\0"))
+    return found.replace("\0", "").replace("\x02", "").strip("\n")
+
+
+def _instructs(sentence: str) -> bool:
+    """Whether a sentence does nothing but say how to call, or lead in to a block that does."""
+    said = sentence.strip()
+    if said.strip("\0 ") and _PERSONA.match(said):
+        return False
+    return said.endswith("\0") or _OF_CALLING.search(said) is not None
 
 
 def _answer(message: Message, index: int) -> Message:

@@ -72,7 +72,7 @@ def _conversation(fields: Fields, name: str, before: list[Message]) -> list[Mess
 
 def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]:
     value = fields.get(name)
-    return answer_to(before, (dialogue(value) or value) if isinstance(value, str) else value, name)
+    return answer_to(before, (dialogue(value, asked=False) or value) if isinstance(value, str) else value, name)
 
 
 def _good(fields: Fields) -> bool:

@@ -2,10 +2,10 @@
 count more or less than others in the loss.
 
 A turn that is not learned stays as context (`weight` "0" of its message); one that says that it is to be learned has
-`weight` "1", for mixtures of marked turns alone, or the number that its loss is multiplied by. What several marks say
-is their product. A mark that is not understood is refused by its name, and a row of which nothing is to be learned,
-so that nothing is learned or dropped in silence. Field names are those of TRL's, axolotl's, OpenAI's, Mistral's and
-ms-swift's data; null says nothing.
+`weight` "1", for mixtures of marked turns alone, or the number that its loss is multiplied by ("+0.5" where its row
+alone says so, which marks no turn). What several marks say is their product. A mark that is not understood is refused
+by its name, and a row of which nothing is to be learned, so that nothing is learned or dropped in silence. Field names
+are those of TRL's, axolotl's, OpenAI's, Mistral's and ms-swift's data; null says nothing.
 """
 
 import math
@@ -60,6 +60,11 @@ def _written(weight: float) -> str:
     return f"{weight:.0f}" if weight.is_integer() else repr(weight)
 
 
+def _times(mark: str | None, weight: float) -> str:
+    """A mark times a weight of its row, which is no mark by itself: then it stands behind a plus."""
+    return f"+{_written(weight)}" if mark is None else _written(weight * float(mark))
+
+
 def weighted(item: Item, weight: float) -> Item:
     """The item, whose answers count so much in the loss. Raises RowError for one that has no such loss."""
     if weight == 1:
@@ -67,7 +72,7 @@ def weighted(item: Item, weight: float) -> Item:
     if not isinstance(item, Conversation):
         raise RowError(f"{_WEIGHS}: the row's is {weight:g}")
     messages = [
-        {**message, "weight": _written(weight * float(message.get("weight") or 1))} if learns(message) else message
+        {**message, "weight": _times(message.get("weight"), weight)} if learns(message) else message
         for message in item.messages
     ]
     return replace(item, messages=messages)
@@ -107,6 +112,8 @@ def weight_of_row(fields: Mapping[str, Any]) -> float:
         number = number_of(fields.get(name))
         if number is not None and 0 < number <= (1 if name in _OF_ANYTHING else _LARGEST):
             weight *= number
+        elif name not in _OF_ANYTHING and fields.get(name) is not None and said(fields[name]) is None:
+            raise RowError(f"field '{name}' is no weight from 0 to {_LARGEST:g}")
     return weight
 
 

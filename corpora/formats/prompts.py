@@ -19,6 +19,7 @@ from corpora.reading.row import RowError
 
 Fields = dict[str, Any]
 
+_ASKED = ("prompt", "instruction", "question", "query")
 _PROMPTS = ("prompt", "instruction", "question", "query", "context", "history", "inputs", "input")
 TURNS = ("conversations", "conversation", "dialog", "dialogue", "data")
 _ALPACA_INPUTS = ("input", "context")
@@ -32,16 +33,17 @@ def first(fields: Fields, names: tuple[str, ...], kinds: Any = str) -> str | Non
     return next(held, found[0] if found else None)
 
 
-def dialogue(text: str) -> list[Message] | None:
-    """The turns of a whole dialogue in one text, as HH-RLHF keeps it; None if it is none. The speaker that is left to
-    go on has no turn."""
-    marked = text.startswith("\n\nHuman:") or (text.startswith("Human:") and "\n\nAssistant:" in text)
-    if not marked:
+def dialogue(text: str, asked: bool) -> list[Message] | None:
+    """The turns of a whole dialogue in one text, as HH-RLHF keeps it; None if it is none.
+
+    asked: whether the assistant is left to go on, which then has no turn; else the text begins with an empty line.
+    """
+    if not (text.startswith("\n\nHuman:") or (asked and text.startswith("Human:"))):
         return None
     _, *pieces = _DIALOGUE.split(text)
     said = list(zip(pieces[::2], pieces[1::2], strict=True))
-    if said[-1][0] == "Assistant" and not said[-1][1].strip():
-        said.pop()
+    if asked and (said[-1][0] != "Assistant" or said.pop()[1].strip()):
+        return None
     roles = {"Human": "user", "Assistant": "assistant"}
     return [{"role": roles[speaker], "content": words.strip()} for speaker, words in said]
 
@@ -56,7 +58,8 @@ def turns_field(fields: Fields) -> str | None:
 
 
 def prompt_field(fields: Fields) -> str | None:
-    found = first(fields, _PROMPTS, str | list | dict) or turns_field(fields)
+    asked = first(fields, _ASKED, str | list | dict)
+    found = asked or first(fields, _PROMPTS, str | list | dict) or turns_field(fields)
     return "messages" if found is None and is_turns(fields.get("messages")) else found
 
 
@@ -81,7 +84,7 @@ def question(fields: Fields, name: str) -> list[Message]:
         name, fields = first(value, ("text", "full_text", "content")) or "text", value
     text = instruction(fields) if name == "instruction" else text_at(fields, name)
     asked = [{"role": "user", "content": unwrapped(text) if is_arena(fields) else text}]
-    return asked if name == "instruction" else dialogue(text) or asked
+    return asked if name == "instruction" else dialogue(text, asked=True) or asked
 
 
 def instruction(fields: Fields) -> str:
@@ -128,17 +131,23 @@ def answer_to(before: list[Message], value: Any, field: str, listed: bool = Fals
         given = [{**given[0], "content": unwrapped(given[0]["content"])}]
     if len(given) == 1:
         return [*before, *given]
-    if not before or _role(given[0]) not in ("system", "user"):
-        return [*before, *given]
-    beside = [message for message in before if _role(message) == "system"]
-    spoken, repeated = ([_turn(one) for one in turns if _role(one) != "system"] for turns in (before, given[:-1]))
-    starts = range(len(repeated) - len(spoken) + 1)
-    if not any(repeated[start : start + len(spoken)] == spoken for start in starts):
-        if spoken[-len(repeated) :] != repeated:
-            raise RowError(f"another prompt than the one in field '{field}'")
-        missing = before[: len(before) - len(repeated)]
-        return [*missing, *(message for message in given if _role(message) != "system")]
-    return with_system({"system": beside[0]["content"]}, given) if beside else given
+    if not before:
+        return given
+    system, own = ([message for message in turns if _role(message) == "system"] for turns in (before, given))
+    spoken, said = ([message for message in turns if _role(message) != "system"] for turns in (before, given))
+    asked, repeated = list(map(_turn, spoken)), list(map(_turn, said[:-1]))
+    starts = range(len(repeated) - len(asked) + 1)
+    if any(repeated[start : start + len(asked)] == asked for start in starts):
+        whole = said
+    elif repeated and asked[-len(repeated) :] == repeated:
+        whole = [*spoken[: len(spoken) - len(repeated)], *said]
+    elif not own and _role(given[0]) == "assistant":
+        whole = [*spoken, *said]  # a call, its result, and what is said of it
+    else:
+        raise RowError(f"another prompt than the one in field '{field}'")
+    if len({message["content"].strip() for message in (*system, *own)}) > 1:
+        raise RowError(f"two system prompts that differ: in field '{field}' and before it")
+    return [*(system or own)[:1], *whole]
 
 
 def _role(message: Message) -> str | None:

@@ -66,7 +66,8 @@ def ranked_fields(fields: Fields) -> str | None:
     asked = prompt_field(fields)
     if not asked or not answers:
         return None
-    if any(fields.get(ranks) is not None for ranks in _LISTED_RANKS) or _all_have(answers, ("rank",)):
+    odd = any(fields.get(ranks) is not None for ranks in _LISTED_RANKS) and not _beside(fields, LISTED_SCORES, answers)
+    if odd or _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
         return f"{asked}, {name} and their ranks"
     several = asked in _ACCEPTED and name == LISTS[0]
     judged = is_stepwise(fields) or any(_is_numbers(value) for other, value in fields.items() if other != name)
@@ -92,7 +93,7 @@ def read_ranked(fields: Fields) -> Item:
     if beside:
         ranks = [number_of(rank) for rank in _each_ranked(fields, beside, len(answers))]
     else:
-        other = next((name for name in (*_WINNERS, *_BESTS) if fields.get(name) is not None), None)
+        other = next((name for name in (*_WINNERS, *_BESTS) if fields.get(name) not in (None, "", [], {}, False)), None)
         if other is not None and not _all_have(answers, ("rank",)):
             raise RowError(f"field '{other}' says which answer is better, which beside a list is for ranks or scores")
         ranks = [number_of(a.get("rank")) if isinstance(a, dict) else float(place) for place, a in enumerate(answers)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, is_turns, value_or_none
-from corpora.formats.judgements import JUDGES
+from corpora.formats.judgements import JUDGES, is_empty
 from corpora.formats.learning import MARKS
 from corpora.formats.prompts import TURNS, prompt_field
 from corpora.formats.tool_calls import FUNCTIONS, tools_of
@@ -83,6 +83,7 @@ class Spelling:
         found = {
             name: value for name, path in self.columns.items() if (value := value_or_none(fields, path)) is not None
         }
+        with_input(found, self.columns)
         return self.known({**fields, **found}) if found else fields
 
     def known(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +96,8 @@ class Spelling:
         for name, value in fields.items():
             if name in self.reached or not (isinstance(value, list) or name in self.of_turns):
                 continue
-            held = value if isinstance(value, list) else _opened(name, value)
+            held = _texts_opened(value) if name in self.of_turns else value
+            held = held if isinstance(held, list) else _opened(name, value)
             if held is None:
                 continue
             own = next((held[key] for key in _HELD if key in held), None) if isinstance(held, dict) else held
@@ -125,17 +127,11 @@ class Spelling:
         """The turns that a field holds, in known words; the list itself where nothing is to be changed."""
         if isinstance(held, _Known):
             return held
-        if isinstance(held, list) and all(isinstance(turn, str) and turn.startswith("{") for turn in held):
-            opened = [_opened(_PROMPT, turn) for turn in held]
-            held = opened if is_turns(opened) else held
         if not (isinstance(held, list) and held and all(isinstance(turn, dict) for turn in held)):
             return None
         found = self._from_pairs(held)
         if said is None:
             return found if is_turns(found) else None
-        for setting, key in (("role", said.role), ("content", said.content)):
-            if key is not None and is_turns(found) and not any(key in turn for turn in found):
-                raise RowError(f"no turn has the key '{key}', which turns.{setting} in the source names")
         found = [_renamed(turn, said) for turn in found]
         return _Known(_ordered(found, said)) if is_turns(found) else None
 
@@ -151,6 +147,16 @@ class Spelling:
         return [{"role": key, "content": turn[key]} for turn, keys in zip(pairs, order, strict=True) for key in keys]
 
 
+def with_input(named: dict[str, Any], columns: Mapping[str, str]) -> None:
+    """Put what a prompt is about behind it. named: by the names of `columns`. Raises RowError."""
+    about, prompt = named.pop("input", None), named.get("prompt")
+    if is_empty(about):
+        return
+    if not isinstance(prompt, str) or not isinstance(about, str):
+        raise RowError(f"field '{columns['input']}' is not text, or what it is beside is not")
+    named["prompt"] = f"{prompt}\n{about}"
+
+
 def _answers(turn: _Turn) -> bool:
     return _role(turn) in ("assistant", "tool")
 
@@ -164,11 +170,21 @@ def _opened(name: str, value: Any) -> Any:
     try:
         return value_of(value)
     except NotJson:
-        return _as_python(value)
+        return None if name in (*_ANSWERS, _PROMPT, _ANSWER) else _as_python(value)
     except RowError as error:
         if name in (*_ANSWERS, _PROMPT, _ANSWER):  # whose words may be anything
             return None
         raise RowError(f"{error}: field '{name}'") from None
+
+
+def _texts_opened(value: Any) -> Any:
+    """Turns out of a list of JSON texts of turns; any other value as it is."""
+    if not (
+        isinstance(value, list) and value and all(isinstance(turn, str) and turn.startswith("{") for turn in value)
+    ):
+        return value
+    opened = [_opened(_PROMPT, turn) for turn in value]
+    return opened if is_turns(opened) else value
 
 
 def _as_python(value: str) -> Any:

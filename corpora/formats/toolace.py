@@ -25,7 +25,8 @@ from models.thoughts import joined, parted
 _CALLS = re.compile(r"\s*\[\s*[^\s\[\](){}'\"=,][^\[\](){}'\"=,]*\(.*\)\s*\]\s*", re.DOTALL)
 _LIST = re.compile(r'\[\s*\{\s*"')
 _NAME = re.compile(r"[\s,]*([^(]+?)\(")
-_ASKED = re.compile(r"[^.!?\n]*\[\w+\([^\])]*\)[^\]\n]*\][.]?[ \t]*\n?")
+_ASKED = re.compile(r"[^.!?\n]*\[func\w*\([^\])]*\)[^\]\n]*\][.]?[ \t]*")
+_LEADS_IN = re.compile(r"(?:^|(?<=[.!?\n]))[ \t]*(?:here (?:is|are)|you (?:may|can) call|functions)\b[^.!?\n]*:$", re.I)
 """A sentence with an example of calls in it, as [func1(name=value), func2(name)]."""
 
 _OWN = "own_"
@@ -131,9 +132,8 @@ def _functions(system: Any) -> tuple[str | None, str | None]:
         except (ValueError, RecursionError, RowError):
             continue
         before, behind = system[:start].rstrip(), system[end:].lstrip(" .\n")
-        if before.endswith(":"):
-            before = before[: max(before.rfind("\n"), before.rfind(". ") + 1, 0)].rstrip()
-        parts = (_ASKED.sub("", part).strip() for part in (before, behind))
+        before = _LEADS_IN.sub("", before).rstrip()
+        parts = (_ASKED.sub("", part).replace("\n\n\n", "\n\n").strip() for part in (before, behind))
         return "\n\n".join(filter(None, parts)), tools
     if starts:
         raise RowError("no JSON list of functions with names in the system prompt")

@@ -190,6 +190,8 @@ def _index(corpus: Corpus, sensitive: bool, blocks: list[_Block], left_out: list
     sides = {side: RowStore([block.part(side) for block, _ in own]) for side in SIDES}
     reasons = {reason: sum(counts.rows.get(reason, 0) for _, counts in own) for reason in _REASONS}
     refused = next((counts.refused for _, counts in own if counts.refused is not None), None)
+    if sensitive and refused is not None:
+        refused = f"{refused.partition(': ')[0]}: its words, and so the template's about them, are not shown"
     sums = {name: sum(getattr(counts, name) for _, counts in own) for name in ("more", "cut", "weighted")}
     return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons, refused, **sums)
 
@@ -369,6 +371,7 @@ def _conversations(
 
 def _laid_out(row: dict[str, Any], one: Rendered, template: ChatTemplate) -> dict[str, Any]:
     weights = template.loss_weights(one)
+    row = {name: value for name, value in row.items() if name != "loss_weights"}  # which may be a longer row's
     return {**row, "messages": one.messages, **({} if weights is None else {"loss_weights": weights})}
 
 

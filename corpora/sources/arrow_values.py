@@ -16,7 +16,8 @@ def said(value: Any, inside: bool = False) -> Any:
         found = {str(name): said(member, True) for name, member in value.items()}
         return {name: member for name, member in found.items() if member is not None} if inside else found
     if isinstance(value, list) and value and all(isinstance(member, tuple) for member in value):  # of a map
-        return {str(name): said(member, True) for name, member in value}
+        found = {str(name): said(member, True) for name, member in value}
+        return found if len(found) == len(value) else [list(member) for member in value]  # a key twice is no object
     if isinstance(value, list | tuple):
         return [said(member, inside) for member in value]
     if isinstance(value, bytes):

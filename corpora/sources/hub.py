@@ -6,6 +6,7 @@ own content, because the library's cache is keyed by path and time and would ser
 """
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -176,8 +177,13 @@ def _must_lie_inside(folder: Path, told: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         builder = datasets.load_dataset_builder(told["path"], told["name"], cache_dir=scratch)
     named = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
-    if outside := next((file for file in named if not Path(file).resolve().is_relative_to(folder.resolve())), None):
+    inside = {Path(os.path.abspath(folder)), folder.resolve()}  # as named: the hub's own cache holds links
+    if outside := next((file for file in named if not _lies_in(file, inside)), None):
         raise ValueError(f"its description names a file outside the folder: {outside}")
+
+
+def _lies_in(file: str, folders: set[Path]) -> bool:
+    return any(Path(os.path.abspath(file)).is_relative_to(folder) for folder in folders)
 
 
 def _dataset(uri: str, spec: _Spec) -> dict[str, Any]:

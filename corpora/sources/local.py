@@ -16,12 +16,11 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.gguf
 
 
 _DESCRIPTIONS = re.compile(
-    r"(readme|licen[cs]e)([-_]\w+)?(\.(md|rst|txt))?"
-    r"|(changelog|citation|notice)([-_]\w+)?(\.(md|rst|cff|bib))?"
-    r"|(dataset_info|dataset_infos|dataset_dict)\.json",
+    r"(readme|licen[cs]e|changelog|citation|notice)([-_.]\w+)*(?<!\.jsonl)(?<!\.json)(?<!\.csv)(?<!\.tsv)(?<!\.parquet)"
+    r"(?<!\.arrow)(?<!\.yaml)(?<!\.yml)(?<!\.gz)(?<!\.zst)|(dataset_info|dataset_infos|dataset_dict)\.json",
     re.IGNORECASE,
 )
-"""Names of files beside a dataset's rows, in the hub's layout and in that of `save_to_disk`."""
+"""Names of files beside a dataset's rows, in the hub's layout and in that of `save_to_disk`; rows if alone."""
 
 _OF_SAVED = ("dataset_info.json", "state.json")
 """What `save_to_disk` writes beside a table; `state.json` alone may be data."""
@@ -68,15 +67,20 @@ def missing(section: Section, folder: Path, where: str = "") -> Iterator[str]:
 
 
 def folder_files(root: Path, patterns: tuple[str, ...] = ("*",)) -> list[RawFile]:
-    """Every file below a folder whose name matches, in order, but for hidden ones; links are followed.
-
-    Raises CorpusError for a link that leads nowhere.
-    """
+    """Every file below a folder whose name matches, in order, but for hidden ones; links are followed, those that lead
+    nowhere left out."""
     return [
         RawFile(path.relative_to(root).as_posix(), path)
         for path in sorted(_below(root, frozenset((root.resolve(),))))
-        if any(path.match(pattern) for pattern in patterns)
+        if path.is_file() and any(path.match(pattern) for pattern in patterns)
     ]
+
+
+def _must_lead_somewhere(origin: Origin, root: Path) -> None:
+    """Raises CorpusError for a link to rows that are not there."""
+    lost = [path for path in _below(root, frozenset((root.resolve(),))) if not path.is_file()]
+    if lost := [path for path in lost if not _DESCRIPTIONS.fullmatch(path.name)]:
+        raise CorpusError(f"{origin.uri}: {min(lost)}: a link to what is not there")
 
 
 def _below(folder: Path, seen: frozenset[Path]) -> Iterator[Path]:
@@ -87,10 +91,8 @@ def _below(folder: Path, seen: frozenset[Path]) -> Iterator[Path]:
         if path.is_dir():
             real = path.resolve()
             yield from () if real in seen else _below(path, seen | {real})
-        elif path.is_file():
+        elif path.is_file() or path.is_symlink():
             yield path
-        elif path.is_symlink():
-            raise CorpusError(f"{path}: a link to what is not there")
 
 
 def files_of(origin: Origin, root: Path) -> list[RawFile]:
@@ -124,9 +126,8 @@ def _files(origin: Origin, folder: Path) -> list[RawFile]:
 def _rows_of(origin: Origin, root: Path) -> list[RawFile]:
     """The files of a folder that hold rows, not those that describe them. Raises CorpusError if they are several
     splits, of which one is not to be trained on."""
+    _must_lead_somewhere(origin, root)
     files = _without_descriptions(files_of(origin, root))
-    if not files:
-        raise CorpusError(f"{origin.uri}: the folder {root} holds no files to read")
     splits = {found[1].lower(): file.name for file in files for found in _SPLIT.finditer(file.name)}
     if len(splits) > 1:
         listed = ", ".join(f"{split} in {name}" for split, name in sorted(splits.items()))
@@ -141,7 +142,7 @@ def _rows_of(origin: Origin, root: Path) -> list[RawFile]:
 
 
 def _without_descriptions(files: list[RawFile]) -> list[RawFile]:
-    found = [file for file in files if not _DESCRIPTIONS.fullmatch(PurePath(file.name).name)]
+    found = [file for file in files if not _DESCRIPTIONS.fullmatch(PurePath(file.name).name)] or files
     return [file for file in found if file.path.name != _OF_SAVED[1] or not file.path.with_name(_OF_SAVED[0]).is_file()]
 
 

@@ -130,10 +130,13 @@ def test_a_row_says_what_its_loss_is_multiplied_by() -> None:
     alpaca = {"instruction": "q", "output": "a"}
     for row in ({"messages": talk()}, alpaca, {"prompt": "q", "completion": "a"}):
         [found] = read({**row, "weight": 0.5})
-        assert {message.get("weight") for message in found.messages if message["role"] == "assistant"} == {"0.5"}
+        assert {message.get("weight") for message in found.messages if message["role"] == "assistant"} == {"+0.5"}
         assert read({**row, "weight": 72}) == read(row), "kilograms, say"
     [found] = read({**alpaca, "loss_scale": 2})
-    assert found.messages[-1]["weight"] == "2"
+    assert found.messages[-1]["weight"] == "+2"
+    for value in (20, "much", -1.5):
+        with pytest.raises(RowError, match="field 'loss_weight' is no weight from 0 to 10"):
+            read({**alpaca, "loss_weight": value})
     named = source("a.jsonl", columns={"category": "weight"})
     row = Row("a.jsonl", 1, 0, {**alpaca, "weight": 0.5}, b"")
     assert reader(named, choose_format(named, None, [row])[0])(row) == read(alpaca), "the recipe says what it is"

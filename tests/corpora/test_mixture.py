@@ -222,6 +222,34 @@ def test_answers_bring_the_weights_of_their_loss(tiny_base: Path, tmp_path: Path
     assert by_weight == {0.5: "answer 0 red red<|im_end|>", 1.0: "answer 2 red red<|im_end|>"}
 
 
+@pytest.mark.parametrize("long", ["split", "cut_end"])
+def test_a_piece_of_a_weighed_row_has_the_weights_of_its_own_answers(
+    tiny_base: Path, tmp_path: Path, long: str
+) -> None:
+    talk = long_talk(3, 12)
+    talk["messages"][5]["weight"] = 0.5
+    folder = cleaned(tmp_path, "chat", [talk])
+    mixture = recipe(shares={"general": 1.0}, size=1000, exhaustion="stop", max_length=64, long=long)
+    _, rows = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
+    assert rows
+    for row in rows:
+        weights = row["loss_weights"]
+        assert weights is None or len(weights) == len(row["input_ids"])
+        of_last = any(message["content"].startswith("answer 2") for message in row["messages"])
+        assert (weights is not None) == of_last
+
+
+def test_a_weight_of_the_whole_row_marks_no_turn(tiny_base: Path, tmp_path: Path) -> None:
+    talks = [{**long_talk(2, 2), "loss_weight": 0.5}, {**long_talk(1, 3), "loss_weight": 0.5}]
+    talks[0]["messages"][3]["weight"] = 1
+    folder = cleaned(tmp_path, "chat", talks)
+    mixture = recipe(shares={"general": 1.0}, size=1000, exhaustion="stop", turns="marked")
+    metrics, [row] = run(mixture, {"chat": ("general", folder)}, tiny_base, tmp_path / "work")
+    assert learned_of(row, tiny_base) == "answer 1 red red<|im_end|>"
+    assert {*row["loss_weights"]} == {0.0, 0.5}
+    assert metrics["sources"]["chat"]["left_out"]["unanswered"] == 1
+
+
 def test_of_each_conversation_only_the_last_answer_may_be_learned(tiny_base: Path, tmp_path: Path) -> None:
     folder = cleaned(tmp_path, "chat", [long_talk(3, 2)])
     mixture = recipe(shares={"general": 1.0}, size=1000, exhaustion="stop", turns="last")

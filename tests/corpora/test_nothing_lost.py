@@ -13,8 +13,9 @@ from corpora.cleaning.content import content_id
 from corpora.duplicates.near import find
 from corpora.formats.formats import Conversation, choose_format, reader
 from corpora.reading.row import Row, RowError
+from corpora.sources.arrow_values import said as from_arrow
 from corpora.sources.hub import fetch as fetch_hub
-from corpora.sources.local import fetch, folder_files
+from corpora.sources.local import fetch
 from corpora.tables.tables import ROWS, rows_of
 from lineage.errors import CorpusError
 from recipes.cleaning import Duplicates
@@ -53,11 +54,15 @@ def test_rows_that_say_otherwise_what_is_learned_are_not_the_same(tmp_path: Path
 def test_programs_that_differ_in_indentation_are_not_the_same() -> None:
     one = "def f(x):\n    if x:\n        g()\n    h()"
     other, again = one.replace("\n    h", "\n        h"), one.replace("g()", "g() ").replace("def f", " def  f")
-    ids = [content_id(Conversation([U, answered(words)])) for words in (one, other, again)]
-    assert ids[0] != ids[1] and ids[0] == ids[2]
+    blank = [one.replace("\n    if", f"\n{line}\n    if") for line in ("", "  ", "\t")]
+    ids = [
+        content_id(Conversation([U, answered(words)]))
+        for words in (one, other, again, one.replace("\n", "\r\n"), *blank)
+    ]
+    assert ids[0] != ids[1] and {ids[0]} == {*ids[2:]}
 
 
-@pytest.mark.parametrize("prompt", [HH, HH.strip(), HH.removesuffix("\n\nAssistant:")])
+@pytest.mark.parametrize("prompt", [HH, HH.strip(), f"{HH} "])
 def test_a_dialogue_in_one_text_is_turns_wherever_it_stands(prompt: str) -> None:
     pair = read({"prompt": prompt, "chosen": " Five.", "rejected": " No idea."})
     assert said(pair.prompt) == ASKED and said(pair.chosen) == [("assistant", " Five.")]
@@ -70,15 +75,33 @@ def test_a_dialogue_in_one_text_is_turns_wherever_it_stands(prompt: str) -> None
 
 
 def test_words_that_only_begin_like_a_dialogue_stay_words() -> None:
-    for words in ("Human: a species.", "Assistant: who?", "What does Human: mean?"):
-        assert said(read({"prompt": words, "completion": "x"}).messages)[0] == ("user", words)
+    quoted = "Human: hi\n\nAssistant: hello\n\nHuman: bye\n\nSummarise this chat in one line."
+    begun = "\n\nHuman: q1\n\nAssistant: Once upon"
+    for words in ("Human: a species.", "Assistant: who?", "What does Human: mean?", quoted, begun):
+        assert said(read({"prompt": words, "completion": "x"}).messages)[0] == ("user", words.strip())
 
 
 def test_an_answer_may_repeat_the_whole_prompt_or_its_end() -> None:
+    system = {"role": "system", "content": "Be brief."}
     for given in ([V], [A, V], [U, A, V]):
         row = {"prompt": [U, A, V], "chosen": [*given, answered("x")], "rejected": [*given, answered("y")]}
-        if given[0] is not A:
-            assert said(read(row).prompt) == said([U, A, V])
+        assert said(read(row).prompt) == said([U, A, V])
+        for before, own in (([system], []), ([], [system]), ([system], [system])):
+            row = {
+                "prompt": [*before, U, A, V],
+                "chosen": [*own, *given, answered("x")],
+                "rejected": [*own, *given, answered("y")],
+            }
+            assert said(read(row).prompt) == said([system, U, A, V])
+        other = {**system, "content": "Be long."}
+        row = {
+            "prompt": [system, U, A, V],
+            **{name: [other, *given, answered(name)] for name in ("chosen", "rejected")},
+        }
+        with pytest.raises(RowError, match="two system prompts that differ"):
+            read(row)
+    dialogue = {"prompt": "Write a dialogue about tea.", "chosen": "Human: Tea?\n\nAssistant: Yes.", "rejected": "No."}
+    assert said(read(dialogue).chosen) == [("assistant", dialogue["chosen"])]
     row = {"prompt": "u2", "chosen": [U, A, V, answered("x")], "rejected": [U, A, V, answered("y")]}
     assert said(read(row).prompt) == said([U, A, V])
     row = {"prompt": "u2", "history": [["u1", "a1"]], "chosen": [V, answered("x")], "rejected": [V, answered("y")]}
@@ -211,9 +234,11 @@ def test_links_in_a_folder_are_followed_and_those_that_lead_nowhere_said(tmp_pat
     (data / "shard").symlink_to(other)
     (other / "back").symlink_to(data)
     assert [file.name for file in fetch(source("data"), tmp_path, tmp_path).files] == ["a.jsonl", "shard/a.jsonl"]
+    (data / "README.md").symlink_to(tmp_path / "nowhere")
+    assert len(fetch(source("data"), tmp_path, tmp_path).files) == 2, "what describes is not needed"
     (data / "b.jsonl").symlink_to(tmp_path / "nowhere")
     with pytest.raises(CorpusError, match=r"b\.jsonl: a link to what is not there"):
-        folder_files(data)
+        fetch(source("data"), tmp_path, tmp_path)
 
 
 def test_a_dataset_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
@@ -240,3 +265,62 @@ def test_no_setting_is_proposed_that_changes_nothing(row: dict[str, Any]) -> Non
     with pytest.raises(RowError, match=r"roles out of order|no answer") as refused:
         read(row)
     assert "turns: {" not in str(refused.value)
+
+
+def test_what_looks_like_a_verdict_and_says_nothing_is_none() -> None:
+    listed = {"prompt": "q", "answers": ["a", "b"]}
+    for nothing in ("", [], False, None):
+        assert [one["messages"][0]["content"] for one in read({**listed, "choice": nothing}).answers] == ["a", "b"]
+    for odd in ("easy", 3):
+        assert read({**listed, "scores": [1, 2], "ranking": odd}).answers[0]["messages"][0]["content"] == "b"
+    for beside in ({"context": "Paris is in France."}, {"history": [["h1", "h2"]]}):
+        with pytest.raises(RowError, match="field 'prompt' is empty"):
+            read({"prompt": "", **beside, "chosen": "x", "rejected": "y"})
+
+
+def test_answers_that_look_like_turns_stay_words() -> None:
+    texts = [json.dumps({"role": "user", "content": f"{n}"}) for n in range(2)]
+    found = read({"prompt": "Show a message as JSON", "answers": texts})
+    assert [one["messages"][0]["content"] for one in found.answers] == texts
+    written = "[{'role': 'assistant', 'content': 'x'}]"
+    assert said(read({"prompt": "As Python?", "chosen": written, "rejected": "no"}).chosen) == [("assistant", written)]
+
+
+def test_a_result_may_be_called_anything_that_is_no_other_call() -> None:
+    calls = [{"id": n, "function": {"name": name, "arguments": {}}} for n, name in (("1", "f"), ("2", "g"))]
+    results = [{"role": "tool", "tool_call_id": n, "content": f"r{n}"} for n in ("1", "2")]
+    turns = [U, {**answered(""), "tool_calls": calls}, *results, A]
+    for name in ("", "tool", "functions.f", None):
+        named = [*turns[:2], {**results[0], "name": name}, *turns[3:]]
+        assert said(read({"messages": named}).messages)[2] == ("tool", "r1")
+    with pytest.raises(RowError, match="a result of another function"):
+        read({"messages": [*turns[:2], {**results[0], "name": "g"}, *turns[3:]]})
+
+
+def test_thoughts_and_passages_that_a_recipe_names_are_read_or_refused() -> None:
+    row = {"q": "Why?", "passage": "It rains."}
+    columns = {"prompt": "q", "input": "passage"}
+    asked = ("user", "Why?\nIt rains.")
+    for rest in ({"completion": "a"}, {"answers": ["a", "b"]}, {"response": "a", "stars": 3}):
+        item = read({**row, **rest}, columns=columns)
+        assert said(getattr(item, "prompt", getattr(item, "messages", [])))[0] == asked
+    assert said(read(row, format="prompts", columns=columns).messages) == [asked]
+    for rest in ({"messages": [U, A]}, {"prompt": "q", "chosen": "a", "rejected": "b"}):
+        with pytest.raises(CorpusError, match=r"columns.reasoning is read of formats alpaca, prompt_completion, xlam"):
+            read({**rest, "why": "T"}, columns={"reasoning": "why"})
+
+
+def test_a_map_with_a_key_twice_is_no_object() -> None:
+    assert from_arrow([("a", 1), ("b", 2)]) == {"a": 1, "b": 2}
+    assert from_arrow([("a", 1), ("a", 2)]) == [["a", 1], ["a", 2]]
+    assert from_arrow([]) == []
+
+
+def test_a_cache_of_the_hub_s_own_is_read(tmp_path: Path) -> None:
+    snapshot, blobs = tmp_path / "snapshots" / "abc", tmp_path / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    write_jsonl(blobs / "1234", [{"messages": [U, A]}])
+    (snapshot / "train.jsonl").symlink_to(Path("..") / ".." / "blobs" / "1234")
+    [file] = fetch_hub(source(f"hf://{snapshot}"), tmp_path, tmp_path / "cache").files
+    assert '"a1"' in file.path.read_text()

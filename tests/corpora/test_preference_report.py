@@ -1,6 +1,7 @@
 """The page on preferences: who decided and how surely, right figures, and no text that must not be shown."""
 
 import html
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,19 @@ import pytest
 
 from corpora.feedback.candidates import Measured
 from corpora.feedback.preferences import EXPLAINED, build_preferences
-from corpora.feedback.report import agreement, gather, tables, write_report
+from corpora.feedback.report import Group, agreement, gather, tables, write_report
 from corpora.tables.tables import CANDIDATES, SIGNAL, candidates_schema, signal_schema, writing
 from recipes.mixtures import Preferences
 from tests.corpora.made import cleaned, source
+from tests.models.test_rendering import with_template
 
 CANARY = "zanzibarquokka"
 SCRIPT = "<script>alert(1)</script> [click](javascript:alert(2)) \u202eevil"
+_REFUSING = (
+    "{% for m in messages %}{% if 'zanzibar' in m.content %}{{ raise_exception('bad: ' + m.content) }}{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 SIDES = {"response_a": "short one", "response_b": f"a much longer answer to it {SCRIPT}"}
 
 
@@ -74,7 +81,8 @@ def test_every_pair_says_where_each_vote_for_it_lies(made: tuple[Path, dict[str,
     of = {name: [row for row in rows if row["source"] == name] for name in ("votes", "stars", "pairs", "sums")}
     first = next(row for row in of["votes"] if row["prompt"][0]["content"] == "Which 0?")
     assert first["said_by"] == ["votes.jsonl:1", "votes.jsonl:2", "votes.jsonl:3"]
-    assert {len(row["said_by"]) for row in of["votes"]} == {3}, "a vote for the other answer is no vote for this one"
+    assert {len(row["said_by"]) for row in of["votes"]} == {3, 4}
+    assert {row["margin"] for row in of["votes"]} == {1.0, 0.5}, "three of four votes"
     assert {tuple(row["said_by"]) for row in of["stars"]} == {("stars.jsonl:4", f"stars.jsonl:{n}") for n in (1, 2, 3)}
     assert all(len(row["said_by"]) == 1 for row in of["pairs"])
     own = of["sums"][0]
@@ -89,7 +97,7 @@ def test_figures_are_those_of_the_rows(made: tuple[Path, dict[str, Any]]) -> Non
     assert facts.rows == metrics["pairs"] == 6 + 3 + 8 + 4 + 10
     votes = next(group for group in facts.groups if group.source == "votes")
     assert votes.longer_wins == (6, 6) and votes.interval[0] == pytest.approx(0.61, abs=0.01)
-    assert (votes.judged, len(votes.prompts), votes.median_margin) == (6, 6, 1.0)
+    assert (votes.judged, len(votes.prompts), votes.median_margin) == (6, 6, 0.75)
     pairs = next(group for group in facts.groups if group.source == "pairs")
     assert pairs.longer_wins == (0, 8) and pairs.median_margin is None and pairs.bars == []
     stars = next(group for group in facts.groups if group.source == "stars")
@@ -104,13 +112,39 @@ def test_the_page_shows_pairs_side_by_side_and_nothing_sensitive(made: tuple[Pat
     page = made[0].read_text(encoding="utf-8")
     assert CANARY not in page
     assert "<script" not in page and html.escape(SCRIPT, quote=False) in page
-    assert re.search(r"said by votes\.jsonl:\d+; votes\.jsonl:\d+; votes\.jsonl:\d+<", page)
-    for why in ("overlong", "conflict"):
-        assert EXPLAINED[why] in page
+    assert re.search(r"said by votes\.jsonl:\d+; votes\.jsonl:\d+; votes\.jsonl:\d+( and 1 more)?<", page)
+    assert EXPLAINED["overlong"] in page
     assert EXPLAINED["tools"] not in page, "of what did not happen nothing is said"
     assert "the widest margin" in page and "the narrowest margin" in page
     assert not re.search(r"(?:src|href)=", page)
     assert "None" not in page and "Undefined" not in page
+
+
+def test_margins_that_are_equal_but_for_rounding_or_beyond_all_measure_are_drawn_as_none() -> None:
+    for margins in ([0.9 - 0.6, 0.7 - 0.4, 0.3], [1.0, 1.0], [float("inf"), 0.1], [1e308, -1e308], []):
+        assert Group("s", "ranked", margins=margins).bars == []
+    assert sum(bar.pairs for bar in Group("s", "ranked", margins=[1.0, 2.0, 2.0]).bars) == 3
+
+
+def test_of_a_sensitive_source_the_words_of_the_template_are_not_shown(tiny_base: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    with_template(tiny_base, base, _REFUSING)
+    rows = [{"prompt": f"{CANARY} {n}" if n == 1 else f"q{n}", "chosen": "a", "rejected": "b"} for n in range(3)]
+    clean = {"s": cleaned(tmp_path, "s", rows)}
+    for sensitive in (True, False):
+        work = tmp_path / f"work{sensitive}"
+        work.mkdir()
+        metrics = build_preferences(
+            Preferences.model_validate({"pairs": [{"source": "s"}], "max_length": 64, "seed": 1}),
+            clean,
+            {"s": source("s.jsonl", sensitive=sensitive)},
+            base,
+            tmp_path,
+            work,
+        )
+        page = write_report("tiny", "s", work, metrics, 1).read_text(encoding="utf-8")
+        assert "s.jsonl:2" in metrics["rules"][0]["refused"]
+        assert (CANARY in json.dumps(metrics)) is (CANARY in page) is (not sensitive)
 
 
 def test_single_answers_have_a_page_too(tiny_base: Path, tmp_path: Path) -> None:

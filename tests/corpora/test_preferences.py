@@ -375,7 +375,11 @@ def test_pairs_that_contradict_each_other_go_with_the_majority_or_not_at_all(tin
     metrics, margins = ranked_run(tmp_path, tiny_base, rows)
     assert set(margins) == {("most", "x", "y"), ("most", "x", "z"), ("clear", "y", "x")}
     left_out = metrics["rules"][0]["left_out"]
-    assert (left_out["conflict"], left_out["repeated"]) == (3, 1)
+    assert (left_out["conflict"], left_out["small_gap"]) == (0, 2), "said as often, both ways"
+    rows = [{"prompt": "q", "answers": list(order)} for order in ("xyz", "yxz", "zyx", "yzx")]
+    (tmp_path / "three" / "in").mkdir(parents=True)
+    metrics, margins = ranked_run(tmp_path / "three", tiny_base, rows)
+    assert set(margins) == {("q", "y", "x"), ("q", "y", "z")} and metrics["rules"][0]["left_out"]["conflict"] > 0
 
 
 def test_an_earlier_rule_decides_where_a_later_one_says_otherwise(tiny_base: Path, tmp_path: Path) -> None:
@@ -408,8 +412,8 @@ def test_every_vote_and_rating_counts_also_those_that_say_the_same(
     rules = [{"source": name, "rule": "ranked"} for name in folders]
     metrics, pairs = run(tmp_path, tiny_base, tmp_path / "work", *rules, removed=tables)
     margins = {pair["prompt"][0]["content"]: (pair["chosen"][0]["content"], pair["margin"]) for pair in pairs}
-    assert margins == {"Which one?": ("x", 1.0), "q": ("x", 1.0)}
-    assert metrics["rules"][0]["left_out"]["conflict"] == 1
+    assert margins == {"Which one?": ("x", pytest.approx(1 / 3)), "q": ("x", 1.0)}
+    assert metrics["rules"][0]["agreement"] == {"pairs": 1, "judgements": 3, "agreeing": 2}
 
 
 def test_what_one_rule_leaves_undecided_a_later_one_decides(tiny_base: Path, tmp_path: Path) -> None:
@@ -417,7 +421,8 @@ def test_what_one_rule_leaves_undecided_a_later_one_decides(tiny_base: Path, tmp
     cleaned(tmp_path, "recorded", [{"prompt": "q", "chosen": "y", "rejected": "x"}])
     metrics, pairs = run(tmp_path, tiny_base, tmp_path / "work", {"source": "tied", "rule": "ranked"}, RECORDED)
     assert [p["chosen"][0]["content"] for p in pairs if p["signal"] == "recorded"] == ["y"]
-    assert [rule["left_out"]["conflict"] for rule in metrics["rules"]] == [2, 0]
+    assert [rule["left_out"]["conflict"] for rule in metrics["rules"]] == [0, 0]
+    assert metrics["rules"][0]["left_out"]["small_gap"] == 1, "as many for the one as for the other"
 
 
 def test_a_pair_that_an_earlier_rule_has_is_not_taken_twice(tiny_base: Path, tmp_path: Path) -> None:

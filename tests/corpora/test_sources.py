@@ -273,7 +273,10 @@ def test_splits_are_found_behind_names_too_and_a_saved_table_has_none(tmp_path: 
     (tmp_path / "rows_too").mkdir()
     for name in ("notice.jsonl", "license.jsonl", "readme.json", "changelog.txt", "notice_board.csv"):
         write_jsonl(tmp_path / "rows_too" / name, [{"text": "a"}])
-    assert len(fetch(source("rows_too"), tmp_path, tmp_path).files) == 5
+    assert len(fetch(source("rows_too"), tmp_path, tmp_path).files) == 4, "a changelog beside rows is none"
+    (tmp_path / "notices").mkdir()
+    (tmp_path / "notices" / "NOTICE.txt").write_text("Copyright 2020 The Authors.")
+    assert len(fetch(source("notices"), tmp_path, tmp_path).files) == 1
     (tmp_path / "alone" / "state.json").write_text('{"text": "a"}')
     assert fetch(source("alone"), tmp_path, tmp_path).files[0].name == "state.json"
     datasets.Dataset.from_list([{"text": "a"}]).save_to_disk(tmp_path / "at@home")

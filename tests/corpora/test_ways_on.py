@@ -49,8 +49,15 @@ def test_a_key_that_no_turn_has_is_named() -> None:
     row = {"messages": [{**U, "edited": "Q"}, {**A, "edited": "A"}]}
     assert said(read(row, turns={"content": "edited"})) == [("user", "Q"), ("assistant", "A")]
     for setting in ("role", "content"):
-        with pytest.raises(RowError, match=rf"no turn has the key 'edted', which turns\.{setting}"):
+        with pytest.raises(
+            CorpusError, match=rf"turns\.{setting} names the key 'edted', which is nowhere in its first 1"
+        ):
             read(row, format="chatml", turns={setting: "edted"})
+    called = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+    pair = {"prompt": [{"role": "user", "text": "hi"}], "chosen": [called], "rejected": [{**U, "role": "assistant"}]}
+    pair["rejected"][0]["text"] = pair["rejected"][0].pop("content")
+    beside = {**pair, "log": [{"role": "x", "content": "y"}]}
+    assert read(beside, turns={"content": "text"}).prompt == [{"role": "user", "content": "hi"}]
 
 
 @pytest.mark.parametrize("write", [str, lambda turns: str(turns).replace(", {", "\n {")])

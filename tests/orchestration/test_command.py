@@ -164,7 +164,7 @@ def test_a_new_recipe_is_valid_and_has_the_stages_of_its_rows(
     monkeypatch.chdir(files)
     monkeypatch.setenv("TEMPER_HOME", str(files / "home"))
     (files / "mine").mkdir()
-    write_recipe(recipe_file("mine/bot"), data, "model", device, "internal", {})
+    write_recipe(recipe_file("mine/bot"), data, "model", device, "internal")
     recipe = load_recipe(files / "mine" / "bot.yaml")
     assert list(recipe.stages) == stages and recipe.promotion.candidate == stages[-1]
     assert {source.uri for source in recipe.sources.values()} == {f"../{name}" for name in data}

@@ -31,6 +31,8 @@ class Collator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch: dict[str, torch.Tensor] = self.collate(rows)
+        if wrong := sum(len(row[WEIGHTS]) != len(row["input_ids"]) for row in rows):
+            raise TrainingError(f"{wrong} rows of a batch have weights for another number of tokens than they hold")
         weights = [torch.tensor(row[WEIGHTS], dtype=torch.float32) for row in rows]
         if len(batch["labels"]) == len(weights):
             width = batch["labels"].shape[1]
