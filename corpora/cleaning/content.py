@@ -63,8 +63,8 @@ def _calls(message: Mapping[str, Any]) -> bool:
 
 
 def _plain_turn(message: Mapping[str, Any]) -> str:
-    said = (message["role"], _fold(message["content"]), message.get("weight"))
-    return "\x1f".join(part for part in said if part is not None)
+    said, weight = f"{message['role']}\x1f{_fold(message['content'])}", message.get("weight")
+    return said if weight is None else f"{said}\x1f{weight}"
 
 
 def _turn(message: Mapping[str, Any]) -> list[Any]:
@@ -78,7 +78,7 @@ def _fold(text: str) -> str:
     """Words with single blanks; of lines behind the first that are indented, which code is told apart by, how far."""
     composed = text if text.isascii() else unicodedata.normalize("NFC", text)
     folded = " ".join(composed.split())
-    if "\n " not in text and "\n\t" not in text:
+    if "\n" not in text or ("\n " not in text and "\n\t" not in text):
         return folded
     lines = [line for line in text.rstrip().split("\n")[1:] if line.strip()]
     return "\x1c".join((folded, *(line[: len(line) - len(line.lstrip())] for line in lines)))

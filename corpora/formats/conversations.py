@@ -195,7 +195,7 @@ def turns(value: Any) -> list[Message]:
     found = []
     for index, turn in enumerate(_by_calls(value), start=1):
         found.append(_turn(turn, index, called))
-        if "tool_calls" in turn:
+        if turn.get("tool_calls"):
             called |= call_ids(turn["tool_calls"], index)
     return found
 
@@ -203,6 +203,8 @@ def turns(value: Any) -> list[Message]:
 def _by_calls(value: list[Any]) -> list[Any]:
     """The turns, results of calls in the order of the calls where ids say which is whose. Raises RowError for one that
     is of no call, or of another function than it says."""
+    if not any(isinstance(turn, dict) and turn.get("tool_calls") for turn in value):
+        return value
     found = list(value)
     for index, turn in enumerate(value):
         calls = turn.get("tool_calls") if isinstance(turn, dict) else None

@@ -30,7 +30,7 @@ from corpora.formats.conversations import (
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
-from corpora.formats.learning import refuse_nothing_learned, weight_of_row, weighted
+from corpora.formats.learning import MARKS, refuse_nothing_learned, weight_of_row, weighted
 from corpora.formats.prompts import dialogue, with_earlier
 from corpora.formats.spelling import Spelling, with_input
 from corpora.formats.tool_calls import tools_of
@@ -185,7 +185,8 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
     def read(row: Row) -> list[Item]:
         if (problem := verifiers.refusal(row.value)) is not None:
             raise RowError(problem)
-        weight = weight_of_row({name: value for name, value in row.value.items() if name not in told_apart})
+        marks = {name: row.value[name] for name in MARKS.intersection(row.value) - told_apart}
+        weight = weight_of_row(marks) if marks else 1.0
         if format_.kind != "document":
             _refuse_media(row.value)
         fields = spelling.known(as_meant(source, row.value))
@@ -207,7 +208,7 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
             items = format_.read(fields)
         except RowError as error:
             raise RowError(_mended(str(error), row, source, format_)) from None
-        items = [weighted(item, weight) for item in items]
+        items = items if weight == 1 else [weighted(item, weight) for item in items]
         for item in items:
             refuse_nothing_learned(item)
         return items

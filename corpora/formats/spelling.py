@@ -179,9 +179,9 @@ def _opened(name: str, value: Any) -> Any:
 
 def _texts_opened(value: Any) -> Any:
     """Turns out of a list of JSON texts of turns; any other value as it is."""
-    if not (
-        isinstance(value, list) and value and all(isinstance(turn, str) and turn.startswith("{") for turn in value)
-    ):
+    if not (isinstance(value, list) and value and isinstance(value[0], str)):
+        return value
+    if not all(isinstance(turn, str) and turn.startswith("{") for turn in value):
         return value
     opened = [_opened(_PROMPT, turn) for turn in value]
     return opened if is_turns(opened) else value
