@@ -56,6 +56,7 @@ WARNING_ONLY = {
 }
 DOES_NOT_APPLY = {
     "rows_apart": "rows were padded, not packed",
+    "weighed_as_rows_say": "no row has a weight of its own",
     "frozen_unmoved": "all weights were trained, or they were held in fewer bits",
     "adapter_whole": "all weights were trained: there is no adapter",
     "merged_equals_adapter": "all weights were trained: there is no adapter to merge",
