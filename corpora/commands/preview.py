@@ -25,7 +25,7 @@ from corpora.data_report.samples import Sample, rendered
 from corpora.duplicates import near
 from corpora.duplicates.outcome import removed_file
 from corpora.feedback.preferences import build_preferences
-from corpora.mixing.token_index import KINDS, LeftOut, Tokenisation, encoded_rows
+from corpora.mixing.token_index import KINDS, LeftOut, Tokenisation, encoded_rows, without_words
 from corpora.tables.tables import ROWS, facts_of, rows_of
 from lineage.errors import CorpusError
 from lineage.store import Request, Store, home_folder
@@ -209,9 +209,12 @@ def _mixed(
             found[mixture_name] = Mixed(tokenisation, problem=problem)
             continue
         try:
-            found[mixture_name] = _counted(held, tokenisation)
+            counted = _counted(held, tokenisation)
         except CorpusError as error:
             found[mixture_name] = Mixed(tokenisation, problem=str(error))
+            continue
+        unsaid = without_words(counted.refused) if recipe.sources[name].sensitive else counted.refused
+        found[mixture_name] = replace(counted, refused=unsaid)
     return found
 
 

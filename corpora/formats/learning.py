@@ -106,15 +106,23 @@ def weight_of_row(fields: Mapping[str, Any]) -> float:
     if (detail := next((name for name in _PARTS if isinstance(fields.get(name), list | dict)), None)) is not None:
         raise RowError(f"'{detail}' marks parts of a row, which is not known")
     for name in (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED):
-        if said(fields.get(name)) is (name in _NOT_LEARNED):
+        if said(fields.get(name)) is (name in _NOT_LEARNED) and not (name in _WEIGHTS and _negative(fields[name])):
             raise RowError(f"field '{name}' says that the row is not to be learned")
     for name in _WEIGHTS:
         number = number_of(fields.get(name))
         if number is not None and 0 < number <= (1 if name in _OF_ANYTHING else _LARGEST):
             weight *= number
-        elif name not in _OF_ANYTHING and fields.get(name) is not None and said(fields[name]) is None:
+        elif _negative(fields.get(name)) or (
+            name not in _OF_ANYTHING and fields.get(name) is not None and said(fields[name]) is None
+        ):
             raise RowError(f"field '{name}' is no weight from 0 to {_LARGEST:g}")
     return weight
+
+
+def _negative(value: Any) -> bool:
+    """As of a vote, which says no; of no mark it says anything."""
+    number = number_of(value)
+    return number is not None and number < 0
 
 
 def refuse_marked_part(part: Mapping[str, Any], index: int) -> None:
@@ -136,7 +144,7 @@ def _says(marked: Mapping[str, Any], index: int) -> float | None:
         if name in _PARTS:
             raise RowError(_in_parts(name, index))
         found, number = said(value), number_of(value)
-        if found is not None:
+        if found is not None and not _negative(value):
             weight = _product(weight, float(found is not (name in _NOT_LEARNED)))
         elif name in _WEIGHTS and number is not None and 0 < number <= _LARGEST:
             weight = _product(weight, number)

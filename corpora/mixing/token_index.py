@@ -145,6 +145,11 @@ class LeftOut:
             self.refused = f"{place_of(row)}: {why}"
 
 
+def without_words(refused: str | None) -> str | None:
+    """What a template said of a row of a sensitive source, without its words: where the row is."""
+    return refused and f"{refused.partition(': ')[0]}: its words, and so the template's about them, are not shown"
+
+
 @dataclass(frozen=True)
 class _Block:
     """One task: some row groups of a corpus, and the path (without suffix) of what it writes."""
@@ -190,8 +195,7 @@ def _index(corpus: Corpus, sensitive: bool, blocks: list[_Block], left_out: list
     sides = {side: RowStore([block.part(side) for block, _ in own]) for side in SIDES}
     reasons = {reason: sum(counts.rows.get(reason, 0) for _, counts in own) for reason in _REASONS}
     refused = next((counts.refused for _, counts in own if counts.refused is not None), None)
-    if sensitive and refused is not None:
-        refused = f"{refused.partition(': ')[0]}: its words, and so the template's about them, are not shown"
+    refused = without_words(refused) if sensitive else refused
     sums = {name: sum(getattr(counts, name) for _, counts in own) for name in ("more", "cut", "weighted")}
     return TokenIndex(corpus.source, corpus.group, sensitive, sides, reasons, refused, **sums)
 

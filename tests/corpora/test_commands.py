@@ -241,6 +241,26 @@ def test_preview_counts_what_a_mixture_leaves_out(recipe: Path, run: Any) -> Non
     assert status == 1 and "takes conversations, and chat holds unpaired rows" in out
 
 
+def test_preview_shows_no_words_of_a_sensitive_row_that_the_template_refuses(recipe: Path, run: Any) -> None:
+    import yaml
+
+    _with_mixture(recipe, [talk("Say <1>.", "Said."), talk(SECRET, "a")])
+    (recipe.parent / "own.jinja").write_text(
+        f"{{% if messages[0].content == {SECRET!r} %}}{{{{ raise_exception(messages[0].content) }}}}{{% endif %}}"
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    for sensitive in (False, True):
+        fields = yaml.safe_load(recipe.read_text())
+        fields["model"]["chat_template"] = "own.jinja"
+        fields["sources"]["chat"]["sensitive"] = sensitive
+        recipe.write_text(yaml.safe_dump(fields, sort_keys=False))
+        for how in ([], ["--json"]):
+            _, out, _ = run("preview", recipe, "--source", "chat", "--show", "0", *how)
+            assert "chat.jsonl:2" in out and (SECRET in out) is not sensitive
+            assert ("are not shown" in out) is sensitive
+
+
 def test_preview_says_which_pairs_there_are(recipe: Path, run: Any) -> None:
     status, out, _ = run("preview", recipe, "--show", "0")
     assert status == 0 and re.search(r"preferences judged: 5 pairs, length bias .*: pairs \(recorded\) 5\n", out)

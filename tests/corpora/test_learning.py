@@ -23,6 +23,7 @@ _UNKNOWN: list[dict[str, Any]] = [
     {"loss": "maybe"},
     {"loss": 0.5},
     {"weight": -0.5},
+    *({name: value} for name in ("weight", "loss_scale", "loss", "masked") for value in (-1, "-1", -1.0)),
     {"loss_weight": "nan"},
     {"loss_scale": 10.5},
     {"masked": [1]},
@@ -137,6 +138,8 @@ def test_a_row_says_what_its_loss_is_multiplied_by() -> None:
     for value in (20, "much", -1.5):
         with pytest.raises(RowError, match="field 'loss_weight' is no weight from 0 to 10"):
             read({**alpaca, "loss_weight": value})
+    with pytest.raises(RowError, match="field 'weight' is no weight from 0 to 10"):
+        read({**alpaca, "weight": -1})
     named = source("a.jsonl", columns={"category": "weight"})
     row = Row("a.jsonl", 1, 0, {**alpaca, "weight": 0.5}, b"")
     assert reader(named, choose_format(named, None, [row])[0])(row) == read(alpaca), "the recipe says what it is"
