@@ -1,12 +1,12 @@
 """Speed, share of the device's peak and memory of SFT and DPO on random-weight models of 0.1 to 1.5 billion parameters.
 
 Rows are random tokens of ragged lengths, log-normal as in chat corpora; the model's weights are drawn, so nothing is
-fetched. SFT: batches padded in random order as TRL does by default, batches of like lengths, rows packed end to end
-(with flash attention where it is installed), each compiled or not. DPO: reference log-probabilities taken in every
-step, or kept. Isolation: how far documents that share a micro-batch of pretraining are from what they are alone, for
-each attention that is there; torch's own kernel for sequences of many lengths takes the place of flash-attn where that
-is not installed. Runs end to end on a CPU at toy size, where it has no share of a peak. The last line is a JSON object
-with one entry a run; one that ran out of memory says so.
+fetched. SFT: batches padded in random order as TRL does by default, batches of like lengths, such batches whose tokens
+have weights of the loss, rows packed end to end (with flash attention where it is installed), each compiled or not.
+DPO: reference log-probabilities taken in every step, or kept. Isolation: how far documents that share a micro-batch of
+pretraining are from what they are alone, for each attention that is there; torch's own kernel for sequences of many
+lengths takes the place of flash-attn where that is not installed. Runs end to end on a CPU at toy size, where it has no
+share of a peak. The last line is a JSON object with one entry a run; one that ran out of memory says so.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from jobs.process import install
+from models.load import attend_at_any_length
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ SIZES = {
     "0.5B": Size("qwen2", 896, 4864, 24, 14, 2, 151_936),
     "1.5B": Size("qwen2", 1536, 8960, 28, 12, 2, 151_936),
 }
-_SFT = ("padded", "like lengths", "packed")
+_SFT = ("padded", "like lengths", "weighed", "packed")
 _DPO = ("reference computed", "reference kept")
 
 
@@ -62,7 +63,10 @@ def main() -> None:
     parser.add_argument("--micro-batch", type=int, default=8 if on_gpu else 4)
     parser.add_argument("--compiled", choices=("no", "yes", "both"), default="both" if on_gpu else "no")
     parser.add_argument("--only", choices=("speed", "isolation"))
+    parser.add_argument("--cudnn", action="store_true", help="torch may choose cuDNN's attention, as it does by itself")
     arguments = parser.parse_args()
+    if not arguments.cudnn:
+        attend_at_any_length()
     compiled = {"no": (False,), "yes": (True,), "both": (False, True)}[arguments.compiled]
     print(f"on {torch.cuda.get_device_name() if on_gpu else 'cpu'}", flush=True)
     results: list[dict[str, Any]] = []
@@ -258,7 +262,7 @@ def _sft_trainer(size: Size, how: str, fields: dict[str, Any], folder: Path) -> 
     from training import rows
     from training.loop import loop
     from training.loop.batching import TrainerOfLikeLengths
-    from training.losses import head
+    from training.losses import head, weighted
     from training.stages import sft
 
     stage = Sft.model_validate({"kind": "sft", "mixture": "mixture", **fields})
@@ -266,8 +270,12 @@ def _sft_trainer(size: Size, how: str, fields: dict[str, Any], folder: Path) -> 
     lengths = _lengths(draw, size, stage.batch_rows * fields["max_steps"])
     ids = [_tokens(draw, size, length) for length in lengths]
     counted = [[place >= len(row) // 2 for place in range(len(row))] for row in ids]
-    table = pa.table({"input_ids": pa.array(ids, pa.list_(pa.int32())), "supervised": counted})
+    columns = {"input_ids": pa.array(ids, pa.list_(pa.int32())), "supervised": pa.array(counted)}
+    if how == "weighed":
+        columns["loss_weights"] = pa.array([[0.5 * learned for learned in row] for row in counted])
+    table = pa.table(columns)
     plan = rows.plan([len(row) for row in ids], stage)
+    dataset = sft._with_weights(sft._dataset(table), table) if how == "weighed" else sft._dataset(table)
     given = {
         "model": _model(size, stage),
         "args": SFTConfig(
@@ -277,13 +285,15 @@ def _sft_trainer(size: Size, how: str, fields: dict[str, Any], folder: Path) -> 
             padding_free=stage.execution.packing,
             dataset_kwargs={"skip_prepare_dataset": True},
         ),
-        "train_dataset": sft._dataset(table).select(plan.order),
+        "train_dataset": dataset.select(plan.order),
         "processing_class": _tokenizer(size),
     }
     if how == "padded":
         return SFTTrainer(**given), plan, _job(stage, folder)
     batches = rows.micro_batches(plan, stage.execution.micro_batch)
     trainer = TrainerOfLikeLengths(micro_batches=batches, **given)
+    if how == "weighed":
+        trainer.data_collator = weighted.Collator(trainer.data_collator)
     head.score_only_supervised(trainer)
     return trainer, plan, _job(stage, folder)
 
@@ -360,7 +370,10 @@ def _model(size: Size, stage: Any) -> Any:
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=stage.execution.attention)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        return AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, attn_implementation=stage.execution.attention
+        )
 
 
 def _tokenizer(size: Size) -> Any:

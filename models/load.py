@@ -33,6 +33,7 @@ def weights(
     """
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+    attend_at_any_length()
     family = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
     model, info = family.from_pretrained(
         checkpoint,
@@ -47,6 +48,14 @@ def weights(
     if lacking := [key for key in lacking if not key.startswith(drawn)]:
         raise Incomplete(lacking)
     return model
+
+
+def attend_at_any_length() -> None:
+    """Take cuDNN's attention from those that torch chooses among: it makes a plan for every new shape of a batch, about
+    a second, and batches of ragged rows have a new one almost every time (docs/figures.md, On a GPU)."""
+    import torch
+
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def tokenizer(checkpoint: Path) -> Any:

@@ -47,6 +47,14 @@ def test_answers_are_those_of_transformers_one_by_one(model: LoadedModel) -> Non
     assert answers(model) == expected
 
 
+def test_a_loaded_model_attends_without_plans_of_shapes(tiny_base: Path) -> None:
+    import torch
+
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    load_model(tiny_base, "float32", 2)
+    assert not torch.backends.cuda.cudnn_sdp_enabled() and torch.backends.cuda.flash_sdp_enabled()
+
+
 def test_an_answer_ends_at_a_stop_token_and_the_batch_goes_on(model: LoadedModel) -> None:
     free = by_transformers(model, 12)
     stopping = replace(model, stop_ids=frozenset({free[1][3], free[3][6]}))
