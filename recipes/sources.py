@@ -98,6 +98,7 @@ class Columns(Section):
     response_a: str | None = None
     response_b: str | None = None
     winner: str | None = None
+    annotator: str | None = Field(default=None, exclude_if=lambda path: path is None)
     category: str | None = None
 
 

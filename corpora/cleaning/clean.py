@@ -31,7 +31,7 @@ from recipes.cleaning import Contamination
 from recipes.execution import CorporaExecution
 from recipes.sources import Source
 
-VERSION = 9
+VERSION = 10
 
 _SAMPLE, _SAMPLE_BYTES = 200, 64 << 20
 """Rows read to tell a format; fewer if they are long."""

@@ -6,6 +6,7 @@ trees (by `trees`), HelpSteer (`helpfulness`, `overall_preference`), Chatbot Are
 `better_response_id`), WebGPT's kind of `answer_0`. Which of the answers make a pair is left to `corpora.feedback`.
 """
 
+import json
 import re
 from typing import Any
 
@@ -40,6 +41,8 @@ SIDES = (
     ("human_ref_A", "human_ref_B"),
 )
 _WINNERS = ("winner", "preference", "preferred", "choice", "better_response_id")
+ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "labeler", "labeler_id", "worker_id", "judge")
+"""Of who judged; `judge` is MT-bench's and Chatbot Arena's, `worker_id` Mechanical Turk's."""
 _BESTS = ("best", "best_answer", "best_response", "chosen_index", "preferred_index", "best_index")
 _PREFIX = re.compile(r"^(model|response|answer|assistant|output|completion|conversation)[_ ]?")
 _TIES = ("tie", "tie (bothbad)", "both", "bothbad", "both_bad", "equal", "same", "1.5")
@@ -166,7 +169,15 @@ def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> 
     if any(messages[:-1] != whole[0][:-1] for messages in whole):
         raise RowError("the answers are to different prompts")
     found = [Answer(messages=m[-1:], score=score) for m, score in zip(whole, scores, strict=True) if score is not None]
-    return Ranking(whole[0][:-1], sorted(found, key=lambda answer: -answer["score"]), tools_of(fields))
+    ordered = sorted(found, key=lambda answer: -answer["score"])
+    return Ranking(whole[0][:-1], ordered, tools_of(fields), _annotator(fields))
+
+
+def _annotator(fields: Fields) -> str | None:
+    """Who judged: a name or a number, also a list of them, as of a judge and its prompt."""
+    told = (fields.get(name) for name in ANNOTATORS)
+    name = next((one for one in told if one is not None and one not in ("", [], {})), None)
+    return name.strip() or None if isinstance(name, str) else name if name is None else json.dumps(name, sort_keys=True)
 
 
 def _is_record(answer: Any) -> bool:
