@@ -197,16 +197,17 @@ def _bytes(part: Block) -> int:
 def _tally_of(bad: list[Row | BadRow]) -> Tally:
     tally = Tally()
     for row in bad:
-        if isinstance(row, BadRow) and row.part == 0:
-            tally.read += 1
+        if isinstance(row, BadRow):
+            tally.read += row.part == 0
             tally.set_aside(row)
     return tally
 
 
 def _too_bad(name: str, source: Source, tally: Tally) -> str:
     reasons = "\n".join(f"  {line}" for line in tally.first)
+    bad, looked_at = tally.quarantined - tally.unwanted, tally.read - tally.beyond
     return (
-        f"{source.uri}: source '{name}': {tally.quarantined} of {tally.read - tally.beyond} rows cannot be used "
+        f"{source.uri}: source '{name}': {bad} of {looked_at} rows{tally.told_of_lost} cannot be used "
         f"({tally.bad_share:.1%}; max_quarantined is {source.max_quarantined:.1%}). The first of them:\n{reasons}\n"
         "Mend the source, name its `format` and `columns`, or raise max_quarantined"
     )

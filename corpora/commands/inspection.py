@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from corpora.cleaning.content import row_id, words
+from corpora.cleaning.tally import Tally
 from corpora.contamination.words import split
 from corpora.data_report.samples import Languages, languages_of
 from corpora.formats.formats import Format, Item, choose_format, reader
@@ -69,6 +70,7 @@ class Inspected:
     first: list[Item] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     languages: Languages | None = None
+    tally: Tally = field(default_factory=Tally)
     whole: bool = True
 
     @property
@@ -209,8 +211,12 @@ class _Looking:
         self._found.languages = languages_of(self._texts) if self._found.kind else None
 
     def _look(self, row: Row | BadRow) -> None:
-        if isinstance(row, BadRow) and row.part:
-            return
+        if isinstance(row, BadRow):
+            self._found.tally.set_aside(row)
+            if row.part:
+                return
+        else:
+            self._found.tally.met(row)
         self._found.read += 1
         if isinstance(row, BadRow):
             self._found.set_aside(row.file, row.line, row.reason)

@@ -1,5 +1,6 @@
 """What `inspect` found, on a terminal."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ def facts(found: Inspected, hide_text: bool) -> dict[str, Any]:
             for name in ("format", "kind", "evidence", "unread", "read", "good", "bad", "repeats")
         },
         "whole": found.whole,
+        "lost": found.tally.lost if found.tally.lost != math.inf else "unknown",
         "reasons": {kind: why._asdict() for kind, why in found.reasons.items()},
         "words": quantiles(found.words),
         "roles": found.roles,
@@ -63,7 +65,8 @@ def _show_inspected(found: Inspected, shown: "Console") -> None:
 
 
 def _usable(found: Inspected) -> str:
-    return f"{found.good:,} good, {found.bad:,} for quarantine" if found.kind else "none of a known format"
+    counted = f"{found.good:,} good, {found.bad:,} for quarantine{found.tally.told_of_lost}"
+    return counted if found.kind else "none of a known format"
 
 
 def _languages(found: Inspected) -> str:

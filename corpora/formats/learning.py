@@ -15,7 +15,7 @@ from typing import Any
 
 from corpora.formats.items import Conversation, Item, Preference, Ranking, Unpaired
 from corpora.formats.judgements import number_of, said
-from corpora.reading.row import RowError
+from corpora.reading.row import NotToBeLearned, RowError
 from models.messages import Message
 from models.turns import learns
 
@@ -89,7 +89,7 @@ def refuse_nothing_learned(item: Item) -> None:
     for messages in _answers(item):
         said = [message for message in messages if message["role"] == "assistant"]
         if said and not any(map(learns, said)):
-            raise RowError("no turn of the assistant is to be learned")
+            raise NotToBeLearned("no turn of the assistant is to be learned")
         if not isinstance(item, Conversation) and any(message.get("weight") not in _PLAIN for message in said):
             raise RowError(f"{_WEIGHS}: this one is of an answer to compare")
 
@@ -107,7 +107,7 @@ def weight_of_row(fields: Mapping[str, Any]) -> float:
         raise RowError(f"'{detail}' marks parts of a row, which is not known")
     for name in (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED):
         if said(fields.get(name)) is (name in _NOT_LEARNED) and not (name in _WEIGHTS and _negative(fields[name])):
-            raise RowError(f"field '{name}' says that the row is not to be learned")
+            raise NotToBeLearned(f"field '{name}' says that the row is not to be learned")
     for name in _WEIGHTS:
         number = number_of(fields.get(name))
         if number is not None and 0 < number <= (1 if name in _OF_ANYTHING else _LARGEST):
