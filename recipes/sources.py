@@ -78,8 +78,9 @@ class Origin(Section):
 class Columns(Section):
     """Which fields of a row hold what, for rows whose field names are their own.
 
-    A dotted path reaches into objects, `intents.0` into lists. `input` is what the prompt is about, and comes behind it
-    on a line of its own; `reasoning` is what was thought before the completion.
+    A dotted path reaches into objects, `intents.0` into lists. `input` is what the prompt is about, and comes
+    behind it on a line of its own; `reasoning` is what was thought before the completion; by `loss_weight` the loss
+    of the whole row is multiplied.
     """
 
     text: str | None = None
@@ -99,6 +100,7 @@ class Columns(Section):
     response_b: str | None = None
     winner: str | None = None
     annotator: str | None = Field(default=None, exclude_if=lambda path: path is None)
+    loss_weight: str | None = Field(default=None, exclude_if=lambda path: path is None)
     category: str | None = None
 
 

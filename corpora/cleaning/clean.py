@@ -168,7 +168,8 @@ def _must_be_usable(name: str, source: Source, tally: Tally, scratch: Path) -> N
         "evaluation items": tally.contaminated,
     }
     why = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    first = f". The first of them: {tally.first[0]}" if tally.first else ""
+    told = without_words(tally.first[0]) if tally.first and source.sensitive else "".join(tally.first[:1])
+    first = f". The first of them: {told}" if told else ""
     raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left ({why}){first}")
 
 
@@ -194,6 +195,11 @@ def _bytes(part: Block) -> int:
     return (part.file.path.stat().st_size if part.end is None else part.end) - part.start
 
 
+def without_words(line: str) -> str:
+    """A place and the kind of the reason, behind which may stand words of the row."""
+    return ": ".join(line.split(": ")[:2])
+
+
 def _tally_of(bad: list[Row | BadRow]) -> Tally:
     tally = Tally()
     for row in bad:
@@ -204,7 +210,8 @@ def _tally_of(bad: list[Row | BadRow]) -> Tally:
 
 
 def _too_bad(name: str, source: Source, tally: Tally) -> str:
-    reasons = "\n".join(f"  {line}" for line in tally.first)
+    told = (without_words(line) if source.sensitive else line for line in tally.first)
+    reasons = "\n".join(f"  {line}" for line in told)
     bad, looked_at = tally.quarantined - tally.unwanted, tally.read - tally.beyond
     return (
         f"{source.uri}: source '{name}': {bad} of {looked_at} rows{tally.told_of_lost} cannot be used "

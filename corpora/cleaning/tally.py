@@ -65,13 +65,17 @@ class Tally:
     bytes_lost: int = 0
     """Of stretches in which rows could not be told apart, of which there are `stretches`."""
     stretches: int = 0
-    also_lost: float = 0
-    """Rows that a damaged file is known to hold beside those that were read; infinite if nothing tells how many."""
+    also_lost: int = 0
+    """Rows that a damaged file is known to hold beside those that were read."""
+    untold: int = 0
+    """Stretches of which nothing tells how many rows they hold."""
 
     @property
     def lost(self) -> float:
         """Rows beyond those that were counted: known of, or as many as the bytes of a stretch would hold at the usual
-        length."""
+        length. Infinite if nothing tells how many."""
+        if self.untold:
+            return math.inf
         usual = self.bytes_read / self.apart if self.apart else self.bytes_lost or 1
         return self.also_lost + max(0, round(self.bytes_lost / usual) - self.stretches)
 
@@ -104,7 +108,8 @@ class Tally:
         if bad.part:
             return
         self.quarantined += 1
-        self.also_lost += 0 if bad.holds is None else bad.holds - 1
+        self.untold += bad.holds == math.inf
+        self.also_lost += 0 if bad.holds in (None, math.inf) else int(bad.holds or 1) - 1
         self.reasons[bad.reason.partition(":")[0]] += 1
         if len(self.first) < _REASONS_SHOWN:
             self.first.append(f"{bad.file}:{bad.line}: {bad.reason}")
@@ -114,7 +119,7 @@ class Tally:
         self.read += block.read
         self.quarantined += block.quarantined
         self.beyond += block.beyond
-        for name in ("unwanted", "bytes_read", "apart", "bytes_lost", "stretches", "also_lost"):
+        for name in ("unwanted", "bytes_read", "apart", "bytes_lost", "stretches", "also_lost", "untold"):
             setattr(self, name, getattr(self, name) + getattr(block, name))
         self.reasons += block.reasons
         self.first = [*self.first, *block.first][:_REASONS_SHOWN]

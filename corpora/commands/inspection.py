@@ -136,7 +136,7 @@ def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -
     except CorpusError as error:
         found.evidence = str(error)
     if format_ is not None:
-        found.unread = _unread(reader(source, format_), good[:_TRIED])
+        found.unread = _unread(source, reader(source, format_), good[:_TRIED])
     _Looking(source, format_, found, keep).through(cut, most)
     return found
 
@@ -148,11 +148,12 @@ def unread_of(source: Source, folder: Path, cache: Path) -> list[str]:
     good = [row for row in head if isinstance(row, Row)]
     if not good or source.answers is not None:
         return []
-    return _unread(reader(source, choose_format(source, None, good)[0]), good[:_TRIED])
+    return _unread(source, reader(source, choose_format(source, None, good)[0]), good[:_TRIED])
 
 
-def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
+def _unread(source: Source, read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
     """Fields that hold something, also those of turns, and without which each of these rows says the same."""
+    category = (source.columns.category or "").partition(".")[0]
     names: dict[str, bool] = {}
     for row in rows:
         whole = _read_or_none(read, row, row.value)
@@ -161,7 +162,8 @@ def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
         for name, rest in _without_each(row.value):
             names[name] = names.get(name, True) and _read_or_none(read, row, rest) == whole
     fields = {name for name, unread in names.items() if unread and "[]." not in name}
-    return sorted(name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
+    apart = (name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
+    return sorted(name for name in apart if name != category)
 
 
 def _without_each(fields: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

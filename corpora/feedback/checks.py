@@ -110,7 +110,7 @@ def annotators_agree(agreed: Mapping[str, Agreement]) -> Check:
 
 def cohens_d(first: list[int], second: list[int]) -> float:
     """Difference of means over the pooled standard deviation; 0 where there is no spread to compare with."""
-    if len(first) < 2:
+    if min(len(first), len(second)) < 2:
         return 0.0
     pooled = ((statistics.variance(first) + statistics.variance(second)) / 2) ** 0.5
     return (statistics.fmean(first) - statistics.fmean(second)) / pooled if pooled else 0.0

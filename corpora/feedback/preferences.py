@@ -119,7 +119,7 @@ def build_preferences(
     """
     template, splits = ChatTemplate.load(checkpoint), splits or Splits()
     kept = {name: KeptRows(path, (removed or {}).get(name)) for name, path in clean.items()}
-    agreed = {name: agreement(rows) for name, rows in kept.items() if rows.kind == "ranking"}
+    agreed = {name: agreement(rows) for name, rows in kept.items()}
 
     def found_by(rule: Rule, left_out: dict[str, int]) -> Iterator[Found]:
         if isinstance(rule, CandidateRule):

@@ -1,4 +1,4 @@
-"""Pairs from answers with scores: which answers of a prompt are held against which.
+"""Pairs from answers with scores: which answers of a prompt are held against which. A good one has 1, a bad one 0.
 
 Answers that stand in rows of their own, as single star ratings do, are brought together by their prompt, and rows of
 the same two answers, as votes are, by these: an answer that was rated more than once has the mean of its ratings, or
@@ -48,7 +48,9 @@ class RankedPair(NamedTuple):
 def agreement(rows: KeptRows) -> Agreement | None:
     """Of those who judged by name; None if nobody did."""
     judgements = Judgements()
-    if all(batch.column(0).null_count == len(batch) for batch in batches_of(rows.folder / ROWS, ["annotator"])):
+    if rows.kind != "ranking" or all(
+        batch.column(0).null_count == len(batch) for batch in batches_of(rows.folder / ROWS, ["annotator"])
+    ):
         return None
     for prompt, tools, answers in _by_prompt(rows):
         asked = fingerprint([prompt, tools])
@@ -133,8 +135,9 @@ def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], str | None, list
 def _read(rows: KeptRows) -> Iterator[dict[str, Any]]:
     for row in rows:
         place = [place_of(row)]
-        own = row["annotator"]
-        answers = [_Rated(plain_messages(a["messages"]), a["score"], place, own) for a in row["answers"]]
+        own = row.get("annotator")
+        rated = row["answers"] if "answers" in row else [{"messages": row["completion"], "score": float(row["label"])}]
+        answers = [_Rated(plain_messages(a["messages"]), a["score"], place, own) for a in rated]
         yield {"prompt": plain_messages(row["prompt"]), "tools": row["tools"], "answers": answers}
 
 

@@ -1,9 +1,10 @@
 """What each rule of a recipe makes of the rows of a clean corpus: pairs of answers, or single answers with a label.
 
-Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is
-the worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round
-(`comply`), so that a model which learns to refuse does not learn to refuse everything. Pairs from ranked, rated and
-voted answers are made by `ranked`. Unpaired answers have their own labels; a recorded pair gives two of them.
+Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is the
+worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round (`comply`),
+so that a model which learns to refuse does not learn to refuse everything. Pairs from ranked, rated and voted answers
+are made by `ranked`, and of good and bad answers to one prompt. Unpaired answers have their own labels; a recorded pair
+gives two of them.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ _KINDS = {
     "recorded": ("preference",),
     "refuse": ("conversation",),
     "comply": ("conversation",),
-    "ranked": ("ranking",),
+    "ranked": ("ranking", "unpaired"),
     "unpaired": ("unpaired", "preference"),
 }
 

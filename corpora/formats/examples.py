@@ -8,6 +8,7 @@ FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are re
 
 from corpora.formats.conversations import (
     conversation,
+    is_turn,
     is_turns,
     reply,
     row_thoughts,
@@ -24,6 +25,7 @@ from corpora.formats.prompts import TURNS, Fields, earlier, first, instruction, 
 from corpora.formats.tool_calls import tools_of
 from corpora.formats.toolace import is_toolace
 from corpora.formats.trees import is_message
+from corpora.reading.row import RowError
 
 _ALPACA_OUTPUTS = ("output", "response")
 EXCHANGES = (
@@ -94,13 +96,20 @@ def read_exchange(fields: Fields) -> Item:
     before = question(fields, asked)
     before = with_system(fields, with_earlier(fields, before))
     given = fields.get(answered)
-    if not isinstance(given, list):
-        given = with_row_thoughts(fields, text_at(fields, answered))
-    return Conversation(conversation([*before, *reply(given, answered)]), tools_of(fields))
+    if isinstance(given, list):
+        said = reply(given, answered)
+        if row_thoughts(fields) is not None:
+            if len(said) > 1:
+                raise RowError(f"thoughts beside several turns: in field '{answered}'")
+            said = [{**said[0], "content": with_row_thoughts(fields, said[0]["content"])}]
+    else:
+        said = reply(with_row_thoughts(fields, text_at(fields, answered)), answered)
+    return Conversation(conversation([*before, *said]), tools_of(fields))
 
 
 def text_fields(fields: Fields) -> str | None:
-    return None if is_message(fields) else first(fields, TEXTS)
+    name = None if is_message(fields) else first(fields, TEXTS)
+    return None if name is None or is_turn(fields) else name
 
 
 def read_text(fields: Fields) -> Item:

@@ -217,7 +217,7 @@ def _broken_end(window: _Window, indent: str | None) -> int | None:
 
     An element begins on a line of its own with the indentation of the first one. None if neither is found.
     """
-    following = re.compile(rf"\n{indent}(?=\{{)").search(window.text, window.at + 1) if indent is not None else None
+    following = re.compile(rf"\n{indent},?(?=\{{)").search(window.text, window.at + 1) if indent is not None else None
     depth = 0
     for token in _TOKEN.finditer(window.text, window.at, following.start() if following else len(window.text)):
         mark = token.group()
@@ -239,9 +239,9 @@ def _unclosed(window: _Window, indent: str | None) -> Iterator[Element]:
     """
     line, part, depth, quoted = window.line, 0, 0, False
     problem = "it does not close: the rest of the file cannot be split" if window.ended else _TOO_LONG
-    begins = "" if indent is None else rf"|\n{indent}(?=\{{)"
+    begins = "" if indent is None else rf"|\n{indent},?(?=\{{)"
     marks = re.compile(rf'\\.|[",\[\]{{}}]{begins}', re.DOTALL)
-    margin = 2 + len(indent or "")
+    margin = 3 + len(indent or "")
     while window.at < len(window.text):
         if len(window.text) - window.at <= margin:
             window.grow()
