@@ -20,7 +20,7 @@ from corpora.tables.tables import CANDIDATES, SIGNAL, rows_of
 from lineage.errors import CorpusError
 from lineage.hashing import text_digest
 from lineage.store import Store
-from models.messages import plain_messages
+from models.messages import Message, plain_messages
 from recipes.load import load_recipe
 
 Ask = Literal["choice", "stars", "rank"]
@@ -87,11 +87,26 @@ def _question_of(value: Mapping[str, Any], origin: str) -> Question:
     fields = {name: value[name] for name in _FIELDS if value.get(name) is not None}
     if not {"prompt", "answers"} <= fields.keys() or not isinstance(fields["answers"], list):
         raise RowError("expected fields 'prompt' and 'answers', a list")
+    found = _read(fields, origin, value.get("sensitive") is True)
+    if len(found.answers) < 2:
+        raise RowError("answers: two or more different ones are needed")
+    return found
+
+
+def question_of_answer(prompt: str | list[Message], answer: str, sensitive: bool) -> Question:
+    """What was asked and the one answer that was given. Raises CorpusError."""
+    asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    try:
+        return _read({"prompt": asked, "answers": [answer]}, "http", sensitive)
+    except RowError as error:
+        raise CorpusError(str(error)) from None
+
+
+def _read(fields: dict[str, Any], origin: str, sensitive: bool) -> Question:
+    """Answers that say the same are one."""
     ranking: Any = read_ranked(fields)
     answers = {one.id: one for one in (Answer(answer["messages"][0], origin) for answer in ranking.answers)}
-    if len(answers) < 2:
-        raise RowError("answers: two or more different ones are needed")
-    return Question(ranking.prompt, list(answers.values()), ranking.tools, value.get("sensitive") is True)
+    return Question(ranking.prompt, list(answers.values()), ranking.tools, sensitive)
 
 
 def _split(question: Question, ask: Ask) -> Iterator[Question]:
