@@ -407,9 +407,12 @@ def test_a_share_of_the_questions_is_asked_at_random() -> None:
     assert 60 <= by_disagreement <= 82
 
 
-def test_cached_rows_are_kept_apart_by_what_they_hold(labels: Labels, tmp_path: Path) -> None:
+def test_what_is_read_is_what_was_observed_though_people_go_on(labels: Labels, tmp_path: Path) -> None:
+    origin, cache = source("labels://tone"), tmp_path / "cache"
     labels.add(choice("e1", ASKED[0], 0))
-    first = fetch(source("labels://tone"), tmp_path, tmp_path / "cache").files[0].path
+    observed = observe(origin, tmp_path, cache)
     labels.add(choice("e2", ASKED[1], 0))
-    second = fetch(source("labels://tone"), tmp_path, tmp_path / "cache").files[0].path
-    assert first != second and len(first.read_text().splitlines()) == 1
+    first = fetch(origin, tmp_path, cache)
+    assert first.digest == observed and len(first.files[0].path.read_text().splitlines()) == 1
+    assert observe(origin, tmp_path, cache) == fetch(origin, tmp_path, cache).digest != observed
+    assert len(fetch(origin, tmp_path, cache).files[0].path.read_text().splitlines()) == 2
