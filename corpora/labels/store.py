@@ -41,7 +41,7 @@ class Labels:
     def __init__(self, home: Path, name: str, *, new: bool = False) -> None:
         self.name, self._place = name, folder_of(home) / f"{name}.sqlite"
         self._engine = self._connect(new)
-        if new:
+        if new or os.environ.get(DATABASE):
             with self._begin() as connection:
                 from sqlalchemy.schema import CreateTable
 
@@ -68,7 +68,10 @@ class Labels:
             at = event.at or datetime.now(UTC).isoformat(timespec="milliseconds")
             row = {**vars(event), "at": at, "payload": _text(event.payload), "labels": self.name}
             _text(row)
-            if self._insert(connection, _tables()[1], row):
+            if "\x00" in f"{event.id}{event.annotator}{event.comment}":
+                raise Refused("id, annotator or comment holds a NUL character")
+            table = _tables()[1]
+            if connection.execute(self._insert(table).returning(table.c.id), row).first() is not None:
                 return True
             known = self._events(connection, event.id)
         if known[0].content != event.content:
@@ -121,30 +124,30 @@ class Labels:
             for one in questions
         ]
         if kept:
-            self._insert(connection, _tables()[0], kept)
+            connection.execute(self._insert(_tables()[0]), kept)
 
-    def _insert(self, connection: "Connection", table: "Table", rows: dict[str, Any] | list[dict[str, Any]]) -> bool:
-        """Add what is not there; whether one row was new."""
+    def _insert(self, table: "Table") -> Any:
+        """Adds what is not there."""
         from sqlalchemy.dialects import postgresql, sqlite
 
         dialect: Any = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        return connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows).rowcount == 1
+        return dialect.insert(table).on_conflict_do_nothing()
 
     def _connect(self, new: bool) -> "Engine":
-        from sqlalchemy import URL, create_engine, event
+        from sqlalchemy import URL, create_engine, event, make_url
         from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
         if url := os.environ.get(DATABASE):
             try:
+                if make_url(url).get_backend_name() not in ("postgresql", "sqlite"):
+                    raise CorpusError(f"{DATABASE}: a database is PostgreSQL or SQLite")
                 engine = create_engine(url, pool_pre_ping=True)
             except ModuleNotFoundError as error:
                 raise CorpusError(
-                    f"{DATABASE} needs {error.name}; install it, as in pip install {error.name}"
+                    f"{DATABASE} needs {error.name}; install it with `pip install -e '.[postgres]'`"
                 ) from None
             except (ArgumentError, NoSuchModuleError):
                 raise CorpusError(f"{DATABASE} is no database URL, as postgresql+psycopg://host/name") from None
-            if engine.dialect.name not in ("postgresql", "sqlite"):
-                raise CorpusError(f"{DATABASE}: a database is PostgreSQL or SQLite, not {engine.dialect.name}")
         else:
             if not new and not self._place.is_file():
                 others = ", ".join(sorted(path.stem for path in self._place.parent.glob("*.sqlite"))) or "none"

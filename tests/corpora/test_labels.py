@@ -139,6 +139,8 @@ def test_what_is_no_verdict_on_the_question_is_refused(labels: Labels, kind: Any
 def test_halves_of_characters_are_refused(labels: Labels) -> None:
     with pytest.raises(Refused, match="half a character"):
         labels.add(choice("e1", ASKED[0], 0, comment="\ud800"))
+    with pytest.raises(Refused, match="NUL"):
+        labels.add(choice("e1", ASKED[0], 0, comment="\0"))
 
 
 def test_a_question_stays_sensitive_once_it_was(labels: Labels) -> None:
