@@ -13,15 +13,24 @@ from hypothesis import strategies as st
 
 from corpora.cleaning.clean import clean
 from corpora.feedback.asking import Asked, Plan, questions_in, questions_of_candidates
-from corpora.feedback.ranked import ranked_pairs
+from corpora.feedback.preferences import build_preferences
 from corpora.labels.events import BOTH_BAD, TIE, Answer, Event, Question, Refused, rows, standing
 from corpora.labels.store import Contradicted, Labels
 from corpora.sources import fetch, observe
-from corpora.tables.tables import CANDIDATES, SIGNAL, KeptRows, candidates_schema, signal_schema, writing
+from corpora.tables.tables import (
+    CANDIDATES,
+    PAIRS,
+    SIGNAL,
+    KeptRows,
+    candidates_schema,
+    rows_of,
+    signal_schema,
+    writing,
+)
 from lineage.errors import CorpusError
 from lineage.store import Request, Store
 from recipes.load import SHIPPED
-from recipes.mixtures import PairRule
+from recipes.mixtures import Preferences
 from recipes.sources import Model
 from tests.corpora.made import source, write_jsonl
 
@@ -240,16 +249,20 @@ def _cleaned(home: Path, uri: str, **fields: Any) -> KeptRows:
 
 
 @pytest.mark.parametrize("draw", range(3))
-def test_pairs_of_votes_contradict_no_majority(labels: Labels, tmp_path: Path, draw: int) -> None:
+def test_pairs_of_votes_contradict_no_majority(labels: Labels, tiny_base: Path, tmp_path: Path, draw: int) -> None:
     votes: dict[str, Counter[str]] = {one.id: Counter() for one in ASKED}
     for number, name in enumerate(("ada", "bo", "cy", "di", "ed")):
         for place, asked in enumerate(ASKED):
             chosen = (0, 1, TIE, BOTH_BAD)[(number * (place + 1) + draw) % 4]
             labels.add(choice(f"{name}{place}", asked, chosen, name))
             votes[asked.id][asked.answers[chosen].id if isinstance(chosen, int) else chosen] += 1
-    left_out: Counter[str] = Counter()
-    rule = PairRule.model_validate({"source": "said", "rule": "ranked"})
-    pairs = list(ranked_pairs(_cleaned(tmp_path, "labels://tone"), rule, left_out))
+    _cleaned(tmp_path, "labels://tone")
+    rule = {"source": "said", "rule": "ranked"}
+    preferences = Preferences.model_validate({"pairs": [rule], "max_length": 96, "seed": 1})
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    clean_folders, sources = {"said": tmp_path / "clean"}, {"said": source("labels://tone")}
+    build_preferences(preferences, clean_folders, sources, tiny_base, tmp_path, folder)
     expected = {}
     for asked in ASKED:
         one, other = asked.answers
@@ -257,7 +270,8 @@ def test_pairs_of_votes_contradict_no_majority(labels: Labels, tmp_path: Path, d
         if lead:
             better = one if lead > 0 else other
             expected[asked.prompt[0]["content"]] = better.message["content"]
-    assert {pair.pair.prompt[0]["content"]: pair.pair.chosen[0]["content"] for pair in pairs} == expected
+    found = {row["prompt"][0]["content"]: row["chosen"][0]["content"] for row in rows_of(folder / PAIRS)}
+    assert expected and found == expected
 
 
 def test_stars_ranks_thumbs_and_edits_become_what_corpora_read(tmp_path: Path) -> None:
