@@ -141,7 +141,7 @@ class Labels:
             try:
                 if make_url(url).get_backend_name() not in ("postgresql", "sqlite"):
                     raise CorpusError(f"{DATABASE}: a database is PostgreSQL or SQLite")
-                engine = create_engine(url, pool_pre_ping=True)
+                engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
             except ModuleNotFoundError as error:
                 raise CorpusError(
                     f"{DATABASE} needs {error.name}; install it with `pip install -e '.[postgres]'`"
@@ -157,7 +157,7 @@ class Labels:
                 )
             self._place.parent.mkdir(parents=True, exist_ok=True)
             address = URL.create("sqlite", database=str(self._place))
-            engine = create_engine(address, connect_args={"timeout": _BUSY_SECONDS})
+            engine = create_engine(address, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _durable)
         return engine

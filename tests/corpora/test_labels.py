@@ -152,6 +152,14 @@ def test_halves_of_characters_are_refused(labels: Labels) -> None:
         labels.add(choice("e1", ASKED[0], 0, comment="\0"))
 
 
+def test_no_log_holds_what_is_asked_or_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="sqlalchemy.engine"):
+        kept = Labels(tmp_path, "tone", new=True)
+        kept.add(choice("e1", ASKED[0], 0, comment="secret"), ASKED[0])
+    assert "INSERT INTO events" in caplog.text
+    assert not any(words in caplog.text for words in ("secret", "question 0", "answer 0.0"))
+
+
 def test_a_question_stays_sensitive_once_it_was(labels: Labels) -> None:
     labels.add_questions([question(0, sensitive=True)])
     labels.add_questions([question(0)])
