@@ -7,8 +7,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from recipes.section import Name, Section, Share
 from recipes.sources import Origin
 
-Against = Literal["rest", "next", "worst"]
-_AGAINST = "the best against all others, each against the next, best and worst"
+Against = Literal["rest", "next", "worst", "all"]
+_AGAINST = "the best against all others, each against the next, best and worst, every two"
 
 
 class PairRule(Section):

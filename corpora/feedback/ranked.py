@@ -110,6 +110,8 @@ def _judged(answers: list[_Rated]) -> tuple[int, int]:
 
 def held(answers: list[T], against: Against) -> Iterator[tuple[T, T]]:
     """Which of the answers, best first, are held against which."""
+    if against == "all":
+        return itertools.combinations(answers, 2)
     if against == "next":
         return itertools.pairwise(answers)
     others = answers[1:] if against == "rest" else answers[1:][-1:]

@@ -188,6 +188,13 @@ LIST = [{"prompt": "q", "answers": ["best", "good", "fair", "poor"]}]
         ({}, {("best", "good"): 1, ("best", "fair"): 2, ("best", "poor"): 3}),
         ({"against": "next"}, {("best", "good"): 1, ("good", "fair"): 1, ("fair", "poor"): 1}),
         ({"against": "worst"}, {("best", "poor"): 3}),
+        (
+            {"against": "all"},
+            {
+                **{("best", "good"): 1, ("best", "fair"): 2, ("best", "poor"): 3},
+                **{("good", "fair"): 1, ("good", "poor"): 2, ("fair", "poor"): 1},
+            },
+        ),
         ({"min_gap": 2}, {("best", "fair"): 2, ("best", "poor"): 3}),
     ],
 )
@@ -214,6 +221,17 @@ def test_votes_give_pairs_but_ties_do_not(tiny_base: Path, tmp_path: Path) -> No
     rows = [{"prompt": p, **sides, "winner": w} for p, w in (("one", "b"), ("two", "tie"), ("three", "a"))]
     _, margins = ranked_run(tmp_path, tiny_base, rows)
     assert margins == {("one", "y", "x"): 1, ("three", "x", "y"): 1}
+
+
+def test_good_and_bad_answers_to_one_prompt_make_pairs(tiny_base: Path, tmp_path: Path) -> None:
+    thumbs = {"a": True, "b": True, "c": False, "d": False}
+    rows = [{"prompt": "q", "completion": answer, "label": good} for answer, good in thumbs.items()]
+    rows += [{"prompt": "other", "completion": "x", "label": True}]
+    _, found = ranked_run(tmp_path, tiny_base, rows, against="all")
+    assert found == {("q", better, worse): 1 for better in "ab" for worse in "cd"}
+    (tmp_path / "rest").mkdir()
+    metrics, found = ranked_run(tmp_path / "rest", tiny_base, rows)
+    assert len(found) == 2 and metrics["rules"][0]["left_out"]["alone"] == 1
 
 
 def test_options_of_ranked_belong_to_it_alone() -> None:
