@@ -3,12 +3,13 @@
 Rows are held against the evaluation's items, and against one another for duplicates, across all sources that are
 looked at and the mixtures and preferences use. Of a sample of rows this finds fewer than the graph will among all of
 them. What is left goes through each mixture that takes it, as far as that is said of single rows: what of them is
-learned, and which are left out; and through preferences of sources alone. Shares, and pairs of candidates, are left to
-the graph.
+learned, and which are left out; whether a mixture is possible where all of its sources were looked at whole; and
+through preferences of sources alone. Pairs of candidates are left to the graph.
 """
 
 import itertools
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from corpora.data_report.samples import Sample, rendered
 from corpora.duplicates import near
 from corpora.duplicates.outcome import removed_file
 from corpora.feedback.preferences import build_preferences
+from corpora.mixing.shares import make_plan
 from corpora.mixing.token_index import KINDS, LeftOut, Tokenisation, encoded_rows, without_words
 from corpora.tables.tables import ROWS, facts_of, rows_of
 from lineage.errors import CorpusError
@@ -78,30 +80,34 @@ class Previewed:
 @dataclass(frozen=True)
 class Mixed:
     """What a mixture makes of the rows of a source: rows and tokens to learn from on any side of the splits, how many
-    rows are left out by reason, and what the template said of the first that it refused; or why it takes none."""
+    units of the mixture are to train on, how many rows are left out by reason, and what the template said of the first
+    that it refused; or why it takes none."""
 
     tokenisation: Tokenisation
     rows: int = 0
     tokens: int = 0
     supervised_tokens: int = 0
+    units: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     refused: str | None = None
     problem: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
-        names = ("rows", "tokens", "supervised_tokens", "left_out", "refused", "problem")
+        names = ("rows", "tokens", "supervised_tokens", "units", "left_out", "refused", "problem")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Preview:
     """The sources of a recipe that were looked at. preferences: of each entry whose sources all were, what was found,
-    or why nothing is. no_tokenizer: why there is none, if there is none."""
+    or why nothing is. mixtures: whose sources all were, whole: how many units they come to, or why they cannot be made.
+    no_tokenizer: why there is none, if there is none."""
 
     recipe: Recipe
     sources: dict[str, Previewed]
     preferences: dict[str, Mapping[str, Any] | str]
+    mixtures: dict[str, int | str]
     tokenizer: Path | None
     no_tokenizer: str
 
@@ -109,8 +115,9 @@ class Preview:
     def has_problems(self) -> bool:
         """Whether some source cannot be used, by itself or in a mixture that takes it."""
         of_mixtures = (mixed.problem for one in self.sources.values() for mixed in one.mixtures.values())
-        of_preferences = (isinstance(found, str) for found in self.preferences.values())
-        return any(one.problem for one in self.sources.values()) or any(of_mixtures) or any(of_preferences)
+        made = (*self.preferences.values(), *self.mixtures.values())
+        whole = any(isinstance(found, str) for found in made)
+        return any(one.problem for one in self.sources.values()) or any(of_mixtures) or whole
 
 
 def preview_recipe(path: Path, source: str | None, most: int | None, shown: int) -> Preview:
@@ -127,7 +134,7 @@ def preview_recipe(path: Path, source: str | None, most: int | None, shown: int)
         place = Place(folder, store.home / "cache", table, tokenizer)
         names = [source] if source else list(recipe.sources)
         found, preferences = preview(names, recipe, place, most, shown)
-    return Preview(recipe, found, preferences, tokenizer, problem)
+    return Preview(recipe, found, preferences, _planned(recipe, found), tokenizer, problem)
 
 
 @contextmanager
@@ -209,7 +216,7 @@ def _mixed(
             found[mixture_name] = Mixed(tokenisation, problem=problem)
             continue
         try:
-            counted = _counted(held, tokenisation)
+            counted = _counted(held, tokenisation, mixture.unit)
         except CorpusError as error:
             found[mixture_name] = Mixed(tokenisation, problem=str(error))
             continue
@@ -218,12 +225,41 @@ def _mixed(
     return found
 
 
-def _counted(rows: Sequence[dict[str, Any]], tokenisation: Tokenisation) -> Mixed:
-    left_out, count, tokens, supervised = LeftOut(), 0, 0, 0
+def _counted(rows: Sequence[dict[str, Any]], tokenisation: Tokenisation, unit: str) -> Mixed:
+    left_out = LeftOut()
+    found, train = Counter[str](), Counter[str]()
     for start in range(0, len(rows), _AT_ONCE):
-        for _, _, ids, learned in encoded_rows(list(rows[start : start + _AT_ONCE]), tokenisation, left_out):
-            count, tokens, supervised = count + 1, tokens + len(ids), supervised + int(learned.sum())
-    return Mixed(tokenisation, count, tokens, supervised, left_out.rows, left_out.refused)
+        for side, _, ids, learned in encoded_rows(list(rows[start : start + _AT_ONCE]), tokenisation, left_out):
+            own = {"rows": 1, "tokens": len(ids), "supervised_tokens": int(learned.sum())}
+            found.update(own)
+            train.update(own if side == "train" else {})
+    whole = found["rows"], found["tokens"], found["supervised_tokens"]
+    return Mixed(tokenisation, *whole, train[unit], left_out.rows, left_out.refused)
+
+
+def _planned(recipe: Recipe, found: Mapping[str, Previewed]) -> dict[str, int | str]:
+    """What `Preview.mixtures` says."""
+    planned: dict[str, int | str] = {}
+    for name, mixture in recipe.mixtures.items():
+        taken = [source for source, section in recipe.sources.items() if section.group in mixture.members]
+        whole = (source in found and not found[source].metrics.get("beyond_limit") for source in taken)
+        made = any(section.group in mixture.members for section in recipe.best_of_n.values())
+        if made or not all(whole) or any(_mixed_or_none(found[source], name) is None for source in taken):
+            continue
+        holdings: dict[str, dict[str, int]] = {group: {} for group in mixture.members}
+        for source in taken:
+            holdings[recipe.sources[source].group][source] = found[source].mixtures[name].units
+        empty = [group for group, held in holdings.items() if not sum(held.values())]
+        try:
+            planned[name] = f"groups without rows: {', '.join(empty)}" if empty else make_plan(mixture, holdings).size
+        except CorpusError as error:
+            planned[name] = str(error)
+    return planned
+
+
+def _mixed_or_none(source: Previewed, mixture: str) -> Mixed | None:
+    mixed = source.mixtures.get(mixture)
+    return None if mixed is None or mixed.problem is not None else mixed
 
 
 def _cleaned(name: str, recipe: Recipe, place: Place, most: int | None, work: Path) -> Previewed:

@@ -22,6 +22,9 @@ _COUNTS = ("read", "kept", "quarantined", "duplicate", "contaminated", "filtered
 def show_preview(found: Preview) -> None:
     shown = console()
     _show_counts(found.recipe, found.sources, shown)
+    for name, planned in found.mixtures.items():
+        unit = found.recipe.mixtures[name].unit.replace("_", " ")
+        shown.print(f"mixture {name}: {planned if isinstance(planned, str) else f'{planned:,} {unit}'}")
     for name, made in found.preferences.items():
         shown.print(f"preferences {name}: {made if isinstance(made, str) else _judged(made)}")
     _show_rows(found.recipe, found.sources, found.tokenizer, found.no_tokenizer, shown)

@@ -241,6 +241,21 @@ def test_preview_counts_what_a_mixture_leaves_out(recipe: Path, run: Any) -> Non
     assert status == 1 and "takes conversations, and chat holds unpaired rows" in out
 
 
+def test_preview_says_whether_a_mixture_is_possible(recipe: Path, run: Any) -> None:
+    rows = [talk(f"Say <{n}>.", f"Said {n}.") for n in range(40)]
+    _with_mixture(recipe, rows, size=50, unit="rows", exhaustion="error")
+    status, out, _ = run("preview", recipe, "--show", "0")
+    assert status == 0 and re.search(r"^mixture \w+: 50 rows$", out, re.MULTILINE)
+    _with_mixture(recipe, rows, size=100_000)
+    status, out, _ = run("preview", recipe, "--show", "0")
+    assert status == 1 and "the mixture of 100,000 rows runs out of text" in out and "Set size to at most" in out
+    _with_mixture(recipe, rows, exhaustion="stop")
+    status, out, _ = run("preview", recipe, "--show", "0")
+    assert status == 0 and re.search(r"^mixture \w+: \d+ rows$", out, re.MULTILINE)
+    _, out, _ = run("preview", recipe, "--show", "0", "--rows", "10")
+    assert not re.search(r"^mixture \w+:", out, re.MULTILINE), "of a part nothing is known"
+
+
 def test_preview_shows_no_words_of_a_sensitive_row_that_the_template_refuses(recipe: Path, run: Any) -> None:
     import yaml
 
