@@ -23,6 +23,7 @@ from corpora.formats.formats import Format, Item, choose_format, reader
 from corpora.formats.judgements import said
 from corpora.formats.learning import MARKS
 from corpora.reading.lines import BadRow, Block, Row, RowError, blocks, container_of, read_block
+from corpora.reading.row import on_one_line
 from corpora.sources import fetch
 from corpora.sources.raw import RawFile
 from corpora.work.progress import progress
@@ -159,7 +160,8 @@ def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
         for name, rest in _without_each(row.value):
             names[name] = names.get(name, True) and _read_or_none(read, row, rest) == whole
     fields = {name for name, unread in names.items() if unread and "[]." not in name}
-    return sorted(name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
+    found = (name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
+    return sorted(map(on_one_line, found))
 
 
 def _without_each(fields: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

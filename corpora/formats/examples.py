@@ -6,7 +6,10 @@ reads it. Field names are those of public data sets: Alpaca's, Dolly's (`context
 FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are read by `judged` and `scored`.
 """
 
+from typing import Any
+
 from corpora.formats.conversations import (
+    ROLES,
     conversation,
     is_turns,
     reply,
@@ -24,6 +27,7 @@ from corpora.formats.prompts import TURNS, Fields, earlier, first, instruction, 
 from corpora.formats.tool_calls import tools_of
 from corpora.formats.toolace import is_toolace
 from corpora.formats.trees import is_message
+from corpora.reading.row import RowError
 
 _ALPACA_OUTPUTS = ("output", "response")
 EXCHANGES = (
@@ -76,12 +80,23 @@ def read_chatml(fields: Fields) -> Item:
 
 
 def exchange(fields: Fields) -> tuple[str, str] | None:
-    """The names of a prompt and its completion, each text or a list of turns."""
+    """The names of a prompt and its completion, each text, a turn or a list of turns."""
     for names in EXCHANGES:
-        whole = all(isinstance(fields.get(name), str) or is_turns(fields.get(name)) for name in names)
+        whole = all(_is_said(fields.get(name)) for name in names)
         if whole and (names[0] != "input" or "instruction" not in fields):
             return names
     return None
+
+
+def _is_said(value: Any) -> bool:
+    """Text, turns, or one turn."""
+    return isinstance(value, str) or is_turns([value] if isinstance(value, dict) else value)
+
+
+def no_text_in(fields: Fields) -> str | None:
+    """The field of a prompt or its completion that holds a number or a truth, which may be read in several ways."""
+    both = (names for names in EXCHANGES if all(fields.get(name) is not None for name in names))
+    return next((name for names in both for name in names if isinstance(fields[name], int | float)), None)
 
 
 def exchange_fields(fields: Fields) -> str | None:
@@ -90,17 +105,26 @@ def exchange_fields(fields: Fields) -> str | None:
 
 
 def read_exchange(fields: Fields) -> Item:
-    asked, answered = exchange(fields) or EXCHANGES[0]
+    held = exchange(fields)
+    if held is None and (odd := no_text_in(fields)):
+        raise RowError(f"field '{odd}' is not text: write numbers and truths in quotes")
+    asked, answered = held or EXCHANGES[0]
     before = question(fields, asked)
     before = with_system(fields, with_earlier(fields, before))
     given = fields.get(answered)
-    if not isinstance(given, list):
+    if not isinstance(given, list | dict):
         given = with_row_thoughts(fields, text_at(fields, answered))
     return Conversation(conversation([*before, *reply(given, answered)]), tools_of(fields))
 
 
+def is_turn(fields: Fields) -> bool:
+    """Whether a row is a single turn of a conversation, and no document."""
+    says = [key for key in ("role", "from", "speaker") if key in fields]
+    return bool(says) and is_turns([fields]) and any(str(fields[key]).strip().lower() in ROLES for key in says)
+
+
 def text_fields(fields: Fields) -> str | None:
-    return None if is_message(fields) else first(fields, TEXTS)
+    return None if is_message(fields) or is_turn(fields) else first(fields, TEXTS)
 
 
 def read_text(fields: Fields) -> Item:

@@ -8,6 +8,7 @@ UTF-16: a file is what its first bytes are, whatever its name says of that. What
 row or another. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
@@ -41,6 +42,8 @@ _TABLES = {"parquet": parquet_rows, "arrow": arrow_rows, "stream": streamed_rows
 _TABLE_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 _COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
+_LIST_A_LINE = re.compile(r"\s*\[[^\n]*\][ \t\r]*\n\s*\[")
+"""Of a file in which each line is a list: a list of lists has a comma behind its first."""
 
 
 class Container(NamedTuple):
@@ -118,7 +121,7 @@ def _elements(container: Container, block: Block) -> tuple[str, Iterator[Element
     elif container.kind == "lines" and not block.start and (layout := _layout(head[mark:], encoding)) != "lines":
         found = elements(stream, encoding, start, layout == "list")
     else:
-        closing = b"" if container.kind == "text" else b"}"
+        closing = (b"",) if container.kind == "text" else (b"}", b"]")
         found = lines(stream, encoding, block.line, start, block.end, closing)
     return encoding, _then_close(stream, found)
 
@@ -154,7 +157,8 @@ def _cuttable(file: RawFile) -> bool:
 
 
 def _layout(head: bytes, encoding: str) -> str:
-    return layout_of(decode_start(head, encoding))
+    text = decode_start(head, encoding)
+    return "lines" if _LIST_A_LINE.match(text) else layout_of(text)
 
 
 def _cut(file: RawFile, block_bytes: int) -> Iterator[Block]:
