@@ -96,9 +96,11 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         raise CorpusError(
             f"{source.uri}: none of its first rows can be read; {first_row.file}:{first_row.line}: {reason}"
         )
+    if not sample:
+        raise CorpusError(f"{source.uri}: none of its first rows can be read: see the reasons for quarantine")
     if not shown:
-        names = ", ".join(map(on_one_line, sorted(sample[0].value)[:12])) if sample else ""
-        first = f"; {sample[0].file}:{sample[0].line} has {names or 'no fields'}" if sample else ""
+        names = ", ".join(map(on_one_line, sorted(sample[0].value)[:12]))
+        first = f"; {sample[0].file}:{sample[0].line} has {names or 'no fields'}"
         none = f"{source.uri}: its rows fit no known format{first}. {_mend(sample)}"
         raise CorpusError(none + why_unread(source, sample))
     if "unpaired" in shown:
@@ -166,21 +168,21 @@ def _reads_both(names: Iterable[str]) -> str:
 
 def _mend(sample: Sequence[Row]) -> str:
     """What may be done about rows of no format: a file of one object may hold its rows in a list."""
-    if sample and scored.is_stepwise(sample[0].value):
+    first = sample[0].value
+    if scored.is_stepwise(first):
         return f"Its {scored.STEPWISE}"
-    if sample and _is_table(sample[0].value):
+    if _is_table(first):
         return (
             "If it is a whole table in one object, write its rows one a line: to_json(…, orient='records', lines=True)"
         )
-    if sample and examples.is_turn(sample[0].value):
+    if examples.is_turn(first):
         one = 'write those of one conversation as one row, {"messages": […]}'
         return f"If they are single turns, {one}; if they are documents, format: text"
-    if sample and (odd := examples.no_text_in(sample[0].value)):
+    if odd := examples.no_text_in(first):
         return f"Field '{odd}' holds no text: write its numbers and truths in quotes"
-    held = sample[0].value.items() if sample else ()
-    inside = next((on_one_line(name) for name, value in held if _is_records(value)), None)
+    inside = next((on_one_line(name) for name, value in first.items() if _is_records(value)), None)
     if inside is None:
-        asked = bool(sample) and all(_is_prompt(row.value) for row in sample)
+        asked = all(_is_prompt(row.value) for row in sample)
         prompts = "If they are prompts without answers, write format: prompts. " if asked else ""
         return f"{prompts}Name `format`, with `columns` if needed"
     turns = f"columns: {{messages: {inside}}} and turns: {{role: …, content: …, roles: {{…: user, …: assistant}}}}"
@@ -204,7 +206,7 @@ def _is_prompt(fields: Fields) -> bool:
     words = {name for name, value in fields.items() if isinstance(value, str) and not judgements.is_empty(value)}
     return (
         bool(words & {"prompt", "question", "query", "instruction"})
-        and words.isdisjoint(scored.LISTS)
+        and words.isdisjoint((*RESPONSES, *scored.LISTS))
         and not any(isinstance(value, list | dict) for value in fields.values())
     )
 

@@ -21,7 +21,7 @@ from recipes.sources import Source, Turns
 
 _Turn = dict[str, Any]
 _ANSWERS = ("chosen", "rejected", "chosen_messages", "rejected_messages")
-_PROMPT, _ANSWER = "prompt", "completion"
+_PROMPT, _ANSWER = _APART = ("prompt", "completion")
 _OPENAI = "input"
 """Of OpenAI's preferences, an object with the messages of the prompt."""
 _HELD = ("messages", *TURNS)
@@ -94,7 +94,9 @@ class Spelling:
         judged = not fields.keys().isdisjoint((*_ANSWERS, self.columns.get("chosen", "")))
         changed: dict[str, Any] = {}
         for name, value in fields.items():
-            if name in self.reached or not (isinstance(value, list) or name in self.of_turns or _may_hold(name, value)):
+            if name in self.reached or not (
+                isinstance(value, list) or name in self.of_turns or (isinstance(value, dict) and name in _APART)
+            ):
                 continue
             held = _texts_opened(value) if name in self.of_turns else value
             held = held if isinstance(held, list) else _opened(name, value)
@@ -195,11 +197,6 @@ def _texts_opened(value: Any) -> Any:
         return value
     opened = [_opened(_PROMPT, turn) for turn in value]
     return opened if is_turns(opened) else value
-
-
-def _may_hold(name: str, value: Any) -> bool:
-    """Whether a prompt or its answer is an object, which may hold turns."""
-    return isinstance(value, dict) and name in (_PROMPT, _ANSWER)
 
 
 def _from_lists(held: Mapping[str, Any]) -> list[_Turn] | None:

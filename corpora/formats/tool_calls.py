@@ -109,7 +109,7 @@ def calls_of(value: Any, index: int) -> str:
 def calls_in(value: Any, index: int) -> list[Any]:
     """The same calls as they are, read from JSON where they are text. Raises RowError."""
     where = f"the tool calls of turn {index}"
-    found = [] if _is_nothing(value) else loaded(value, where)
+    found = loaded(value, where)
     return [_opened(loaded(call, where), where) for call in (found if isinstance(found, list) else [found])]
 
 
@@ -123,7 +123,9 @@ def call_ids(value: Any, index: int) -> dict[str, str]:
 
     value, index: as of `calls_of`. Raises RowError.
     """
-    calls = [call for call in calls_in(value, index) if isinstance(call, dict)] if value else []
+    calls = (
+        [call for call in calls_in(value, index) if isinstance(call, dict)] if value and not _is_nothing(value) else []
+    )
     named = [(id_of(call.get("id")), call.get("function") or call) for call in calls]
     found = [(key, inner.get("name")) for key, inner in named if key is not None and isinstance(inner, dict)]
     functions = {key: name for key, name in found if isinstance(name, str)}
