@@ -112,9 +112,12 @@ def read_exchange(fields: Fields) -> Item:
     before = question(fields, asked)
     before = with_system(fields, with_earlier(fields, before))
     given = fields.get(answered)
-    if not isinstance(given, list | dict):
-        given = with_row_thoughts(fields, text_at(fields, answered))
-    return Conversation(conversation([*before, *reply(given, answered)]), tools_of(fields))
+    answer = reply(given if isinstance(given, list | dict) else text_at(fields, answered), answered)
+    if (thoughts := row_thoughts(fields)) is not None:
+        if len(answer) > 1:
+            raise RowError(f"thoughts in field '{thoughts}' beside an answer of several turns: write them into theirs")
+        answer = [{**answer[0], "content": with_row_thoughts(fields, answer[0]["content"])}]
+    return Conversation(conversation([*before, *answer]), tools_of(fields))
 
 
 def is_turn(fields: Fields) -> bool:

@@ -204,9 +204,10 @@ def _is_table(fields: Fields) -> bool:
 def _is_prompt(fields: Fields) -> bool:
     """Whether a row holds nothing but a prompt that could be answered."""
     words = {name for name, value in fields.items() if isinstance(value, str) and not judgements.is_empty(value)}
+    answers = (*RESPONSES, *scored.LISTS, *(name for pair in scored.SIDES for name in pair))
     return (
         bool(words & {"prompt", "question", "query", "instruction"})
-        and words.isdisjoint((*RESPONSES, *scored.LISTS))
+        and words.isdisjoint(answers)
         and not any(isinstance(value, list | dict) for value in fields.values())
     )
 

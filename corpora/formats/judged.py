@@ -19,8 +19,9 @@ PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
 
 def response_field(fields: Fields) -> str | None:
     """The field of a row's one answer: text, turns or one turn."""
-    turn = (name for name in RESPONSES if isinstance(fields.get(name), dict) and is_turns([fields[name]]))
-    return first(fields, RESPONSES, str | list) or next(turn, None)
+    if (found := first(fields, RESPONSES, str | list)) is not None:
+        return found
+    return next((name for name in RESPONSES if isinstance(fields.get(name), dict) and is_turns([fields[name]])), None)
 
 
 def unpaired_fields(fields: Fields) -> str | None:

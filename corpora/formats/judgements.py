@@ -93,7 +93,9 @@ def number_of(value: Any) -> float | None:
 
 def points_of(value: Any) -> float | None:
     """A number of points: as `number_of`, with a decimal comma that parts no thousands, or so many stars."""
-    if (number := number_of(value)) is not None or not isinstance(value, str):
+    if not isinstance(value, str):
+        return None if value is None else number_of(value)
+    if (number := number_of(value)) is not None:
         return number
     text = value.strip().replace("\ufe0f", "")
     if _DECIMAL_COMMA.fullmatch(text):

@@ -227,7 +227,7 @@ def _score(answer: Fields) -> float | None:
 
 def _rated(fields: Fields) -> tuple[str | None, str | None]:
     rating = next((name for name in SCORES if points_of(fields.get(name)) is not None), None)
-    return response_field(fields), rating
+    return (response_field(fields), rating) if rating else (None, None)
 
 
 def _sides(fields: Fields) -> tuple[str, str] | None:

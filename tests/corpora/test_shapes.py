@@ -130,6 +130,10 @@ def test_a_prompt_or_its_completion_may_be_one_turn(asked: Any) -> None:
         judged = read({"prompt": asked, "completion": answer, "label": True})
         assert judged.prompt == [U] and judged.completion == [A]
         assert read({"prompt": asked, "response": answer, "stars": 4}).answers[0]["messages"] == [A]
+    thought = read({"prompt": asked, "completion": A, "reasoning": "hm"})
+    assert thought.messages[1]["content"] == "<think>\nhm\n</think>\n\na"
+    with pytest.raises(RowError, match="thoughts in field 'reasoning' beside an answer of several turns"):
+        read({"prompt": asked, "completion": [A, U, A], "reasoning": "hm"})
     with pytest.raises(RowError, match="turn 2 is of the user, not of the assistant"):
         read({"prompt": asked, "completion": U}, format="prompt_completion")
 
