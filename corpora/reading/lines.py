@@ -1,11 +1,11 @@
 """Rows of a file, one by one, so that a bad row never costs the good ones beside it.
 
-A row is a JSON object, or a list of turns: in a `.jsonl` or `.json` file a line, an element of the one list, or one of several objects over
-several lines; a line of a `.txt` file as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of the list in a
-`.yaml`, a row of a `.parquet` or `.arrow`. All but these two may be compressed by gzip or zstd, and text be UTF-8 or
-UTF-16: a file is what its first bytes are, whatever its name says of that. What cannot be a row comes back as a
-`BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in one
-row or another. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
+A row is a JSON object, or a list of turns: in a `.jsonl` or `.json` file a line, an element of the one list, or one of
+several objects over several lines; a line of a `.txt` file as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of
+the list in a `.yaml`, a row of a `.parquet` or `.arrow`. All but these two may be compressed by gzip or zstd, and text
+be UTF-8 or UTF-16: a file is what its first bytes are, whatever its name says of that. What cannot be a row comes back
+as a `BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in
+one row or another. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
 """
 
 import re
