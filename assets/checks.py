@@ -37,6 +37,7 @@ _DECLARED: dict[str, dict[str, str]] = {
         "answers_differ": "no pair has the same answer twice",
         "end_of_turn": "every answer ends with the end-of-turn token",
         "length_bias": "chosen and rejected answers are not told apart by their length",
+        "annotators_agree": "those who judged by name agree more than by chance",
     },
     "unpaired": {
         "template_parity": "prompts and answers are tokenised as the template's library does it",
@@ -51,7 +52,7 @@ _DECLARED: dict[str, dict[str, str]] = {
 }
 
 WARNING_ONLY = {
-    *("labels_agree", "length_bias", "near_duplicate_share", "share_bound"),
+    *("labels_agree", "annotators_agree", "length_bias", "near_duplicate_share", "share_bound"),
     *("answers_checked", "answers_end", "samples_differ", "tells_answers_apart"),
 }
 DOES_NOT_APPLY = {

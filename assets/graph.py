@@ -30,7 +30,7 @@ from recipes.schema import identity
 
 _KINDS = {
     **{"pypi": "python", "hf": "huggingface", "gym": "python", "path": "file", "https": "file"},
-    **{"s3": "s3", "gs": "googlecloud"},
+    **{"s3": "s3", "gs": "googlecloud", "labels": "sql"},
 }
 
 

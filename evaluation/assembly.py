@@ -84,6 +84,7 @@ def _runtime(evaluation: Evaluation, computed_by: Mapping[str, Any]) -> dict[str
         "batch_size": evaluation.batch_size,
         "device": "the server's" if evaluation.backend == "server" else here,
         "threads": torch.get_num_threads(),
+        **({"thinking_tokens": evaluation.thinking_tokens} if evaluation.thinking_tokens else {}),
     }
 
 

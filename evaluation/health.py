@@ -5,8 +5,8 @@ say: both look like plain bad results. A report that breaks a rule is still writ
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from evaluation.task import Outcome
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _MOST_EMPTY = 0.5
 """Share of answers without text above which an evaluation has gone wrong, rather than the model."""
+
+THOUGHT_ONLY = "thought_only"
+"""Of answers: those of which there are thoughts alone, most often because they did not end in `thinking_tokens`. They
+score as they are, and make no report invalid: the model did not answer."""
 
 _TELLING = 20
 """Items from which the same choice every time is no accident."""
@@ -25,9 +29,15 @@ def of_answers(responses: Iterable["Response"]) -> dict[str, int]:
     given = list(responses)
     return {
         "nonfinite": sum(not response.finite for response in given),
-        "empty": sum(not response.text for response in given),
+        **wordless([response for response in given if not response.text]),
         "cut": sum(response.cut for response in given),
     }
+
+
+def wordless(answers: Sequence[Any]) -> dict[str, int]:
+    """Answers without words, counted: `empty` ones, and those that are thoughts alone, if there are any."""
+    thought_only = sum(answer.thought_only for answer in answers)
+    return {"empty": len(answers) - thought_only, **({THOUGHT_ONLY: thought_only} if thought_only else {})}
 
 
 def problems(name: str, expected: int, outcome: Outcome) -> list[str]:

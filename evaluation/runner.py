@@ -19,6 +19,7 @@ from typing import Any
 
 from evaluation import tasks
 from evaluation.assembly import Done, build_report, record_metrics, track
+from evaluation.health import THOUGHT_ONLY
 from evaluation.report import write_report
 from evaluation.suite import suite_identity
 from evaluation.task import Outcome, Place, Prepared
@@ -82,6 +83,10 @@ def evaluate(job: Job, work: Path, log: RunLog, stop: threading.Event) -> dict[s
     track(log, checkpoint, prepared, report, metrics, work)
     scores = " · ".join(f"{name} {result['mean']:.3f}" for name, result in report.results.items())
     say(f"{job.ref}: {scores}" if report.valid else f"{job.ref}: not valid: {'; '.join(report.invalid_reasons)}")
+    for name, counts in report.health.items():
+        if alone := counts.get(THOUGHT_ONLY):
+            most = evaluation.thinking_tokens
+            say(f"{job.ref}: {name}: {alone} answers are thoughts alone; thinking_tokens is {most}")
     return metrics
 
 

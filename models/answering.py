@@ -36,13 +36,15 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. finite: no NaN or infinity decided a token. cut: stopped by the limit, not by the model."""
+    """An answer. finite: no NaN or infinity decided a token. cut: stopped by the limit, not by the model. thought_only:
+    the text is empty because thoughts are all there is."""
 
     text: str
     prompt_tokens: int
     tokens: int
     cut: bool
     finite: bool
+    thought_only: bool = False
 
 
 class LoadedModel(ABC):

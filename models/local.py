@@ -96,13 +96,13 @@ def _generate(
         known |= given
     tick(len(ids))
     answers = [Decoded(**known[question]) for question in questions]
-    return [
-        Response(
-            model.template.said(answer.tokens, row),
-            *(len(row), len(answer.tokens), answer.cut, answer.finite),
-        )
-        for row, answer in zip(ids, answers, strict=True)
-    ]
+    return [_response(model, row, answer) for row, answer in zip(ids, answers, strict=True)]
+
+
+def _response(model: Transformers, asked: list[int], answer: Decoded) -> Response:
+    thoughts, words = model.template.parted(answer.tokens, asked)
+    counts = len(asked), len(answer.tokens), answer.cut, answer.finite
+    return Response(words, *counts, thought_only=bool(thoughts) and not words)
 
 
 def _questions(

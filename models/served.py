@@ -24,7 +24,7 @@ from models.answering import Likelihood, LoadedModel, Pair, Response, Tick, prom
 from models.endpoint import Endpoint, ServerDown, ask, look_up, refusal
 from models.messages import Message
 from models.template import ChatTemplate
-from models.thoughts import WRITTEN_OUT, gone_on
+from models.thoughts import WRITTEN_OUT
 from recipes.suite import Evaluation
 
 _VERSIONS = ("//version", "//get_server_info", "//info")
@@ -269,7 +269,8 @@ def _answer(endpoint: Endpoint, reply: Any) -> dict[str, Any]:
 def _response(answer: dict[str, Any]) -> Response:
     """Without thoughts, which a server that knows them has taken out already."""
     text = base64.b64decode(answer["text"]).decode("utf-8", "surrogatepass")
-    return Response(**{**answer, "text": WRITTEN_OUT.parted(text, opened=gone_on(text))[1]})
+    thoughts, words = WRITTEN_OUT.parted(text)
+    return Response(**{**answer, "text": words}, thought_only=bool(thoughts) and not words)
 
 
 def _likelihood(endpoint: Endpoint, reply: Any, context: list[int], answer: list[int]) -> Likelihood:

@@ -94,8 +94,10 @@ class Marks(NamedTuple):
     def parted(self, answer: str, *, opened: bool = False) -> tuple[str, str]:
         """What was thought, and what is said behind it: nothing if the thoughts, or what announces them, never ended.
 
-        answer: with its control tokens. opened: whether the prompt has opened thoughts.
+        answer: with its control tokens. opened: whether the prompt has opened thoughts; without that too, what stands
+        before a line that ends them are thoughts.
         """
+        opened = opened or (self.closing == _CLOSE and gone_on(answer))
         begun = answer.lstrip()
         opening = next((mark for mark in self._openings if begun.startswith(mark)), None)
         if not opened and opening is None:

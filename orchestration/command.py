@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -402,7 +402,8 @@ def inspect(
     place: Annotated[
         str,
         typer.Argument(
-            metavar="FILE_OR_URI", help="As in a recipe: a path, hf://, https://, pypi://, gym://, s3://, gs://"
+            metavar="FILE_OR_URI",
+            help="As in a recipe: a path, hf://, https://, pypi://, gym://, s3://, gs://, labels://",
         ),
     ],
     sha256: Annotated[str | None, typer.Option(help="Of the file, for pypi:// and https://")] = None,
@@ -524,6 +525,92 @@ def dev(
     from orchestration.dev import dev
 
     return dev(dagster_port, mlflow_port)
+
+
+@app.command()
+def label(
+    name: Annotated[str, typer.Argument(help="Of the labels; a recipe reads them by labels://NAME.")],
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rows of `prompt` and `answers`, two or more; perhaps `tools`.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Whose candidates are asked.", autocompletion=_shipped)] = None,
+    candidates: Annotated[str | None, typer.Option(metavar="NAME", help="Of that recipe, made already.")] = None,
+    ask: Annotated[
+        Literal["choice", "stars", "rank"], typer.Option(help="Which of two is better; 1 to 5 stars; an order.")
+    ] = "choice",
+    instructions: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Shown above every question.")] = None,
+    at_random: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share asked at random; the others are asked where a label tells most."),
+    ] = 0.3,
+    judges: Annotated[int, typer.Option(min=1, help="Annotators that judge each question.")] = 1,
+    host: Annotated[str, typer.Option(help="Address or name to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: that of the last time, else a free one.")] = 0,
+    token: Annotated[
+        str | None, typer.Option(envvar="TEMPER_LABELS_TOKEN", help="Of your own; else one is drawn and kept.")
+    ] = None,
+    sensitive: Annotated[bool, typer.Option("--sensitive", help="Also show and export what is sensitive.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show who has judged how much, and serve nothing.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rows there, and serve nothing.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Of the judgements to export, if there are several.")] = None,
+) -> int:
+    """Ask people which answers are better, on a page, until Ctrl-C.
+
+    Keys: 1, 2, = and 0 to choose, digits for stars and places, s skip, u undo, c comment. What is said is on disk
+    before the page goes on. Without --answers or --candidates it asks what it asked before. A chat product sends
+    thumbs and edits to POST /feedback.
+
+    \b
+    Examples:
+      temper label tone --answers answers.jsonl --instructions tone.md
+      temper label sums --recipe arithmetic-dpo --candidates tries --ask rank --judges 2
+      temper label tone --list
+      temper label tone --export tone.jsonl
+    """
+    from recipes.section import is_name
+
+    if not is_name(name):
+        raise TemperError(f"{name}: the name of labels has up to 63 small letters, digits and _, a letter first")
+    if (recipe is None) != (candidates is None) or (answers is not None and recipe is not None):
+        raise TemperError("expected either --answers, or --recipe and --candidates together")
+    from lineage.store import Store, home_folder
+
+    home = home_folder()
+    if list_ or export is not None:
+        return _show_labels(home, name, list_, export, kind, sensitive)
+    from corpora.feedback.asking import questions_in, questions_of_candidates
+    from orchestration.labelling.serving import serve
+    from recipes.load import find_recipe
+
+    asked = questions_in(answers, ask) if answers else None
+    if recipe is not None and candidates is not None:
+        asked = questions_of_candidates(Store(home), find_recipe(recipe), candidates, ask)
+    how: dict[str, Any] = {"ask": ask, "instructions": instructions, "at_random": at_random, "judges": judges}
+    serve(home, name, asked, **how, host=host, port=port, token=token, sensitive=sensitive)
+    return DONE
+
+
+def _show_labels(home: Path, name: str, listed: bool, export: Path | None, kind: str | None, sensitive: bool) -> int:
+    from collections import Counter
+
+    from corpora.commands.showing import console, table
+    from corpora.labels.events import standing
+    from corpora.labels.store import Labels
+    from corpora.sources.labels import exported, write_rows
+
+    labels = Labels(home, name)
+    if listed:
+        counted = Counter((event.annotator, event.kind) for event in standing(labels.events()))
+        console().print(
+            table(("annotator", "kind", "standing"), [(*key, count) for key, count in sorted(counted.items())])
+        )
+    if export is not None:
+        found, rows = exported(labels, kind, f"labels://{name}", sensitive)
+        write_rows(export, rows)
+        print(f"{export}: {len(rows)} rows of {found}")
+    return DONE
 
 
 @app.command()

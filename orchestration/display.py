@@ -24,6 +24,7 @@ _PIPES_OWN = "[pipes] "
 """How Dagster's own remarks about a Pipes session begin; the job's lines come without it."""
 
 _FAILURE = "dagster._core.definitions.events.Failure: "
+_CHECK_FAILED = "dagster._core.errors.DagsterAssetCheckFailedError"
 _ENDED = "dagster._core.executor.child_process_executor.ChildProcessCrashException"
 """A step's process that is gone without a word: a signal from outside, or want of memory."""
 
@@ -54,6 +55,7 @@ class Display:
         self._started: dict[str, float] = {}
         self._reused: set[str] = set()
         self._again: dict[str, str] = {}
+        self._unmet: dict[str, list[str]] = {}
         self._cursor: str | None = None
 
     def __enter__(self) -> Self:
@@ -106,6 +108,8 @@ class Display:
                 self._reused.add(node)
             if "again" in metadata:
                 self._again[node] = f", {metadata['again'].value}"
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._checked(node, event.asset_check_evaluation_data)
         elif event.is_step_success:
             seconds = entry.timestamp - self._started.get(node, entry.timestamp)
             made = f"[green]done[/] in {seconds:.1f} s{self._again.get(node, '')}"
@@ -113,8 +117,18 @@ class Display:
         elif event.is_step_failure or event.is_step_up_for_retry:
             self._failed(node, event, again=event.is_step_up_for_retry)
 
+    def _checked(self, node: str, found: dg.AssetCheckEvaluation) -> None:
+        """Keep what a check says that ends its node."""
+        if not found.passed and found.blocking and found.severity is dg.AssetCheckSeverity.ERROR:
+            value = found.metadata["value"].value if "value" in found.metadata else "not reported"
+            self._unmet.setdefault(node, []).append(f"{found.check_name}: {value} ({found.description})")
+
     def _failed(self, node: str, event: dg.DagsterEvent, *, again: bool) -> None:
         message = _message(event)
+        if message.startswith(_CHECK_FAILED) and node in self._unmet:
+            message = "what was made does not pass its checks, and nothing is built upon it\n  " + "\n  ".join(
+                self._unmet[node]
+            )
         if message.endswith(dg.DagsterExecutionInterruptedError.__name__):
             self._line(node, "[yellow]stopped[/]")
         elif again:

@@ -16,32 +16,15 @@ from dagster._cli import dev
 from dagster_shared.ipc import open_ipc_subprocess
 from dagster_webserver import app, cli
 from dagster_webserver.webserver import DagsterWebserver
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assets.addresses import dagster_url
 from lineage.store import home_folder
+from orchestration.known_hosts import LOOPBACK, KnownHosts
 from orchestration.pages import routes
 
 _THEIRS, _OURS = "dagster_webserver", "orchestration.webserver"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-class KnownHosts:
-    """Answers 403 to a request by a name that is not this server's: a foreign page may let its own name lead here."""
-
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        self._app, self._hosts = app, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and _host(scope) not in self._hosts:
-            refusal = PlainTextResponse("This server does not answer to that name.\n", 403)
-            await refusal(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
 
 
 class Webserver(DagsterWebserver[Any, Any]):
@@ -57,7 +40,7 @@ class Webserver(DagsterWebserver[Any, Any]):
 def known_hosts() -> frozenset[str]:
     """Loopback, and the host of the address that `TEMPER_DAGSTER_URL` gives the UI."""
     named = urlsplit(dagster_url()).hostname
-    return _LOOPBACK | {named} if named else _LOOPBACK
+    return LOOPBACK | {named} if named else LOOPBACK
 
 
 def main() -> None:
@@ -72,13 +55,6 @@ def main() -> None:
 
 def _with_ours(parts: Sequence[str], **more: Any) -> Popen[Any]:
     return open_ipc_subprocess([_OURS if part == _THEIRS else part for part in parts], **more)
-
-
-def _host(scope: Scope) -> str | None:
-    try:
-        return urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
-    except ValueError:
-        return None
 
 
 if __name__ == "__main__":

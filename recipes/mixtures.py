@@ -27,14 +27,20 @@ class PairRule(Section):
     min_gap: float = Field(
         default=0, ge=0, description="rule 'ranked': least difference of scores (worse answers, stars, share of votes)"
     )
+    annotators: Literal["equal", "agreement"] = Field(
+        default="equal",
+        exclude_if=lambda weighed: weighed == "equal",
+        description="rule 'ranked': whether a judgement counts as any other, or by its annotator's Cohen's kappa with "
+        "the others",
+    )
     limit: int | None = Field(default=None, ge=1, description="number of pairs, drawn by seed")
 
     @model_validator(mode="after")
     def _has_answers(self) -> "PairRule":
         if (self.rule in ("recorded", "ranked")) != (self.answers is None):
             raise ValueError("rules 'refuse' and 'comply' need 'answers'; rules 'recorded' and 'ranked' take none")
-        if self.rule != "ranked" and (self.against, self.min_gap) != ("rest", 0):
-            raise ValueError("against and min_gap are for rule 'ranked'")
+        if self.rule != "ranked" and (self.against, self.min_gap, self.annotators) != ("rest", 0, "equal"):
+            raise ValueError("against, min_gap and annotators are for rule 'ranked'")
         return self
 
 

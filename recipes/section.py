@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 """A node name: it becomes a folder, an asset key part and a metric name."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -24,6 +25,10 @@ def _is_a_pattern(pattern: str) -> str:
 
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_is_a_pattern)]
 """A regular expression."""
+
+
+def is_name(text: str) -> bool:
+    return re.fullmatch(_NAME, text) is not None
 
 
 def meant(name: str, known: Iterable[str]) -> str:

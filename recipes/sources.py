@@ -11,7 +11,7 @@ from recipes.cleaning import Difficulty, RowStep, Step
 from recipes.gym_tasks import refusal
 from recipes.section import Name, Section, Sha256
 
-_SCHEMES = ("pypi", "gym", "hf", "s3", "gs", "https")
+_SCHEMES = ("pypi", "gym", "hf", "s3", "gs", "https", "labels")
 
 
 class Origin(Section):
@@ -26,7 +26,8 @@ class Origin(Section):
       - `hf://<org>/<name>[@<revision>][?config=&split=&streaming=]`, where `<org>/<name>` may also be a
         local folder in hub layout, written `hf:///absolute/folder`;
       - `s3://<bucket>/<key>` or `gs://<bucket>/<key>`: an object, a glob, or all objects below a prefix;
-        credentials come from the environment.
+        credentials come from the environment;
+      - `labels://<name>[?kind=choice|stars|rank|thumb|edit]`: what people said of answers in `temper label <name>`.
     """
 
     uri: str = Field(min_length=1)
@@ -43,7 +44,8 @@ class Origin(Section):
             return self
         if self.scheme not in _SCHEMES:
             raise ValueError(
-                f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym://, hf://, s3://, gs:// or https://"
+                f"uri scheme '{self.scheme}://' is not known; use a path, pypi://, gym://, hf://, s3://, gs://, "
+                "https:// or labels://"
             )
         rest = self.uri.partition("://")[2]
         if self.scheme in ("s3", "gs") and ("@" in rest.partition("/")[0] or "?" in rest):
@@ -56,6 +58,13 @@ class Origin(Section):
                 )
             if self.sha256 is None:
                 raise ValueError("an https uri needs sha256, the hash of the file")
+        if self.scheme == "labels":
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}(\?kind=(choice|stars|rank|thumb|edit))?", rest):
+                raise ValueError("a labels uri is labels://<name>[?kind=choice|stars|rank|thumb|edit]")
+            if self.sha256 is not None:
+                raise ValueError(
+                    "labels grow and have no sha256; `temper label NAME --export FILE` writes a file to pin"
+                )
         if self.scheme == "pypi":
             release, _, member = rest.partition("/")
             if not re.search(r"\.(whl|tar\.gz|zip)$", release) or not member:
@@ -78,8 +87,9 @@ class Origin(Section):
 class Columns(Section):
     """Which fields of a row hold what, for rows whose field names are their own.
 
-    A dotted path reaches into objects, `intents.0` into lists. `input` is what the prompt is about, and comes behind it
-    on a line of its own; `reasoning` is what was thought before the completion.
+    A dotted path reaches into objects, `intents.0` into lists. `input` is what the prompt is about, and comes
+    behind it on a line of its own; `reasoning` is what was thought before the completion; by `loss_weight` the loss
+    of the whole row is multiplied.
     """
 
     text: str | None = None
@@ -98,6 +108,8 @@ class Columns(Section):
     response_a: str | None = None
     response_b: str | None = None
     winner: str | None = None
+    annotator: str | None = Field(default=None, exclude_if=lambda path: path is None)
+    loss_weight: str | None = Field(default=None, exclude_if=lambda path: path is None)
     category: str | None = None
 
 
@@ -255,6 +267,6 @@ class Model(Origin):
 
     @model_validator(mode="after")
     def _is_a_model(self) -> "Model":
-        if self.scheme == "gym":
-            raise ValueError("a model cannot come from gym://")
+        if self.scheme in ("gym", "labels"):
+            raise ValueError(f"a model cannot come from {self.scheme}://")
         return self

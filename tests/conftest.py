@@ -16,6 +16,8 @@ os.environ |= {
     "MLFLOW_REGISTRY_URI": "",
     "TEMPER_DAGSTER_URL": "",
     "TEMPER_MLFLOW_URL": "",
+    "TEMPER_LABELS": "",
+    "TEMPER_LABELS_TOKEN": "",
 }
 
 import shutil

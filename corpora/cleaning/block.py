@@ -22,6 +22,7 @@ from corpora.contamination.screen import Screen
 from corpora.formats.answers import Answers
 from corpora.formats.formats import Item, category_of, choose_format, reader
 from corpora.reading.lines import BadRow, Block, Row, RowError, read_block
+from corpora.reading.row import NotToBeLearned
 from corpora.tables.tables import clean_schema, filtered_schema, quarantine_schema
 from recipes.cleaning import Contamination
 from recipes.sources import Source
@@ -127,11 +128,13 @@ class _Cleaning:
     def _take(self, row: Row, job: Job) -> None:
         """A row that holds several counts as so many rows read; none of them is used if one is bad."""
         source = self._with.plan.source
+        self._tally.met(row)
         try:
             items = self._with.read(row)
             category = category_of(source, row.value)
         except RowError as error:
             self._tally.read += 1
+            self._tally.unwanted += isinstance(error, NotToBeLearned)
             self._set_aside(BadRow(row.file, row.line, row.byte_offset, str(error), row.raw))
             return
         for item in items:
@@ -179,8 +182,7 @@ class _Cleaning:
         return [(*row, key, verdict) for row, key, verdict in zip(rows, keys, verdicts, strict=True)]
 
     def _set_aside(self, bad: BadRow) -> None:
-        if bad.part == 0:
-            self._tally.set_aside(bad)
+        self._tally.set_aside(bad)
         self._quarantine.add(tuple(getattr(bad, name) for name in self._bad_fields), len(bad.raw))
 
 

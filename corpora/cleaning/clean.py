@@ -31,7 +31,7 @@ from recipes.cleaning import Contamination
 from recipes.execution import CorporaExecution
 from recipes.sources import Source
 
-VERSION = 9
+VERSION = 10
 
 _SAMPLE, _SAMPLE_BYTES = 200, 64 << 20
 """Rows read to tell a format; fewer if they are long."""
@@ -168,7 +168,8 @@ def _must_be_usable(name: str, source: Source, tally: Tally, scratch: Path) -> N
         "evaluation items": tally.contaminated,
     }
     why = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    first = f". The first of them: {tally.first[0]}" if tally.first else ""
+    told = without_words(tally.first[0]) if tally.first and source.sensitive else "".join(tally.first[:1])
+    first = f". The first of them: {told}" if told else ""
     raise CorpusError(f"{source.uri}: source '{name}' is empty: none of its {tally.read} rows is left ({why}){first}")
 
 
@@ -194,19 +195,26 @@ def _bytes(part: Block) -> int:
     return (part.file.path.stat().st_size if part.end is None else part.end) - part.start
 
 
+def without_words(line: str) -> str:
+    """A place and the kind of the reason, behind which may stand words of the row."""
+    return ": ".join(line.split(": ")[:2])
+
+
 def _tally_of(bad: list[Row | BadRow]) -> Tally:
     tally = Tally()
     for row in bad:
-        if isinstance(row, BadRow) and row.part == 0:
-            tally.read += 1
+        if isinstance(row, BadRow):
+            tally.read += row.part == 0
             tally.set_aside(row)
     return tally
 
 
 def _too_bad(name: str, source: Source, tally: Tally) -> str:
-    reasons = "\n".join(f"  {line}" for line in tally.first)
+    told = (without_words(line) if source.sensitive else line for line in tally.first)
+    reasons = "\n".join(f"  {line}" for line in told)
+    bad, looked_at = tally.quarantined - tally.unwanted, tally.read - tally.beyond
     return (
-        f"{source.uri}: source '{name}': {tally.quarantined} of {tally.read - tally.beyond} rows cannot be used "
+        f"{source.uri}: source '{name}': {bad} of {looked_at} rows{tally.told_of_lost} cannot be used "
         f"({tally.bad_share:.1%}; max_quarantined is {source.max_quarantined:.1%}). The first of them:\n{reasons}\n"
         "Mend the source, name its `format` and `columns`, or raise max_quarantined"
     )

@@ -12,6 +12,8 @@ from lineage.hashing import text_digest
 from recipes.cleaning import Part
 
 _OF_EVENTS = ("rated", "votes")
+_UNSAID = ("tools", "annotator")
+"""Fields that change nothing where they are null, and whose texts are not words of the row."""
 _ANSWERS = ("chosen", "completion", "answers")
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
@@ -28,7 +30,9 @@ def content_id(item: Item) -> str:
     if isinstance(item, Conversation) and not item.tools and not any(map(_calls, item.messages)):
         return text_digest("\x1e".join(map(_plain_turn, item.messages)))
     fields = vars(item).items()
-    return text_digest(_CANONICAL([_folded(value) for name, value in fields if name != "tools" or value is not None]))
+    return text_digest(
+        _CANONICAL([_folded(value) for name, value in fields if name not in _UNSAID or value is not None])
+    )
 
 
 def row_id(item: Item, format_: str, file: str, line: int) -> str:
@@ -53,7 +57,9 @@ def words(item: Item, part: Part) -> str:
 
 def rewritten(item: Item, change: Callable[[str], str]) -> Item:
     """The item with `change` made to every text in it, also to those inside tool calls."""
-    fields: dict[str, Any] = {name: _rewritten(value, change) for name, value in vars(item).items() if name != "tools"}
+    fields: dict[str, Any] = {
+        name: _rewritten(value, change) for name, value in vars(item).items() if name not in _UNSAID
+    }
     return dataclasses.replace(item, **fields)
 
 

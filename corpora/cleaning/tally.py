@@ -1,10 +1,11 @@
 """What became of every row of a source, in counts that add up, block by block, to the metrics of its clean corpus."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from corpora.reading.lines import BadRow
+from corpora.reading.lines import BadRow, Row
 from lineage.checks import check
 from recipes.sources import Source
 
@@ -56,6 +57,27 @@ class Tally:
     steps: list[StepTally] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     first: list[str] = field(default_factory=list)
+    unwanted: int = 0
+    """Of the quarantined, rows that say of themselves that they are not to be learned: nothing is wrong with these."""
+    bytes_read: int = 0
+    """Of rows that could be told apart, of which there are `apart`."""
+    apart: int = 0
+    bytes_lost: int = 0
+    """Of stretches in which rows could not be told apart, of which there are `stretches`."""
+    stretches: int = 0
+    also_lost: int = 0
+    """Rows that a damaged file is known to hold beside those that were read."""
+    untold: int = 0
+    """Stretches of which nothing tells how many rows they hold."""
+
+    @property
+    def lost(self) -> float:
+        """Rows beyond those that were counted: known of, or as many as the bytes of a stretch would hold at the usual
+        length. Infinite if nothing tells how many."""
+        if self.untold:
+            return math.inf
+        usual = self.bytes_read / self.apart if self.apart else self.bytes_lost or 1
+        return self.also_lost + max(0, round(self.bytes_lost / usual) - self.stretches)
 
     @property
     def filtered(self) -> int:
@@ -68,11 +90,26 @@ class Tally:
 
     @property
     def bad_share(self) -> float:
-        """Quarantined rows among those looked at."""
-        return self.quarantined / max(1, self.read - self.beyond)
+        """Quarantined and lost rows among those looked at, but for those that are not to be learned."""
+        if self.lost == math.inf:
+            return 1.0
+        return (self.quarantined - self.unwanted + self.lost) / max(1, self.read - self.beyond + self.lost)
+
+    def met(self, row: Row) -> None:
+        """A row that could be told apart from others, whatever becomes of it."""
+        self.apart += 1
+        self.bytes_read += len(row.raw)
 
     def set_aside(self, bad: BadRow) -> None:
+        """A bad row, or the next part of one."""
+        if bad.holds is None:
+            self.bytes_lost += len(bad.raw)
+            self.stretches += bad.part == 0
+        if bad.part:
+            return
         self.quarantined += 1
+        self.untold += bad.holds == math.inf
+        self.also_lost += 0 if bad.holds in (None, math.inf) else int(bad.holds or 1) - 1
         self.reasons[bad.reason.partition(":")[0]] += 1
         if len(self.first) < _REASONS_SHOWN:
             self.first.append(f"{bad.file}:{bad.line}: {bad.reason}")
@@ -82,6 +119,8 @@ class Tally:
         self.read += block.read
         self.quarantined += block.quarantined
         self.beyond += block.beyond
+        for name in ("unwanted", "bytes_read", "apart", "bytes_lost", "stretches", "also_lost", "untold"):
+            setattr(self, name, getattr(self, name) + getattr(block, name))
         self.reasons += block.reasons
         self.first = [*self.first, *block.first][:_REASONS_SHOWN]
         for mine, theirs in zip(self.steps, block.steps, strict=True):
@@ -91,6 +130,14 @@ class Tally:
         """Add a step that worked on all rows that were kept until then."""
         self.steps.append(step)
         self.kept -= step.removed
+
+    @property
+    def told_of_lost(self) -> str:
+        """What to say of lost rows, behind the number of others."""
+        if not self.lost:
+            return ""
+        many = "nobody knows how many" if self.lost == math.inf else f"about {self.lost:,.0f}"
+        return f" and {many} more in stretches of files that cannot be split into rows"
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "steps": [vars(step) for step in self.steps]}
@@ -126,7 +173,7 @@ class Tally:
                 "quarantine_share": check(
                     self.bad_share <= source.max_quarantined,
                     self.bad_share,
-                    f"share of bad rows, at most {source.max_quarantined:g}",
+                    f"share of bad rows{self.told_of_lost}, at most {source.max_quarantined:g}",
                 ),
             },
         }

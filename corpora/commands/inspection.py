@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from corpora.cleaning.content import row_id, words
+from corpora.cleaning.tally import Tally
 from corpora.contamination.words import split
 from corpora.data_report.samples import Languages, languages_of
 from corpora.formats.formats import Format, Item, choose_format, reader
@@ -70,6 +71,7 @@ class Inspected:
     first: list[Item] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     languages: Languages | None = None
+    tally: Tally = field(default_factory=Tally)
     whole: bool = True
 
     @property
@@ -135,7 +137,7 @@ def inspect(source: Source, cache: Path, most: int | None, keep: int = _FIRST) -
     except CorpusError as error:
         found.evidence = str(error)
     if format_ is not None:
-        found.unread = _unread(reader(source, format_), good[:_TRIED])
+        found.unread = _unread(source, reader(source, format_), good[:_TRIED])
     _Looking(source, format_, found, keep).through(cut, most)
     return found
 
@@ -147,11 +149,12 @@ def unread_of(source: Source, folder: Path, cache: Path) -> list[str]:
     good = [row for row in head if isinstance(row, Row)]
     if not good or source.answers is not None:
         return []
-    return _unread(reader(source, choose_format(source, None, good)[0]), good[:_TRIED])
+    return _unread(source, reader(source, choose_format(source, None, good)[0]), good[:_TRIED])
 
 
-def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
+def _unread(source: Source, read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
     """Fields that hold something, also those of turns, and without which each of these rows says the same."""
+    category = (source.columns.category or "").partition(".")[0]
     names: dict[str, bool] = {}
     for row in rows:
         whole = _read_or_none(read, row, row.value)
@@ -160,8 +163,8 @@ def _unread(read: Callable[[Row], list[Item]], rows: list[Row]) -> list[str]:
         for name, rest in _without_each(row.value):
             names[name] = names.get(name, True) and _read_or_none(read, row, rest) == whole
     fields = {name for name, unread in names.items() if unread and "[]." not in name}
-    found = (name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
-    return sorted(map(on_one_line, found))
+    apart = (name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
+    return sorted(on_one_line(name) for name in apart if name != category)
 
 
 def _without_each(fields: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -211,8 +214,12 @@ class _Looking:
         self._found.languages = languages_of(self._texts) if self._found.kind else None
 
     def _look(self, row: Row | BadRow) -> None:
-        if isinstance(row, BadRow) and row.part:
-            return
+        if isinstance(row, BadRow):
+            self._found.tally.set_aside(row)
+            if row.part:
+                return
+        else:
+            self._found.tally.met(row)
         self._found.read += 1
         if isinstance(row, BadRow):
             self._found.set_aside(row.file, row.line, row.reason)

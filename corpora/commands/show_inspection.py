@@ -1,5 +1,6 @@
 """What `inspect` found, on a terminal."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_inspection(found: Inspected, hide_text: bool, shown: "Console") -> None:
-    _show_inspected(found, shown)
+    _show_inspected(found, hide_text, shown)
     if not hide_text:
         _show_first(found, shown)
 
@@ -30,7 +31,11 @@ def facts(found: Inspected, hide_text: bool) -> dict[str, Any]:
             for name in ("format", "kind", "evidence", "unread", "read", "good", "bad", "repeats")
         },
         "whole": found.whole,
-        "reasons": {kind: why._asdict() for kind, why in found.reasons.items()},
+        "lost": found.tally.lost if found.tally.lost != math.inf else "unknown",
+        "reasons": {
+            kind: why._replace(reason=kind if hide_text else why.reason)._asdict()
+            for kind, why in found.reasons.items()
+        },
         "words": quantiles(found.words),
         "roles": found.roles,
         "languages": dict(languages.rows) if languages is not None else {},
@@ -38,7 +43,7 @@ def facts(found: Inspected, hide_text: bool) -> dict[str, Any]:
     }
 
 
-def _show_inspected(found: Inspected, shown: "Console") -> None:
+def _show_inspected(found: Inspected, hide_text: bool, shown: "Console") -> None:
     kinds = [f"{count} × {kind} ({size:,} bytes)" for kind, (count, size) in containers(found.files).items()]
     lengths = quantiles(found.words)
     partly = "" if found.whole else " (the first ones only)"
@@ -59,11 +64,13 @@ def _show_inspected(found: Inspected, shown: "Console") -> None:
     if found.reasons:
         reasons = sorted(found.reasons.values(), key=lambda why: -why.rows)
         shown.print()
-        shown.print(table(("why not", "rows", "first"), [(why.reason, why.rows, why.first) for why in reasons]))
+        told = [(why.reason.partition(":")[0] if hide_text else why.reason, why.rows, why.first) for why in reasons]
+        shown.print(table(("why not", "rows", "first"), told))
 
 
 def _usable(found: Inspected) -> str:
-    return f"{found.good:,} good, {found.bad:,} for quarantine" if found.kind else "none of a known format"
+    counted = f"{found.good:,} good, {found.bad:,} for quarantine{found.tally.told_of_lost}"
+    return counted if found.kind else "none of a known format"
 
 
 def _languages(found: Inspected) -> str:

@@ -4,14 +4,15 @@ Blocking: prompts and answers are tokenised as the template and its library do i
 end-of-turn token; the two answers of a pair differ; of unpaired answers there are good ones as well as bad ones,
 because KTO weighs them against each other (Ethayarajh et al. 2024, arXiv 2402.01306). Not blocking: how much longer
 the better answers are than the worse, because a model trained on them learns to be long (Singhal et al. 2023, arXiv
-2310.03716), and unpaired answers that are called good in one row and bad in another.
+2310.03716), whether annotators agree, and unpaired answers that are called good in one row and bad in another.
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corpora.feedback.annotators import Agreement
 from corpora.tables.tables import rows_of
 from lineage.checks import Check, check
 from lineage.hashing import fingerprint
@@ -20,10 +21,12 @@ from models.turns import thinks
 
 LENGTH_BIAS = 0.5
 """Cohen's d from which an effect counts as medium (Cohen 1988)."""
+SLIGHT = 0.2
+"""Up to here agreement beyond chance is called slight (Landis and Koch 1977)."""
 
 
-def check_pairs(path: Path, template: ChatTemplate) -> dict[str, Any]:
-    """Statistics of the pairs' lengths in tokens, and `checks` by name."""
+def check_pairs(path: Path, template: ChatTemplate, agreed: Mapping[str, Agreement] | None = None) -> dict[str, Any]:
+    """Statistics of the pairs' lengths in tokens, and `checks` by name. agreed: of who judged by name, by source."""
     differing: list[str] = []
     same = unfinished = 0
     lengths: dict[str, list[int]] = {"prompt": [], "chosen": [], "rejected": []}
@@ -45,6 +48,7 @@ def check_pairs(path: Path, template: ChatTemplate) -> dict[str, Any]:
             "answers_differ": none(same, "pairs whose chosen and rejected answers are the same"),
             "end_of_turn": none(unfinished, "pairs with an answer that does not end with the end-of-turn token"),
             "length_bias": length_bias(bias, "chosen against rejected"),
+            "annotators_agree": annotators_agree(agreed or {}),
         },
     }
 
@@ -95,9 +99,18 @@ def length_bias(bias: float, compared: str) -> Check:
     )
 
 
+def annotators_agree(agreed: Mapping[str, Agreement]) -> Check:
+    alphas = {name: found.alpha for name, found in agreed.items() if found.alpha is not None}
+    worst = min(alphas, key=lambda name: alphas[name], default=None)
+    if worst is None:
+        return check(True, 0, "pairs of answers that two who are named judged", blocks=False)
+    told = f"Krippendorff's alpha of who judged in source '{worst}'; below {SLIGHT} is hardly more than chance"
+    return check(alphas[worst] >= SLIGHT, alphas[worst], told, blocks=False)
+
+
 def cohens_d(first: list[int], second: list[int]) -> float:
     """Difference of means over the pooled standard deviation; 0 where there is no spread to compare with."""
-    if len(first) < 2:
+    if min(len(first), len(second)) < 2:
         return 0.0
     pooled = ((statistics.variance(first) + statistics.variance(second)) / 2) ** 0.5
     return (statistics.fmean(first) - statistics.fmean(second)) / pooled if pooled else 0.0

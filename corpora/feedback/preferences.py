@@ -6,6 +6,7 @@ the rows is left to it.
 """
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from corpora import splits as splitting
 from corpora.cleaning.content import content_id
 from corpora.feedback.candidates import LEFT_OUT, Measured, candidate_pairs
 from corpora.feedback.checks import check_pairs, check_unpaired
+from corpora.feedback.ranked import agreement
 from corpora.feedback.rules import Found, Row, judged_by
 from corpora.formats.answers import load_answers
 from corpora.formats.items import Preference, Unpaired
@@ -39,13 +41,13 @@ from recipes.cleaning import Splits
 from recipes.mixtures import CandidateRule, PairRule, Preferences, UnpairedRule
 from recipes.sources import Source
 
-VERSION = 6
+VERSION = 7
 
 Rule = PairRule | CandidateRule | UnpairedRule
 
 _REASONS = (
     *("overlong", "control_tokens", "tools", "template", "same_answer", "small_gap", "repeated", "near_duplicate"),
-    *("conflict", "alone"),
+    *("conflict", "alone", "by_chance"),
 )
 """Why rows are left out, in the order of counting."""
 EXPLAINED = {
@@ -59,6 +61,7 @@ EXPLAINED = {
     "repeated": "that were said before: the first counts, and names beside it whoever said it again",
     "near_duplicate": "of which another row says nearly the same",
     "conflict": "of which others, or an earlier rule, say the opposite",
+    "by_chance": "judgements of annotators who agree with the others no more than by chance",
     "cut": "answers that reached max_new_tokens",
     "empty": "answers without words",
     "no_signal": "answers that a signal has no number for",
@@ -75,12 +78,13 @@ class _Drawn:
     """The rows of one rule by side, what was left out of them, and how many there were to train on before a limit.
 
     refused: where the first is that the template refused, and what it said. By the id of a row, said: how often it was
-    found; said_by: where; opposed: how often the opposite was said in judgements that it is made of. agreement: of
-    pairs that were judged more than once.
+    found; weighed: what that counts together; said_by: where; opposed: how often the opposite was said in judgements
+    that it is made of. agreement: of pairs that were judged more than once.
     """
 
     rows: dict[Side, list[Row]]
     said: Counter[str] = field(default_factory=Counter)
+    weighed: dict[str, float] = field(default_factory=dict)
     said_by: dict[str, list[str]] = field(default_factory=dict)
     agreement: dict[str, int] = field(default_factory=lambda: {"pairs": 0, "judgements": 0, "agreeing": 0})
     left_out: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REASONS, 0))
@@ -115,13 +119,14 @@ def build_preferences(
     """
     template, splits = ChatTemplate.load(checkpoint), splits or Splits()
     kept = {name: KeptRows(path, (removed or {}).get(name)) for name, path in clean.items()}
+    agreed = {name: agreement(rows) for name, rows in kept.items()}
 
     def found_by(rule: Rule, left_out: dict[str, int]) -> Iterator[Found]:
         if isinstance(rule, CandidateRule):
             return _of_candidates(rule, (candidates or {})[rule.candidates], left_out)
         left_out["near_duplicate"] = kept[rule.source].duplicates
         answers = None if rule.answers is None else load_answers(folder / rule.answers)
-        return judged_by(rule, kept[rule.source], sources[rule.source], answers, left_out)
+        return judged_by(rule, kept[rule.source], sources[rule.source], answers, agreed.get(rule.source), left_out)
 
     decided: dict[str, str] = {}
     taken: set[str] = set()
@@ -132,7 +137,7 @@ def build_preferences(
     holds = preferences.holds
     files: dict[Side, str] = {"train": _TRAINED_ON[holds], **_apart(splits)}
     written = {side: _write(work / file, side, preferences, drawn, template) for side, file in files.items()}
-    check = check_pairs if holds == "pairs" else check_unpaired
+    train, named = work / files["train"], {name: found for name, found in agreed.items() if found is not None}
     return {
         holds: written["train"],
         "rules": [
@@ -147,9 +152,10 @@ def build_preferences(
             }
             for rule, of_rule in zip(preferences.rules, drawn, strict=True)
         ],
+        "annotators": {name: found.facts for name, found in named.items()},
         "splits": {side: written[side] for side in _apart(splits)},
         "template_digest": template.digest,
-        **check(work / files["train"], template),
+        **(check_pairs(train, template, named) if holds == "pairs" else check_unpaired(train, template)),
     }
 
 
@@ -227,20 +233,25 @@ def _why(left_out: Mapping[str, int]) -> str:
 
 def _settle(drawn: _Drawn, decided: dict[str, str]) -> None:
     """Leave out the pairs that others contradict: of one rule those that were said less often, or both where each was
-    said as often; whatever earlier rules have decided otherwise."""
+    said as often; whatever earlier rules have decided otherwise. Who says it counts as the rule weighs annotators."""
     votes: dict[str, Counter[str]] = {}
+    weights: dict[str, dict[str, float]] = {}
     keys = {row["id"]: _pair_of(row) for rows in drawn.rows.values() for row in rows}
     opposed: Counter[str] = Counter()
     for id_, (pair, better) in keys.items():
         votes.setdefault(pair, Counter())[better] += drawn.said[id_]
+        for_pair = weights.setdefault(pair, {})
+        for_pair[better] = for_pair.get(better, 0.0) + drawn.weighed[id_]
         opposed[pair] += drawn.opposed[id_]
     for pair, said in votes.items():
         ordered = said.most_common(2)
         if (times := said.total() + opposed[pair]) > 1:
             found = {"pairs": 1, "judgements": times, "agreeing": ordered[0][1]}
             drawn.agreement = {name: drawn.agreement[name] + count for name, count in found.items()}
-        if pair not in decided and (len(ordered) == 1 or ordered[0][1] > ordered[1][1]):
-            decided[pair] = ordered[0][0]
+        heaviest = sorted(weights[pair], key=lambda better: -weights[pair][better])
+        decisive = len(heaviest) == 1 or not math.isclose(*(weights[pair][better] for better in heaviest))
+        if pair not in decided and decisive:
+            decided[pair] = heaviest[0]
     for side, rows in drawn.rows.items():
         kept = [row for row in rows if decided.get(keys[row["id"]][0]) == keys[row["id"]][1]]
         drawn.left_out["conflict"] += len(rows) - len(kept)
@@ -276,6 +287,7 @@ def _usable(
     for one in found:
         item, id_ = one.item, content_id(one.item)
         before, drawn.said[id_] = drawn.said[id_], drawn.said[id_] + one.judged[1]
+        drawn.weighed[id_] = drawn.weighed.get(id_, 0.0) + one.judged[1] * one.weight
         drawn.said_by.setdefault(id_, []).extend(one.said_by)
         drawn.opposed[id_] += one.judged[0] - one.judged[1]
         if before or id_ in taken:

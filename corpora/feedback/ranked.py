@@ -1,19 +1,22 @@
-"""Pairs from answers with scores: which answers of a prompt are held against which.
+"""Pairs from answers with scores: which answers of a prompt are held against which. A good one has 1, a bad one 0.
 
 Answers that stand in rows of their own, as single star ratings do, are brought together by their prompt, and rows of
 the same two answers, as votes are, by these: an answer that was rated more than once has the mean of its ratings, or
-its share of the votes. In memory are about 150 bytes for each such prompt, and the answers of prompts whose last row
-has not come yet.
+its share of the votes. Who judges by name has one voice, the mean of what they say of an answer. In memory are about
+150 bytes for each such prompt, and for each pair of answers that someone named judged, and the answers of prompts whose
+last row has not come yet.
 """
 
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from corpora.feedback.annotators import Agreement, Judgements, agreement_of
 from corpora.formats.items import Preference
-from corpora.tables.tables import KeptRows, place_of
+from corpora.tables.tables import ROWS, KeptRows, batches_of, place_of
 from lineage.hashing import fingerprint
 from models.messages import Message, plain_messages
 from recipes.mixtures import Against, PairRule
@@ -22,26 +25,65 @@ T = TypeVar("T")
 
 
 class _Rated(NamedTuple):
-    """An answer with its score, and where the rows are that give it."""
+    """An answer with its score, where the rows are that give it, who gave it, and what that counts."""
 
     messages: list[Message]
     score: float
     said_by: list[str]
+    annotator: str | None
+    weight: float = 1.0
 
 
 class RankedPair(NamedTuple):
     """A pair with the difference of its scores, the places of its rows, and, where several rows judged the same two
-    answers, how many did, and how many of them as most did."""
+    answers, how many did, and how many of them as most did; weight: what each of these counts, in the mean."""
 
     pair: Preference
     margin: float
     said_by: list[str]
     judged: tuple[int, int]
+    weight: float
 
 
-def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> Iterator[RankedPair]:
-    """Each pair. Those that differ less than the rule asks are counted."""
+def agreement(rows: KeptRows) -> Agreement | None:
+    """Of those who judged by name; None if nobody did."""
+    judgements = Judgements()
+    if rows.kind != "ranking" or all(
+        batch.column(0).null_count == len(batch) for batch in batches_of(rows.folder / ROWS, ["annotator"])
+    ):
+        return None
     for prompt, tools, answers in _by_prompt(rows):
+        asked = fingerprint([prompt, tools])
+        named = {one.annotator for one in answers if one.annotator is not None}
+        for name in named:
+            scores = _scores([one for one in answers if one.annotator == name])
+            in_any_order = sorted(scores, key=lambda key: fingerprint([asked, key]))
+            for one, other in itertools.combinations(in_any_order, 2):
+                sign = (scores[one] > scores[other]) - (scores[one] < scores[other])
+                judgements.add(fingerprint([asked, one, other]), name, sign)
+    return agreement_of(judgements)
+
+
+def _scores(answers: list[_Rated]) -> dict[str, float]:
+    """The mean score of each different answer."""
+    found: dict[str, list[float]] = {}
+    for answer in answers:
+        found.setdefault(fingerprint(answer.messages), []).append(answer.score)
+    return {key: _mean(scores) for key, scores in found.items()}
+
+
+def ranked_pairs(
+    rows: KeptRows, rule: PairRule, agreed: Agreement | None, left_out: dict[str, int]
+) -> Iterator[RankedPair]:
+    """Each pair. Those that differ less than the rule asks are counted, and judgements that count nothing.
+
+    agreed: of `agreement`, which the rule may weigh by.
+    """
+    weights = agreed.weight if agreed is not None and rule.annotators == "agreement" else lambda name: 1.0
+    for prompt, tools, found in _by_prompt(rows):
+        answers = [one._replace(weight=weights(one.annotator)) for one in found]
+        left_out["by_chance"] += len({one.said_by[0] for one in answers if not one.weight})
+        answers = [one for one in answers if one.weight]
         merged = _merged(answers)
         left_out["alone"] += len(merged) == 1
         for better, worse in held(merged, rule.against):
@@ -49,7 +91,8 @@ def ranked_pairs(rows: KeptRows, rule: PairRule, left_out: dict[str, int]) -> It
             if margin > 0 and margin >= rule.min_gap:
                 said_by = list(dict.fromkeys([*better.said_by, *worse.said_by]))
                 pair = Preference(prompt, better.messages, worse.messages, tools)
-                yield RankedPair(pair, margin, said_by, _judged(answers) if len(merged) == 2 else (1, 1))
+                judged = _judged(answers) if len(merged) == 2 else (1, 1)
+                yield RankedPair(pair, margin, said_by, judged, _mean([better.weight, worse.weight]))
             else:
                 left_out["small_gap"] += 1
 
@@ -92,7 +135,9 @@ def _by_prompt(rows: KeptRows) -> Iterator[tuple[list[Message], str | None, list
 def _read(rows: KeptRows) -> Iterator[dict[str, Any]]:
     for row in rows:
         place = [place_of(row)]
-        answers = [_Rated(plain_messages(a["messages"]), a["score"], place) for a in row["answers"]]
+        own = row.get("annotator")
+        rated = row["answers"] if "answers" in row else [{"messages": row["completion"], "score": float(row["label"])}]
+        answers = [_Rated(plain_messages(a["messages"]), a["score"], place, own) for a in rated]
         yield {"prompt": plain_messages(row["prompt"]), "tools": row["tools"], "answers": answers}
 
 
@@ -118,12 +163,22 @@ def _merged(answers: list[_Rated]) -> list[_Rated]:
     same: dict[str, list[_Rated]] = {}
     for answer in answers:
         same.setdefault(fingerprint(answer.messages), []).append(answer)
-    merged = {
-        key: _Rated(
-            found[0].messages,
-            _mean([one.score for one in found]),
-            [place for one in found for place in one.said_by],
-        )
-        for key, found in same.items()
-    }
+    merged = {key: _of_all_voices(found) for key, found in same.items()}
     return [merged[key] for key in sorted(merged, key=lambda key: (-merged[key].score, key))]
+
+
+def _of_all_voices(found: list[_Rated]) -> _Rated:
+    """One answer as all see it: of those with a name one voice each, which counts its weight."""
+    voices: dict[Any, list[_Rated]] = {}
+    for place, one in enumerate(found):
+        voices.setdefault(place if one.annotator is None else one.annotator, []).append(one)
+    scores = [(_mean([one.score for one in voice]), voice[0].weight) for voice in voices.values()]
+    weights = [weight for _, weight in scores]
+    equal = len(set(weights)) == 1
+    score = _mean([score for score, _ in scores]) if equal else _weighed(scores)
+    return _Rated(found[0].messages, score, [place for one in found for place in one.said_by], None, _mean(weights))
+
+
+def _weighed(scores: list[tuple[float, float]]) -> float:
+    """A mean that does not depend on the order."""
+    return math.fsum(score * weight for score, weight in scores) / math.fsum(weight for _, weight in scores)

@@ -1,15 +1,17 @@
 """What each rule of a recipe makes of the rows of a clean corpus: pairs of answers, or single answers with a label.
 
-Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is
-the worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round
-(`comply`), so that a model which learns to refuse does not learn to refuse everything. Pairs from ranked, rated and
-voted answers are made by `ranked`. Unpaired answers have their own labels; a recorded pair gives two of them.
+Recorded pairs are taken as they are. Safety pairs come from answers: a row's own answer to a harmful prompt is the
+worse one and a refusal that we wrote the better (`refuse`); for harmless prompts it is the other way round (`comply`),
+so that a model which learns to refuse does not learn to refuse everything. Pairs from ranked, rated and voted answers
+are made by `ranked`, and of good and bad answers to one prompt. Unpaired answers have their own labels; a recorded pair
+gives two of them.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from corpora.feedback.annotators import Agreement
 from corpora.feedback.ranked import ranked_pairs
 from corpora.formats.answers import Answers
 from corpora.formats.items import Preference, Unpaired
@@ -26,7 +28,7 @@ _KINDS = {
     "recorded": ("preference",),
     "refuse": ("conversation",),
     "comply": ("conversation",),
-    "ranked": ("ranking",),
+    "ranked": ("ranking", "unpaired"),
     "unpaired": ("unpaired", "preference"),
 }
 
@@ -37,19 +39,25 @@ class Found:
 
     about: the columns `source`, `signal` (what decided) and `sensitive`, and `margin` of pairs, `label` of single
     answers. said_by: where each row is that says so. judged: how many judgements it is made of, and how many of them
-    say so.
+    say so; weight: what each of these counts.
     """
 
     item: Preference | Unpaired
     about: Row
     said_by: list[str]
     judged: tuple[int, int] = (1, 1)
+    weight: float = 1.0
 
 
 def judged_by(
-    rule: Rule, rows: KeptRows, source: Source, answers: Answers | None, left_out: dict[str, int]
+    rule: Rule,
+    rows: KeptRows,
+    source: Source,
+    answers: Answers | None,
+    agreed: Agreement | None,
+    left_out: dict[str, int],
 ) -> Iterator[Found]:
-    """Everything that a rule finds in a corpus; what it leaves out is counted.
+    """Everything that a rule finds in a corpus; what it leaves out is counted. agreed: of those who judged by name.
 
     Raises CorpusError if the corpus has the wrong kind of rows.
     """
@@ -60,8 +68,8 @@ def judged_by(
     if isinstance(rule, UnpairedRule):
         return (Found(item, {"label": item.label, **about}, [place_of(row)]) for row in rows for item in _single(row))
     if rule.rule == "ranked":
-        pairs = ranked_pairs(rows, rule, left_out)
-        return (Found(one.pair, {"margin": one.margin, **about}, one.said_by, one.judged) for one in pairs)
+        pairs = ranked_pairs(rows, rule, agreed, left_out)
+        return (Found(one.pair, {"margin": one.margin, **about}, one.said_by, one.judged, one.weight) for one in pairs)
     return (Found(_pair(rule, row, answers), {"margin": None, **about}, [place_of(row)]) for row in rows)
 
 

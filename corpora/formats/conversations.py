@@ -67,7 +67,7 @@ SYSTEMS = ("system", "system_prompt", "system_message")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields of a turn, and types of its parts, that hold what the assistant thought."""
 _THOUGHTFUL = frozenset(_THOUGHTS)
-_WRITTEN_CALLS = (_CALL, "tool_call")
+WRITTEN_CALLS = (_CALL, "tool_call")
 _SPELLINGS = (
     ("role", "content"),
     ("from", "value"),
@@ -180,6 +180,12 @@ def with_system(fields: Mapping[str, Any], messages: list[Message]) -> list[Mess
 def is_turns(value: Any) -> bool:
     """Whether a field holds a list of turns in one of the known spellings."""
     return isinstance(value, list) and bool(value) and all(_spelling(turn) for turn in value)
+
+
+def is_turn(fields: Mapping[str, Any]) -> bool:
+    """Whether a whole row is one turn, whose conversation is spread over rows."""
+    spelling = _spelling(fields)
+    return spelling is not None and fields[spelling[0]].strip().lower() in ROLES
 
 
 def turns(value: Any) -> list[Message]:
@@ -302,7 +308,7 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
     role, content = turn[spelling[0]].strip(), turn.get(spelling[1])
     assistant = ROLES.get(role.lower()) == "assistant"
-    written = role.lower() in _WRITTEN_CALLS
+    written = role.lower() in WRITTEN_CALLS
     said = Parts(None, "", []) if written else parts_of(content, index)
     thoughts = _thoughts(turn, said.thoughts, index)
     held = [calls for calls in (turn.get("tool_calls"), turn.get(_CALL), said.calls) if calls and holds_any(calls)]
@@ -342,9 +348,9 @@ def known_role(role: str, index: int) -> str:
     known = ROLES.get(role.strip().lower())
     if known is None:
         word = role.strip()
-        shown = f" '{word}'" if len(word) <= _SHOWN and word.replace("_", "").isalnum() else ""
+        shown = f"'{word}' of " if len(word) <= _SHOWN and word.replace("_", "").isalnum() else ""
         raise RowError(
-            f"unknown role{shown}: turn {index} (turns: {{roles: …}} in the source says what it means; known are "
+            f"unknown role: {shown}turn {index} (turns: {{roles: …}} in the source says what it means; known are "
             f"{', '.join(ROLES)})"
         )
     return known
@@ -401,8 +407,8 @@ def _no_text(kind: Any, index: int) -> str:
     medium = next((medium for medium in ("image", "audio", "video") if medium in kind), None)
     if medium is not None:
         return f"{cannot_be_had(medium)}: turn {index}"
-    named = f" ({kind})" if kind.replace("_", "").isalnum() and len(kind) <= _SHOWN else ""
-    return f"a part that is not text, thoughts or a tool_call{named}: turn {index}"
+    named = f"{kind}, " if kind.replace("_", "").isalnum() and len(kind) <= _SHOWN else ""
+    return f"a part that is not text, thoughts or a tool_call: {named}turn {index}"
 
 
 def _thoughts(turn: Mapping[str, Any], parts: str, index: int) -> str:
@@ -419,8 +425,11 @@ def _thoughts(turn: Mapping[str, Any], parts: str, index: int) -> str:
 
 
 def row_thoughts(fields: Mapping[str, Any]) -> str | None:
-    """The field in which a row keeps the thoughts of its one answer, if it does."""
-    return next((name for name in _THOUGHTS if isinstance(fields.get(name), str) and not is_blank(fields[name])), None)
+    """The field in which a row keeps the thoughts of its one answer, if it does: of any kind, but for numbers."""
+    if _THOUGHTFUL.isdisjoint(fields):
+        return None
+    held = {name: fields[name] for name in _THOUGHTS if isinstance(fields.get(name), str | list | dict)}
+    return next((name for name, value in held.items() if not (value in ([], {}) or is_blank(str(value)))), None)
 
 
 def with_row_thoughts(fields: Mapping[str, Any], words: str) -> str:

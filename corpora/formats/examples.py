@@ -9,8 +9,8 @@ FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are re
 from typing import Any
 
 from corpora.formats.conversations import (
-    ROLES,
     conversation,
+    is_turn,
     is_turns,
     reply,
     row_thoughts,
@@ -112,22 +112,20 @@ def read_exchange(fields: Fields) -> Item:
     before = question(fields, asked)
     before = with_system(fields, with_earlier(fields, before))
     given = fields.get(answered)
-    answer = reply(given if isinstance(given, list | dict) else text_at(fields, answered), answered)
-    if (thoughts := row_thoughts(fields)) is not None:
-        if len(answer) > 1:
-            raise RowError(f"thoughts in field '{thoughts}' beside an answer of several turns: write them into theirs")
-        answer = [{**answer[0], "content": with_row_thoughts(fields, answer[0]["content"])}]
-    return Conversation(conversation([*before, *answer]), tools_of(fields))
-
-
-def is_turn(fields: Fields) -> bool:
-    """Whether a row is a single turn of a conversation, and no document."""
-    says = [key for key in ("role", "from", "speaker") if key in fields]
-    return bool(says) and is_turns([fields]) and any(str(fields[key]).strip().lower() in ROLES for key in says)
+    if isinstance(given, list | dict):
+        said = reply(given, answered)
+        if row_thoughts(fields) is not None:
+            if len(said) > 1:
+                raise RowError(f"thoughts beside several turns: in field '{answered}'")
+            said = [{**said[0], "content": with_row_thoughts(fields, said[0]["content"])}]
+    else:
+        said = reply(with_row_thoughts(fields, text_at(fields, answered)), answered)
+    return Conversation(conversation([*before, *said]), tools_of(fields))
 
 
 def text_fields(fields: Fields) -> str | None:
-    return None if is_message(fields) or is_turn(fields) else first(fields, TEXTS)
+    name = None if is_message(fields) else first(fields, TEXTS)
+    return None if name is None or is_turn(fields) else name
 
 
 def read_text(fields: Fields) -> Item:

@@ -21,6 +21,7 @@ from corpora.formats.conversations import (
     MENDS,
     cannot_be_had,
     conversation,
+    is_turn,
     text_at,
     value_at,
     value_or_none,
@@ -33,7 +34,7 @@ from corpora.formats.judged import RESPONSES
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
 from corpora.formats.learning import MARKS, refuse_nothing_learned, weight_of_row, weighted
 from corpora.formats.prompts import TURNS, dialogue, with_earlier
-from corpora.formats.spelling import Spelling, with_input
+from corpora.formats.spelling import Spelling, beside_messages, with_input
 from corpora.formats.tool_calls import tools_of
 from corpora.reading.row import Row, RowError, on_one_line
 from corpora.verifiers import verifiers
@@ -175,7 +176,7 @@ def _mend(sample: Sequence[Row]) -> str:
         return (
             "If it is a whole table in one object, write its rows one a line: to_json(…, orient='records', lines=True)"
         )
-    if examples.is_turn(first):
+    if is_turn(first):
         one = 'write those of one conversation as one row, {"messages": […]}'
         return f"If they are single turns, {one}; if they are documents, format: text"
     if odd := examples.no_text_in(first):
@@ -220,12 +221,15 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
     """Reads the rows of a source as its format. It raises RowError, also for a row that names a verifier that is not to
     be used, and for one of two formats or of another kind where the first rows told the format."""
     told_by_rows, spelling = _is_told_by_rows(source), Spelling.of(source)
-    told_apart = set(spelling.columns.values()) | {source.columns.category}
+    told_apart = set(spelling.columns.values()) | {source.columns.category, source.columns.loss_weight}
+    weighed_by = source.columns.loss_weight
 
     def read(row: Row) -> list[Item]:
         if (problem := verifiers.refusal(row.value)) is not None:
             raise RowError(problem)
         marks = {name: row.value[name] for name in MARKS.intersection(row.value) - told_apart}
+        if weighed_by is not None:
+            marks["loss_weight"] = value_or_none(row.value, weighed_by)
         weight = weight_of_row(marks) if marks else 1.0
         if format_.kind != "document":
             _refuse_media(row.value)
@@ -236,8 +240,10 @@ def reader(source: Source, format_: Format) -> Callable[[Row], list[Item]]:
                 found = _fitting(source.uri, row, fields)
             except CorpusError:
                 raise RowError("fits two formats: name `format` in the recipe") from None
-            if found is not None and found.kind != format_.kind:
-                raise RowError(f"of format {found.name} among {format_.name} rows: it has {found.fits(fields)}")
+            if found is not None and (found.kind != format_.kind or (found.name, format_.name) in _SIGNS):
+                both = _reads_both((found.name, format_.name)) if found.kind == format_.kind else ""
+                has = f"it has {found.fits(fields)}{both}"
+                raise RowError(f"of format {found.name} among {format_.name} rows: {has}")
             if found is None and format_.kind == "conversation":
                 if scored.is_rated(fields):
                     raise RowError(f"rated among {format_.name} rows: a rated answer is no example to imitate")
@@ -361,12 +367,15 @@ def _with_columns(format_: Format, source: Source) -> Format:
     columns = spelling.columns
     if not columns:
         return format_
+    outer = columns.get("messages", "").rpartition(".")[0]
     words = judgements.JUDGES & {path for name, path in columns.items() if name not in ("label", "rating")}
 
     def read(fields: Fields) -> list[Item]:
         named = {
             name: (value_or_none if name in _MAY_LACK else value_at)(fields, path) for name, path in columns.items()
         }
+        if outer:
+            named |= beside_messages(outer, {**fields, **named})
         with_input(named, columns)
         if "label" in named:
             named["label"] = judgements.must_say(judgements.meant(source.labels, named["label"]), columns["label"])

@@ -53,11 +53,15 @@ class Unpaired:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A prompt and answers with scores, best first. Scores compare within the source, not across sources."""
+    """A prompt and answers with scores, best first. Scores compare within the source, not across sources.
+
+    annotator: who judged, if the row says so.
+    """
 
     prompt: list[Message]
     answers: list[Answer]
     tools: str | None = None
+    annotator: str | None = None
 
 
 Item = Conversation | Document | Preference | Unpaired | Ranking

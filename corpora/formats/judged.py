@@ -79,8 +79,11 @@ def _conversation(fields: Fields, name: str, before: list[Message]) -> list[Mess
 
 
 def _answered(fields: Fields, name: str, before: list[Message]) -> list[Message]:
-    value = fields.get(name)
-    return answer_to(before, (dialogue(value, asked=False) or value) if isinstance(value, str) else value, name)
+    value, asked = fields.get(name), fields.get("prompt")
+    if isinstance(value, str):
+        repeats = isinstance(asked, str) and asked.startswith("Human:") and value.startswith(asked)
+        value = dialogue(value, asked=False, bare=repeats or not before) or value
+    return answer_to(before, value, name)
 
 
 def _good(fields: Fields) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from corpora.formats.items import Conversation, Item, Preference, Ranking, Unpaired
 from corpora.formats.judgements import number_of, said
-from corpora.reading.row import RowError
+from corpora.reading.row import NotToBeLearned, RowError
 from models.messages import Message
 from models.turns import learns
 
@@ -24,7 +24,7 @@ _WEIGHTS = ("weight", "loss_weight", "loss_scale")
 _NOT_LEARNED = ("masked",)
 _PARTS = ("train_detail",)
 _OF_ANYTHING = ("weight",)
-"""Of a row, above 1, such a field is not about its loss."""
+"""Of a row, above 1, such a field may be about its loss or about something else."""
 _PLAIN = (None, "0", "1")
 _WEIGHS = "a weight of the loss, which examples to imitate alone can have"
 _MARKS = (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED, *_PARTS)
@@ -89,7 +89,7 @@ def refuse_nothing_learned(item: Item) -> None:
     for messages in _answers(item):
         said = [message for message in messages if message["role"] == "assistant"]
         if said and not any(map(learns, said)):
-            raise RowError("no turn of the assistant is to be learned")
+            raise NotToBeLearned("no turn of the assistant is to be learned")
         if not isinstance(item, Conversation) and any(message.get("weight") not in _PLAIN for message in said):
             raise RowError(f"{_WEIGHS}: this one is of an answer to compare")
 
@@ -103,13 +103,18 @@ def weight_of_row(fields: Mapping[str, Any]) -> float:
     weight = 1.0
     if MARKS.isdisjoint(fields):
         return weight
-    if (detail := next((name for name in _PARTS if isinstance(fields.get(name), list | dict)), None)) is not None:
+    if detail := next((name for name in _MARKS if fields.get(name) and isinstance(fields[name], list | dict)), None):
         raise RowError(f"'{detail}' marks parts of a row, which is not known")
     for name in (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED):
-        if said(fields.get(name)) is (name in _NOT_LEARNED) and not (name in _WEIGHTS and _negative(fields[name])):
-            raise RowError(f"field '{name}' says that the row is not to be learned")
+        if said(fields.get(name)) is (name in _NOT_LEARNED) and not _negative(fields[name]):
+            raise NotToBeLearned(f"field '{name}' says that the row is not to be learned")
     for name in _WEIGHTS:
         number = number_of(fields.get(name))
+        if name in _OF_ANYTHING and number is not None and 1 < number <= _LARGEST:
+            raise RowError(
+                f"field '{name}' may be a weight of the loss above 1 or of something else: write columns: "
+                f"{{loss_weight: {name}}} in the source if it is the loss's, and columns: {{category: {name}}} if not"
+            )
         if number is not None and 0 < number <= (1 if name in _OF_ANYTHING else _LARGEST):
             weight *= number
         elif _negative(fields.get(name)) or (

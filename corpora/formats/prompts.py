@@ -35,12 +35,14 @@ def first(fields: Fields, names: tuple[str, ...], kinds: Any = str) -> str | Non
     return next(held, found[0] if found else None)
 
 
-def dialogue(text: str, asked: bool) -> list[Message] | None:
+def dialogue(text: str, asked: bool, bare: bool = False) -> list[Message] | None:
     """The turns of a whole dialogue in one text, as HH-RLHF keeps it; None if it is none.
 
-    asked: whether the assistant is left to go on, which then has no turn; else the text begins with an empty line.
+    asked: whether the assistant is left to go on, which then has no turn; else the text begins with an empty line, or,
+    where that is left out (bare), holds an answer.
     """
-    if not (text.startswith("\n\nHuman:") or (asked and text.startswith("Human:"))):
+    begins = text.startswith("Human:") and (asked or (bare and "\n\nAssistant:" in text))
+    if not (begins or text.startswith("\n\nHuman:")):
         return None
     _, *pieces = _DIALOGUE.split(text)
     said = list(zip(pieces[::2], pieces[1::2], strict=True))

@@ -6,6 +6,7 @@ trees (by `trees`), HelpSteer (`helpfulness`, `overall_preference`), Chatbot Are
 `better_response_id`), WebGPT's kind of `answer_0`. Which of the answers make a pair is left to `corpora.feedback`.
 """
 
+import json
 import re
 from typing import Any
 
@@ -34,14 +35,17 @@ _STEPS = "labels"
 """Beside a list of texts it judges each: the steps of one answer, as TRL keeps them, and no answers in an order."""
 STEPWISE = f"field '{_STEPS}' judges each of a list of texts, which are steps of one answer and no ranking"
 _TEXTS = ("response", "answer", "text", "completion", "content", "output", "message")
+_SHP = "human_ref_A"
 SIDES = (
     *((f"{name}_a", f"{name}_b") for name in ("response", "conversation", "answer", "completion")),
     *((f"{name}_0", f"{name}_1") for name in ("response", "answer")),
     *((f"{name}_1", f"{name}_2") for name in ("response", "output")),
     ("response1", "response2"),
-    ("human_ref_A", "human_ref_B"),
+    (_SHP, "human_ref_B"),
 )
 _WINNERS = ("winner", "preference", "preferred", "choice", "better_response_id")
+ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "labeler", "labeler_id", "worker_id", "judge")
+"""Of who judged; `judge` is MT-bench's and Chatbot Arena's, `worker_id` Mechanical Turk's."""
 _BESTS = ("best", "best_answer", "best_response", "chosen_index", "preferred_index", "best_index")
 _PREFIX = re.compile(r"^(model|response|answer|assistant|output|completion|conversation)[_ ]?")
 _TIES = ("tie", "tie (bothbad)", "both", "bothbad", "both_bad", "equal", "same", "1.5")
@@ -103,7 +107,8 @@ def read_ranked(fields: Fields) -> Item:
     if beside:
         ranks = [number_of(rank) for rank in _each_ranked(fields, beside, len(answers))]
     else:
-        other = next((name for name in (*_WINNERS, *_BESTS) if fields.get(name) not in (None, "", [], {}, False)), None)
+        judges = ((name, fields.get(name)) for name in (*_WINNERS, *_BESTS))
+        other = next((name for name, value in judges if not (is_empty(value) or value is False or value == [])), None)
         if other is not None and not _all_have(answers, ("rank",)):
             raise RowError(f"field '{other}' says which answer is better, which beside a list is for ranks or scores")
         ranks = [number_of(a.get("rank")) if isinstance(a, dict) else float(place) for place, a in enumerate(answers)]
@@ -139,7 +144,7 @@ def read_rated(fields: Fields) -> Item:
     if beside:
         return _ranking(fields, answers, [points_of(score) for score in fields[beside]])
     if answers:
-        return _ranking(fields, answers, [_score(answer) if isinstance(answer, dict) else None for answer in answers])
+        return _ranking(fields, answers, _scores(answers))
     answered, rating = _rated(fields)
     if answered is None or rating is None:
         raise RowError(f"no answer with a rating that is a number: {POINTS}")
@@ -147,8 +152,8 @@ def read_rated(fields: Fields) -> Item:
 
 
 def votes_fields(fields: Fields) -> str | None:
-    sides, named = _sides(fields), _verdict_field(fields)
-    return f"{', '.join(sides)}, {named}" if sides and named else None
+    sides, named = _sides(fields), _verdict_fields(fields)
+    return f"{', '.join(sides)}, {named[0]}" if sides and named else None
 
 
 def read_votes(fields: Fields) -> Item:
@@ -178,7 +183,15 @@ def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> 
     if any(messages[:-1] != whole[0][:-1] for messages in whole):
         raise RowError("the answers are to different prompts")
     found = [Answer(messages=m[-1:], score=score) for m, score in zip(whole, scores, strict=True) if score is not None]
-    return Ranking(whole[0][:-1], sorted(found, key=lambda answer: -answer["score"]), tools_of(fields))
+    ordered = sorted(found, key=lambda answer: -answer["score"])
+    return Ranking(whole[0][:-1], ordered, tools_of(fields), _annotator(fields))
+
+
+def _annotator(fields: Fields) -> str | None:
+    """Who judged: a name or a number, also a list of them, as of a judge and its prompt."""
+    told = (fields.get(name) for name in ANNOTATORS)
+    name = next((one for one in told if one is not None and one not in ("", [], {})), None)
+    return name.strip() or None if isinstance(name, str) else name if name is None else json.dumps(name, sort_keys=True)
 
 
 def _is_record(answer: Any) -> bool:
@@ -221,8 +234,12 @@ def _all_have(answers: list[Any], names: tuple[str, ...]) -> bool:
     return all(isinstance(a, dict) and any(points_of(a.get(name)) is not None for name in names) for a in answers)
 
 
-def _score(answer: Fields) -> float | None:
-    return next((score for name in SCORES if (score := points_of(answer.get(name))) is not None), None)
+def _scores(answers: list[Any]) -> list[float | None]:
+    """Of each answer what one and the same field says. Raises RowError where no field scores all."""
+    name = next((name for name in SCORES if _all_have(answers, (name,))), None)
+    if name is None and _all_have(answers, SCORES):
+        raise RowError("answers that are scored in different fields, which do not compare")
+    return [points_of(answer.get(name)) if isinstance(answer, dict) else None for answer in answers]
 
 
 def _rated(fields: Fields) -> tuple[str | None, str | None]:
@@ -234,24 +251,34 @@ def _sides(fields: Fields) -> tuple[str, str] | None:
     return next((pair for pair in SIDES if all(isinstance(fields.get(n), str | list | dict) for n in pair)), None)
 
 
-def _verdict_field(fields: Fields) -> str | None:
-    known = ("votes_a", "winner_model_a", "overall_preference", "labels", *_WINNERS)
-    return next((name for name in known if not is_empty(fields.get(name))), None)
+def _verdict_fields(fields: Fields) -> list[str]:
+    """Fields that say which of two answers is better; `labels` is a share of the votes in SHP's rows alone."""
+    known = ("votes_a", "winner_model_a", "overall_preference", *(("labels",) if _SHP in fields else ()), *_WINNERS)
+    return [name for name in known if not is_empty(fields.get(name))]
 
 
 def _share_of_first(fields: Fields, sides: tuple[str, str]) -> float | None:
-    """The share of the votes that the first answer has; None if nothing says so."""
-    name = _verdict_field(fields)
+    """The share of the votes that the first answer has; None if nothing says so. Raises RowError where two fields
+    hold the one and the other better."""
+    named = _verdict_fields(fields)
+    shares = {name: share for name in named if (share := _share_by(name, fields, sides)) is not None}
+    for name, share in shares.items():
+        if (share - 0.5) * (shares[first_one := next(iter(shares))] - 0.5) < 0:
+            raise RowError(f"fields '{first_one}' and '{name}' hold different answers better")
+    return shares.get(named[0]) if named else None
+
+
+def _share_by(name: str, fields: Fields, sides: tuple[str, str]) -> float | None:
     if name == "votes_a":
         return _counted(fields, ("votes_a",), ("votes_b",), ("votes_tie", "ties"))
     if name == "winner_model_a":
         return _counted(fields, ("winner_model_a",), ("winner_model_b",), ("winner_tie",))
-    value = number_of(fields.get(name)) if name else None
+    value = number_of(fields.get(name))
     if name == "overall_preference":
         return None if value is None else (_HELPSTEER_RANGE - value) / (2 * _HELPSTEER_RANGE)
     if name == "labels":
         return value
-    told = _PREFIX.sub("", str(fields[name]).strip().lower()).removesuffix(".0") if name else ""
+    told = _PREFIX.sub("", str(fields[name]).strip().lower()).removesuffix(".0")
     ends = [side[-1].lower() for side in sides]
     return 0.5 if told in _TIES else {ends[0]: 1.0, ends[1]: 0.0}.get(told)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, is_turns, value_or_none
+from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, WRITTEN_CALLS, is_turns, value_or_none
 from corpora.formats.judgements import JUDGES, is_empty
 from corpora.formats.learning import MARKS
 from corpora.formats.prompts import TURNS, prompt_field
@@ -67,7 +67,7 @@ class Spelling:
     @classmethod
     def of(cls, source: Source) -> "Spelling":
         turns = None if source.turns.is_silent else source.turns
-        columns = source.columns.model_dump(exclude_none=True, exclude={"category"})
+        columns = source.columns.model_dump(exclude_none=True, exclude={"category", "loss_weight"})
         named = {path for name, path in columns.items() if name in ("messages", "chosen", "rejected")}
         return cls(
             turns,
@@ -219,6 +219,12 @@ def _beside(name: str, held: Mapping[str, Any], row: Mapping[str, Any]) -> dict[
     return found
 
 
+def beside_messages(outer: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of the object at a path, which leads through it to messages. Raises RowError."""
+    held = value_or_none(row, outer)
+    return _beside(outer, held, row) if isinstance(held, dict) else {}
+
+
 def _as_said(key: str, value: Any) -> Any:
     """Functions or a system prompt in one form, to be compared."""
     if key in FUNCTIONS:
@@ -272,7 +278,9 @@ def _are_alike(before: _Turn, turn: _Turn, words: str) -> bool:
 
 
 def _words(turn: _Turn) -> str | None:
-    """The key of a turn's words, if it has words and neither calls nor thoughts."""
+    """The key of a turn's words, if it has words and neither calls nor thoughts, nor are they a call."""
+    if any(str(turn.get(key, "")).lower() in WRITTEN_CALLS for key in ("role", "from", "speaker")):
+        return None
     key = next((key for key in ("content", "value", "text") if isinstance(turn.get(key), str)), None)
     more = any(turn.get(name) for name in _THOUGHTS) or any(holds_any(turn.get(name)) for name in _CALLS)
     return None if more else key

@@ -143,13 +143,21 @@ def _call(call: Any, where: str) -> dict[str, Any]:
     inner = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise RowError(f"no function's name: {where}")
-    arguments = next((inner[name] for name in _ARGUMENTS if inner.get(name) is not None), None)
-    if isinstance(arguments, str) and arguments.strip():
-        arguments = loaded(arguments, where)
-    arguments = arguments or {}
-    if not isinstance(arguments, dict):
+    held = [_arguments(inner[name], where) for name in _ARGUMENTS if name in inner]
+    given = [arguments for arguments in held if arguments]
+    if any(arguments != given[0] for arguments in given):
+        raise RowError(f"arguments twice, which differ: {where}")
+    return {"name": inner["name"], "arguments": given[0] if given else {}}
+
+
+def _arguments(value: Any, where: str) -> dict[str, Any]:
+    """An object, also of JSON text; null, empty text and PHP's empty list are an empty one. Raises RowError."""
+    found = loaded(value, where) if isinstance(value, str) and value.strip() else value
+    if found is None or found == [] or (isinstance(found, str) and not found.strip()):
+        return {}
+    if not isinstance(found, dict):
         raise RowError(f"arguments are not an object: {where}")
-    return {"name": inner["name"], "arguments": arguments}
+    return found
 
 
 def loaded(value: Any, where: str) -> Any:

@@ -40,10 +40,12 @@ def parquet_rows(file: RawFile) -> Iterator[Element]:
                         yield from _rows(batch, number)
                         number += batch.num_rows
                 except (pa.ArrowException, OSError):
-                    yield from _broken(file, number, "a damaged row group: its rows from here on", *_bytes_of(group))
+                    left = first + group.num_rows - number
+                    what = f"a damaged row group: its rows from here on, {left:,} of them"
+                    yield from _broken(file, number, what, left, *_bytes_of(group))
                 first += group.num_rows
     except (pa.ArrowException, OSError):
-        yield from _broken(file, 1, "not a parquet file: all of its bytes", 0, file.path.stat().st_size)
+        yield from _broken(file, 1, "not a parquet file: all of its bytes", math.inf, 0, file.path.stat().st_size)
 
 
 def arrow_rows(file: RawFile) -> Iterator[Element]:
@@ -60,7 +62,8 @@ def arrow_rows(file: RawFile) -> Iterator[Element]:
                     yield from _rows(batch.slice(start, _BATCH), number + start)
                 number += batch.num_rows
         except (pa.ArrowException, OSError):
-            yield from _broken(file, number, "not an Arrow file from here on: all of its bytes", 0, mapped.size())
+            what = "not an Arrow file from here on: all of its bytes"
+            yield from _broken(file, number, what, math.inf, 0, mapped.size())
 
 
 def _must_differ(names: list[str], file: RawFile) -> None:
@@ -161,8 +164,8 @@ def _bytes_of(group: Any) -> tuple[int, int]:
     return min(starts), sum(column.total_compressed_size for column in columns)
 
 
-def _broken(file: RawFile, number: int, problem: str, start: int, size: int) -> Iterator[Element]:
+def _broken(file: RawFile, number: int, problem: str, holds: float, start: int, size: int) -> Iterator[Element]:
     with file.path.open("rb") as opened:
         opened.seek(start)
         end = start + size
-        yield from in_parts(lambda most: opened.read(min(most, end - opened.tell())), number, None, problem)
+        yield from in_parts(lambda most: opened.read(min(most, end - opened.tell())), number, None, problem, holds)

@@ -16,6 +16,8 @@ from corpora.reading.row import LONGEST, Element
 from corpora.reading.streams import Stream
 
 _CHUNK = 1 << 20
+_FIRST = 2
+"""Elements of which one tells where elements begin: the first, or where that stands beside the bracket the second."""
 _PART = LONGEST // 4
 """Characters of a part: at most four bytes each."""
 
@@ -54,10 +56,10 @@ class _Window:
             if self.at < len(self.text) or not self.grow():
                 return
 
-    def take(self, end: int, problem: str | None = None, part: int = 0) -> Element:
-        """Cut the text up to `end` off as an element."""
+    def take(self, end: int, problem: str | None = None, part: int = 0, holds: float | None = 1) -> Element:
+        """Cut the text up to `end` off as an element; `holds` as of `BadRow`."""
         text = self.text[self.at : end]
-        element = Element(text.encode(self._encoding, self._lenient), self.line, self.byte, problem, part)
+        element = Element(text.encode(self._encoding, self._lenient), self.line, self.byte, problem, part, holds=holds)
         self.line += text.count("\n")
         self.byte += len(element.raw)
         self.at = end
@@ -65,12 +67,12 @@ class _Window:
             self.text, self.at = self.text[self.at :], 0
         return element
 
-    def parts(self, end: int, problem: str, line: int, part: int = 0) -> Iterator[Element]:
+    def parts(self, end: int, problem: str, line: int, part: int = 0, holds: float | None = None) -> Iterator[Element]:
         """Cut the text up to `end` off as parts of one bad row that began on `line`, from number `part` on."""
         left = end - self.at
         while left:
             piece = min(_PART, left)
-            element = self.take(self.at + piece, problem, part)
+            element = self.take(self.at + piece, problem, part, holds)
             element.line = line
             yield element
             left, part = left - piece, part + 1
@@ -84,16 +86,17 @@ class _Window:
                 part += 1
         half = self._decoder.getstate()[0]
         if half:
-            yield Element(half, line, self.byte, problem, part)
+            yield Element(half, line, self.byte, problem, part, holds=None)
             self.byte += len(half)
 
 
 def layout_of(head: str) -> Literal["list", "objects", "lines"]:
     """How a file that begins so holds its rows: in one list, as objects of several lines or on one, or one a line."""
     text = head.lstrip()
+    first, _, others = text.partition("\n")
     if text.startswith("["):
-        return "list"
-    first = text.partition("\n")[0].strip()
+        return "lines" if others.lstrip().startswith("[") and _is_list(first) else "list"
+    first = first.strip()
     if first == "{":
         return "objects"
     try:
@@ -101,6 +104,15 @@ def layout_of(head: str) -> Literal["list", "objects", "lines"]:
     except (ValueError, RecursionError):
         return "lines"
     return "objects" if end > len(first) or text[end : len(first)].lstrip().startswith("{") else "lines"
+
+
+def _is_list(line: str) -> bool:
+    """Whether a line is a list that is whole and holds something, as of the turns of a conversation."""
+    try:
+        found, end = _DECODER.raw_decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return bool(found) and not line[end:].strip()
 
 
 def elements(
@@ -157,7 +169,7 @@ def _to_list(window: _Window, name: str) -> bool:
 
 
 def _elements(window: _Window, listed: bool) -> Iterator[Element]:
-    indent, first = ("", False) if not listed else (None, True)
+    indent, count = None if listed else "", 0
     while True:
         window.skip(_BETWEEN if listed else _SPACE)
         if window.at == len(window.text):
@@ -168,18 +180,19 @@ def _elements(window: _Window, listed: bool) -> Iterator[Element]:
         if listed and window.text[window.at] == "]":
             window.take(window.at + 1)
             break
-        if first:
-            indent, first = _indent(window), False
-        end = _decoded_end(window) or _broken_end(window, indent)
+        if listed and indent is None and count < _FIRST:
+            indent, count = _indent(window), count + 1
+        whole = _decoded_end(window)
+        end = whole or _broken_end(window, indent)
         if end is None:
             yield from _unclosed(window, indent)
             if window.at == len(window.text):
                 yield from window.remains("half a character at the end of the file")
                 return
         elif end - window.at > _PART:
-            yield from window.parts(end, _TOO_LONG, window.line)
+            yield from window.parts(end, _TOO_LONG, window.line, holds=1)
         else:
-            yield window.take(end)
+            yield window.take(end, holds=1 if whole else None)
     window.skip(_SPACE)
     yield from window.remains(_BEHIND)
 
@@ -204,7 +217,7 @@ def _broken_end(window: _Window, indent: str | None) -> int | None:
 
     An element begins on a line of its own with the indentation of the first one. None if neither is found.
     """
-    following = re.compile(rf"\n{indent}(?=\{{)").search(window.text, window.at + 1) if indent is not None else None
+    following = re.compile(rf"\n{indent},?(?=\{{)").search(window.text, window.at + 1) if indent is not None else None
     depth = 0
     for token in _TOKEN.finditer(window.text, window.at, following.start() if following else len(window.text)):
         mark = token.group()
@@ -226,9 +239,9 @@ def _unclosed(window: _Window, indent: str | None) -> Iterator[Element]:
     """
     line, part, depth, quoted = window.line, 0, 0, False
     problem = "it does not close: the rest of the file cannot be split" if window.ended else _TOO_LONG
-    begins = "" if indent is None else rf"|\n{indent}(?=\{{)"
+    begins = "" if indent is None else rf"|\n{indent},?(?=\{{)"
     marks = re.compile(rf'\\.|[",\[\]{{}}]{begins}', re.DOTALL)
-    margin = 2 + len(indent or "")
+    margin = 3 + len(indent or "")
     while window.at < len(window.text):
         if len(window.text) - window.at <= margin:
             window.grow()
@@ -252,6 +265,7 @@ def _unclosed(window: _Window, indent: str | None) -> Iterator[Element]:
 
 
 def _indent(window: _Window) -> str | None:
-    """The white space before the first element, if that stands on a line of its own."""
+    """The white space before an element, and a comma if there is one, if that begins its line."""
     before = window.text[window.text.rfind("\n", 0, window.at) + 1 : window.at]
-    return before if before.isspace() or (not before and window.at > 0 and window.text[window.at - 1] == "\n") else None
+    begins = not before and window.at > 0 and window.text[window.at - 1] == "\n"
+    return before if begins or (before and not before.strip(" \t\r,")) else None

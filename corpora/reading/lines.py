@@ -5,7 +5,8 @@ several objects over several lines; a line of a `.txt` file as `{"text": …}`, 
 the list in a `.yaml`, a row of a `.parquet` or `.arrow`. All but these two may be compressed by gzip or zstd, and text
 be UTF-8 or UTF-16: a file is what its first bytes are, whatever its name says of that. What cannot be a row comes back
 as a `BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in
-one row or another. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
+one row or another. Where rows cannot be told apart in a stretch of a file, that is one bad row, which says what it
+holds. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
 """
 
 import re
@@ -100,7 +101,8 @@ def read_block(block: Block) -> Iterator[Row | BadRow]:
             if value is None:
                 value = {"text": decode(element.raw, encoding)} if as_text else parse_row(element.raw, encoding)
         except RowError as error:
-            yield BadRow(name, element.line, element.byte_offset, str(error), element.raw, element.part)
+            place = name, element.line, element.byte_offset
+            yield BadRow(*place, str(error), element.raw, element.part, element.holds)
         else:
             yield Row(name, element.line, element.byte_offset, value, element.raw)
 

@@ -40,6 +40,9 @@ class BadRow:
     raw: bytes
     part: int = 0
     """A row too long to be held in memory comes in several parts, one after the other; only part 0 counts as a row."""
+    holds: float | None = 1
+    """Rows in a stretch of a file in which they cannot be told apart; None: as many as its bytes; infinite: nothing
+    tells how many."""
 
 
 def on_one_line(name: str) -> str:
@@ -49,6 +52,10 @@ def on_one_line(name: str) -> str:
 
 class RowError(Exception):
     """Why one row cannot be used; goes to quarantine, never to a user as an error."""
+
+
+class NotToBeLearned(RowError):
+    """A row that says so of itself: it is set aside, and nothing is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,16 @@ class Element:
     problem: str | None = None
     part: int = 0
     value: dict[str, Any] | None = None
+    holds: float | None = 1
+    """As `BadRow.holds`."""
 
 
 def in_parts(
-    read: Callable[[int], bytes], line: int, byte_offset: int | None, problem: str, part: int = 0
+    read: Callable[[int], bytes], line: int, byte_offset: int | None, problem: str, holds: float | None
 ) -> Iterator[Element]:
-    """Everything that `read` still gives as one bad row in parts, each at its offset."""
+    """Everything that `read` still gives as one bad row in parts, each at its offset; `holds` as of `BadRow`."""
+    part = 0
     while raw := read(LONGEST):
-        yield Element(raw, line, byte_offset, problem, part)
+        yield Element(raw, line, byte_offset, problem, part, holds=holds)
         part += 1
         byte_offset = None if byte_offset is None else byte_offset + len(raw)

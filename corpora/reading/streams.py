@@ -6,6 +6,7 @@ lines mean is left to those who ask for them.
 
 import codecs
 import io
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,8 +70,8 @@ class Stream:
         problem = f"{self.damage.reason}: what follows is the rest of the file, still compressed"
         with self._path.open("rb") as file:
             file.seek(self.damage.compressed_offset)
-            left = list(in_parts(file.read, line, byte_offset, problem)) or [Element(b"", line, byte_offset, problem)]
-        yield from left
+            left = list(in_parts(file.read, line, byte_offset, problem, math.inf))
+        yield from left or [Element(b"", line, byte_offset, problem, holds=math.inf)]
 
 
 def compression_of(path: Path, named: str | None) -> str | None:

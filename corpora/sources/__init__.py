@@ -1,15 +1,15 @@
 """Where raw text and base models come from: one entry for every scheme of a recipe's `uri`.
 
 `observe` says which content a source has now, as cheaply as the scheme allows; `fetch` puts that content on
-disk as ordinary files. Each scheme is a module of its own (`local`, `package_index`, `gym`, `hub`, `objects`, `web`);
-what the rows in a file mean is left to `reading`.
+disk as ordinary files. Each scheme is a module of its own (`local`, `package_index`, `gym`, `hub`, `objects`, `web`,
+`labels`); what the rows in a file mean is left to `reading`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpora.sources import gym, hub, local, objects, package_index, web
+from corpora.sources import gym, hub, labels, local, objects, package_index, web
 from corpora.sources.raw import Fetched, RawFile
 from lineage.errors import CorpusError
 from recipes.sources import Origin
@@ -31,6 +31,7 @@ _SCHEMES = {
     "s3": _Scheme(objects.observe, objects.fetch),
     "gs": _Scheme(objects.observe, objects.fetch),
     "https": _Scheme(web.observe, web.fetch),
+    "labels": _Scheme(labels.observe, labels.fetch),
 }
 
 
@@ -53,8 +54,8 @@ def fetch_model(origin: Origin, folder: Path, cache: Path) -> Fetched:
 
     Pickled weights and code are never among them. Raises CorpusError, also when there are no weights.
     """
-    if origin.scheme == "gym":
-        raise CorpusError(f"{origin.uri}: a model cannot come from gym://")
+    if origin.scheme in ("gym", "labels"):
+        raise CorpusError(f"{origin.uri}: a model cannot come from {origin.scheme}://")
     found = hub.fetch_model(origin, cache) if origin.scheme == "hf" else fetch(origin, folder, cache)
     if not any(file.path.suffix in (".safetensors", ".gguf") for file in found.files):
         names = ", ".join(file.name for file in found.files[:8])

@@ -136,7 +136,7 @@ def clean_schema(kind: str) -> "pa.Schema":
         "document": [("text", pa.string())],
         "preference": [prompt, ("chosen", _messages()), ("rejected", _messages()), tools],
         "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_()), tools],
-        "ranking": [prompt, ("answers", answers), tools],
+        "ranking": [prompt, ("answers", answers), tools, ("annotator", pa.string())],
     }
     origin = pa.struct([("file", pa.string()), ("line", pa.int64())])
     return pa.schema(

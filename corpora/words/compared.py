@@ -45,11 +45,12 @@ KINDS = {
     "conversation": Kind(("messages", "tools"), 2, 1),
     "preference": Kind(("prompt", "chosen", "rejected", "tools"), 3, 1),
     "unpaired": Kind(("prompt", "completion", "label", "tools"), 2, 1),
-    "ranking": Kind(("prompt", "answers", "tools", "id"), 2, 1),
+    "ranking": Kind(("prompt", "answers", "tools", "id", "annotator"), 2, 1),
 }
 
 MOST_OF_A_VOTE = 2
-"""Answers of a row that may be one person's rating or vote; such rows are the same only if their ids are."""
+"""Answers of a row that may be one person's rating or vote; such rows are the same only if their ids are, as are those
+that say who judged."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,13 @@ def _scores(lists: "pa.ListArray") -> "Array":
 
 
 def _votes(batch: "pa.RecordBatch") -> "Array":
-    """A number for each row of a vote or a rating, of which only copies are the same; 0 for the others."""
+    """A number for each row of a vote or a rating, or of someone who is named, of which only copies are the same; 0 for
+    the others."""
     import numpy as np
     import pyarrow.compute as pc
 
     votes = pc.list_value_length(batch.column("answers")).to_numpy(zero_copy_only=False) <= MOST_OF_A_VOTE
+    votes |= batch.column("annotator").is_valid().to_numpy(zero_copy_only=False)
     return np.where(votes, _constant(batch, "id"), np.uint64(0))
 
 

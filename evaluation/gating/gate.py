@@ -138,7 +138,7 @@ def _conditions(report: Report) -> dict[str, str]:
         **{f"data of {name}": str(task.get("data_digest")) for name, task in tasks.items()},
         **{f"judge of {name}": str(found["judge"]) for name, found in report.details.items() if "judge" in found},
         "chat template": str(report.subject.get("template_sha256")),
-        **{name: str(report.runtime.get(name)) for name in ("backend", "dtype", "batch_size")},
+        **{name: str(report.runtime.get(name)) for name in ("backend", "dtype", "batch_size", "thinking_tokens")},
         "back end version": _backend_version(report),
         "api": str(report.runtime.get("api", "completions")),
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.health import wordless
 from evaluation.judges.prompts import VERSION
 from evaluation.report import Sample
 from evaluation.task import Outcome, Place
@@ -100,7 +101,7 @@ def judged(
         samples,
         {
             "nonfinite": sum(not response.finite for response in given),
-            "empty": sum(not any(response.text.strip() for response in turns) for turns in answers),
+            **wordless([turns[-1] for turns in answers if not any(response.text.strip() for response in turns)]),
             "cut": sum(response.cut for response in given),
             "judge_replies_without_verdict": unparsed,
         },

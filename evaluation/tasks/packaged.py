@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.health import wordless
 from evaluation.report import Sample
 from evaluation.task import Outcome, Place, draw, read_rows
 from evaluation.tasks.harness import HarnessResult, HarnessTask, harness_version, run_harness
@@ -106,7 +107,7 @@ class Packaged:
     def _written(self, index: int, found: "_Found", done: HarnessResult) -> "_Answer":
         scored = self._scored(index, found)
         response = done.responses[scored[0]["arguments"][0][0]]
-        return _Answer(None, response.text, response.finite, response.cut)
+        return _Answer(None, response.text, response.finite, response.cut, thought_only=response.thought_only)
 
     def _chosen(self, index: int, found: "_Found") -> "_Answer":
         """The answer that the first metric takes for the model's own."""
@@ -153,8 +154,9 @@ class Packaged:
     def _health(self, answers: Sequence["_Answer"], done: HarnessResult) -> dict[str, int]:
         nonfinite = sum(not answer.finite for answer in answers)
         if self.benchmark.choices is None:
-            empty = sum(not (answer.text or "").strip() for answer in answers)
-            return {"nonfinite": nonfinite, "empty": empty, "cut": sum(answer.cut for answer in answers)}
+            silent = [answer for answer in answers if not (answer.text or "").strip()]
+            found = {"nonfinite": nonfinite, "cut": sum(answer.cut for answer in answers)}
+            return found | wordless(silent)
         same = len({answer.choice for answer in answers}) == 1
         right = {self.benchmark.target(item) == self.benchmark.choices(item)[0] for item in self.items}
         constant = same and right != {True}  # where the first choice is always right, a perfect model is constant
@@ -174,6 +176,7 @@ class _Answer:
     finite: bool
     cut: bool = False
     confidence: float | None = None
+    thought_only: bool = False
 
 
 def prepared(

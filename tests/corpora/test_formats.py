@@ -120,7 +120,7 @@ def test_a_word_for_a_role_is_shown_if_it_is_short(count: int) -> None:
     turns = [{"role": "r" * count, "content": "q"}, {"role": "assistant", "content": "a"}]
     with pytest.raises(RowError) as raised:
         convert({"messages": turns})
-    said = f"unknown role{' ' + repr('r' * count) if count <= 24 else ''}: turn 1"
+    said = f"unknown role: {repr('r' * count) + ' of ' if count <= 24 else ''}turn 1"
     assert str(raised.value).startswith(f"{said} (turns: {{roles: …}} in the source says what it means; known are sys")
 
 
@@ -183,7 +183,7 @@ def test_an_alpaca_row_that_does_not_convert(value: dict[str, Any], reason: str)
         (["user", "system", "assistant"], "roles out of order: turn 2"),
         (["user"], "no answer"),
         (["user", "assistant", "user"], "no answer"),
-        (["user", "narrator"], "unknown role 'narrator': turn 2"),
+        (["user", "narrator"], "unknown role: 'narrator' of turn 2"),
         ([], "no turns"),
     ],
 )

@@ -217,7 +217,7 @@ def test_votes_give_pairs_but_ties_do_not(tiny_base: Path, tmp_path: Path) -> No
 
 
 def test_options_of_ranked_belong_to_it_alone() -> None:
-    with pytest.raises(ValueError, match="against and min_gap are for rule 'ranked'"):
+    with pytest.raises(ValueError, match="against, min_gap and annotators are for rule 'ranked'"):
         Preferences.model_validate({"pairs": [{**RECORDED, "min_gap": 1}], "max_length": 96, "seed": 1})
 
 

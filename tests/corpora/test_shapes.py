@@ -104,9 +104,9 @@ def test_roles_may_be_numbers_or_truths_and_have_blanks_around_them(asked: Any, 
     roles = {"0": "user", 1: "assistant", False: "user", "true": "assistant", "Customer": "user", "agent ": "assistant"}
     spelt = {"role": "who", "content": "what"}
     assert said(read({"dialog": turns}, turns={**spelt, "roles": roles})) == SAID
-    with pytest.raises(RowError, match="unknown role '7': turn 1"):
+    with pytest.raises(RowError, match="unknown role: '7' of turn 1"):
         read({"dialog": [{"who": 7, "what": "q"}, *turns]}, turns={**spelt, "roles": roles})
-    with pytest.raises(RowError, match="unknown role 'clerk': turn 1"):
+    with pytest.raises(RowError, match="unknown role: 'clerk' of turn 1"):
         read({"messages": [{"role": " clerk ", "content": "q"}, A]})
     assert said(read({"messages": [{"role": "User ", "content": "q"}, A]})) == SAID
 
@@ -132,7 +132,7 @@ def test_a_prompt_or_its_completion_may_be_one_turn(asked: Any) -> None:
         assert read({"prompt": asked, "response": answer, "stars": 4}).answers[0]["messages"] == [A]
     thought = read({"prompt": asked, "completion": A, "reasoning": "hm"})
     assert thought.messages[1]["content"] == "<think>\nhm\n</think>\n\na"
-    with pytest.raises(RowError, match="thoughts in field 'reasoning' beside an answer of several turns"):
+    with pytest.raises(RowError, match="thoughts beside several turns: in field 'completion'"):
         read({"prompt": asked, "completion": [A, U, A], "reasoning": "hm"})
     with pytest.raises(RowError, match="turn 2 is of the user, not of the assistant"):
         read({"prompt": asked, "completion": U}, format="prompt_completion")

@@ -67,7 +67,7 @@ def test_a_system_prompt_beside_whole_conversations_of_a_pair_is_kept() -> None:
 
 def test_own_words_for_roles_and_keys_are_what_the_recipe_says() -> None:
     own = shared(("Customer", "q"), ("agent", "a"))
-    with pytest.raises(RowError, match=r"unknown role 'Customer': turn 1 \(turns: \{roles: …\} in the source"):
+    with pytest.raises(RowError, match=r"unknown role: 'Customer' of turn 1 \(turns: \{roles: …\} in the source"):
         read(own)
     roles = {"customer": "user", "AGENT": "assistant"}
     assert said(read(own, turns={"roles": roles})) == PLAIN

@@ -75,7 +75,7 @@ def test_turns_that_python_wrote_into_a_table_are_read(write: Any) -> None:
     [
         ({"type": "image_url", "image_url": {"url": "x"}}, "holds images, which a text model cannot see: turn 1"),
         ({"type": "input_audio", "input_audio": {}}, "holds sound, which a text model cannot hear: turn 1"),
-        ({"type": "tool_result", "content": "3"}, r"no? ?a part that is not text.*\(tool_result\): turn 1"),
+        ({"type": "tool_result", "content": "3"}, r"no? ?a part that is not text.*: tool_result, turn 1"),
     ],
 )
 def test_a_part_that_is_no_text_is_named(part: dict[str, Any], reason: str) -> None:

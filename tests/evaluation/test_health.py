@@ -1,7 +1,8 @@
 """When a report is not to be trusted."""
 
-from evaluation.health import problems
+from evaluation.health import of_answers, problems
 from evaluation.task import Outcome
+from models.answering import Response
 from tests.evaluation.made_reports import samples
 
 
@@ -28,3 +29,11 @@ def test_nans_empty_answers_and_constant_choices_are_told() -> None:
 
 def test_the_same_choice_on_a_few_items_may_be_chance() -> None:
     assert problems("quiz", 5, outcome(5, constant=1)) == []
+
+
+def test_thoughts_without_an_answer_are_no_sign_of_a_broken_run() -> None:
+    told = [("", True), ("", True), ("", False), ("four", False)]
+    counts = of_answers(Response(text, 9, 3, cut=True, finite=True, thought_only=alone) for text, alone in told)
+    assert counts == {"nonfinite": 0, "empty": 1, "thought_only": 2, "cut": 4}
+    assert problems("quiz", 30, outcome(nonfinite=0, empty=2, thought_only=28)) == []
+    assert "thought_only" not in of_answers([Response("four", 9, 3, cut=False, finite=True)])

@@ -224,6 +224,8 @@ def test_what_a_template_without_a_date_writes_is_not_touched(tmp_path: Path) ->
         ("say </think> now", False, ("", "say </think> now")),
         ("the tag is </think>", False, ("", "the tag is </think>")),
         ("<thi", False, ("", "")),
+        ("hm\n</think>\n\nfive", False, ("hm", "five")),
+        ("hm\n</think>\n", False, ("hm", "")),
         ("<", False, ("", "<")),
         ("<think>\nhm\n</think>\n\nfive", True, ("hm", "five")),
     ],

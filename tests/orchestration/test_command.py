@@ -18,7 +18,7 @@ from tests.corpora.made import talk, write_jsonl
 from tests.corpora.made_duplicates import prose
 from tests.orchestration.project import ROOT
 
-_COMMANDS = ("run", "evaluate", "check", "new", "inspect", "preview", "compare", "dev", "job", "schema")
+_COMMANDS = ("run", "evaluate", "check", "new", "inspect", "preview", "compare", "dev", "label", "job", "schema")
 _HEAVY = {
     *("torch", "transformers", "datasets", "dagster", "mlflow", "pyarrow", "numpy", "scipy", "numba", "lm_eval"),
     *("pydantic", "rich", "yaml", "httpx", "requests"),
@@ -67,6 +67,9 @@ def test_the_shell_completes_commands_and_shipped_recipes() -> None:
         (("job", "pyproject.toml"), 2, "pyproject.toml: not a job"),
         (("schema", "-o", "/nowhere/at/all"), 2, "/nowhere/at/all: No such file"),
         (("new", "Loud!"), 2, "Loud!: a recipe's name has up to 63 small letters"),
+        (("label", "Loud!"), 2, "Loud!: the name of labels has up to 63 small letters"),
+        (("label", "tone", "--candidates", "tries"), 2, "expected either --answers, or --recipe and --candidates"),
+        (("label", "nobodys", "--list"), 2, "no labels are called 'nobodys'"),
         (("new", "quiet"), 2, "--data is not given"),
     ],
 )

@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 from typing import Any
 
+import dagster as dg
 import pytest
+from rich.console import Console
 
-from orchestration.display import _message
+from orchestration.display import Display, _message
 
 
 def failed(message: str, cause: Any = None, described: str | None = None) -> Any:
@@ -30,3 +32,26 @@ def failed(message: str, cause: Any = None, described: str | None = None) -> Any
 )
 def test_it_is_the_innermost_reason_in_words(event: Any, said: str) -> None:
     assert _message(event) == said
+
+
+def test_a_node_that_fails_its_checks_says_what_they_found() -> None:
+    specs = [dg.AssetCheckSpec(name, asset="x", blocking=True) for name in ("sound", "whole")]
+
+    @dg.asset(name="x", check_specs=specs)
+    def made() -> Any:
+        for spec, passed in zip(specs, (False, True), strict=True):
+            yield dg.AssetCheckResult(
+                check_name=spec.name,
+                passed=passed,
+                metadata={"value": "22 of 30 are empty"},
+                description="None is empty.",
+            )
+        yield dg.Output(None)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = dg.materialize([made], instance=instance, raise_on_error=False)
+        display = Display(instance, run.run_id, "r", Console(quiet=True), on_failure=lambda: None)
+        with display:
+            pass
+    assert "sound: 22 of 30 are empty (None is empty.)" in display.failures["x"]
+    assert "whole" not in display.failures["x"] and "dagster._core" not in display.failures["x"]

@@ -10,8 +10,9 @@ from starlette.testclient import TestClient
 from assets.making import links
 from assets.tracking import Tracker
 from lineage.store import Store
+from orchestration.known_hosts import KnownHosts
 from orchestration.pages import routes
-from orchestration.webserver import KnownHosts, known_hosts
+from orchestration.webserver import known_hosts
 from tests.orchestration.made_pages import HTML, request, sealed, tracked
 
 
