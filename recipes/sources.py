@@ -132,6 +132,12 @@ class Turns(Section):
     same_role: Literal["refuse", "join"] = "refuse"
     last_user: Literal["refuse", "drop"] = "refuse"
 
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _roles_as_words(cls, roles: Any) -> Any:
+        """YAML reads 0 and yes as a number and a truth; blanks around a word say nothing."""
+        return {str(word).strip(): role for word, role in roles.items()} if isinstance(roles, dict) else roles
+
     @property
     def is_silent(self) -> bool:
         return self == Turns()

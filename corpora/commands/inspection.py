@@ -24,6 +24,7 @@ from corpora.formats.formats import Format, Item, choose_format, reader
 from corpora.formats.judgements import said
 from corpora.formats.learning import MARKS
 from corpora.reading.lines import BadRow, Block, Row, RowError, blocks, container_of, read_block
+from corpora.reading.row import on_one_line
 from corpora.sources import fetch
 from corpora.sources.raw import RawFile
 from corpora.work.progress import progress
@@ -163,7 +164,7 @@ def _unread(source: Source, read: Callable[[Row], list[Item]], rows: list[Row]) 
             names[name] = names.get(name, True) and _read_or_none(read, row, rest) == whole
     fields = {name for name, unread in names.items() if unread and "[]." not in name}
     apart = (name for name, unread in names.items() if unread and name.partition("[].")[0] not in fields - {name})
-    return sorted(name for name in apart if name != category)
+    return sorted(on_one_line(name) for name in apart if name != category)
 
 
 def _without_each(fields: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

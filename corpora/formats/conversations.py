@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from corpora.formats.learning import MARKS, refuse_marked_part, weight_of
-from corpora.formats.tool_calls import call_ids, calls_in, calls_of, id_of
+from corpora.formats.tool_calls import call_ids, calls_in, calls_of, holds_any, id_of
 from corpora.reading.row import RowError
 from models.messages import Message
 from models.thoughts import joined, parted, read
@@ -185,7 +185,7 @@ def is_turns(value: Any) -> bool:
 def is_turn(fields: Mapping[str, Any]) -> bool:
     """Whether a whole row is one turn, whose conversation is spread over rows."""
     spelling = _spelling(fields)
-    return spelling is not None and fields[spelling[0]].lower() in ROLES
+    return spelling is not None and fields[spelling[0]].strip().lower() in ROLES
 
 
 def turns(value: Any) -> list[Message]:
@@ -235,7 +235,7 @@ def _by_calls(value: list[Any]) -> list[Any]:
 
 def _is_result(turn: Any) -> bool:
     spelling = _spelling(turn)
-    return spelling is not None and ROLES.get(turn[spelling[0]].lower()) == "tool"
+    return spelling is not None and ROLES.get(turn[spelling[0]].strip().lower()) == "tool"
 
 
 def conversation(messages: list[Message]) -> list[Message]:
@@ -306,12 +306,12 @@ def _turn(turn: Any, index: int, called: Mapping[str, str]) -> Message:
     spelling = _spelling(turn)
     if spelling is None:
         raise RowError(f"unknown shape: turn {index} has neither role and content nor from and value")
-    role, content = turn[spelling[0]], turn.get(spelling[1])
+    role, content = turn[spelling[0]].strip(), turn.get(spelling[1])
     assistant = ROLES.get(role.lower()) == "assistant"
     written = role.lower() in WRITTEN_CALLS
     said = Parts(None, "", []) if written else parts_of(content, index)
     thoughts = _thoughts(turn, said.thoughts, index)
-    held = [calls for calls in (turn.get("tool_calls"), turn.get(_CALL), said.calls) if calls]
+    held = [calls for calls in (turn.get("tool_calls"), turn.get(_CALL), said.calls) if calls and holds_any(calls)]
     held += [content] if written else []
     if not assistant and (thoughts or held):
         raise RowError(f"thoughts or calls that are not of the assistant: turn {index}")
@@ -345,9 +345,10 @@ def _spelling(turn: Any) -> tuple[str, str] | None:
 
 def known_role(role: str, index: int) -> str:
     """The role that a turn's own word for it means. Raises RowError."""
-    known = ROLES.get(role.lower())
+    known = ROLES.get(role.strip().lower())
     if known is None:
-        shown = f"'{role}' of " if len(role) <= _SHOWN and role.replace("_", "").isalnum() else ""
+        word = role.strip()
+        shown = f"'{word}' of " if len(word) <= _SHOWN and word.replace("_", "").isalnum() else ""
         raise RowError(
             f"unknown role: {shown}turn {index} (turns: {{roles: …}} in the source says what it means; known are "
             f"{', '.join(ROLES)})"

@@ -6,6 +6,8 @@ reads it. Field names are those of public data sets: Alpaca's, Dolly's (`context
 FineWeb's (`text`), RedPajama's (`raw_content`). Answers that were judged are read by `judged` and `scored`.
 """
 
+from typing import Any
+
 from corpora.formats.conversations import (
     conversation,
     is_turn,
@@ -78,12 +80,23 @@ def read_chatml(fields: Fields) -> Item:
 
 
 def exchange(fields: Fields) -> tuple[str, str] | None:
-    """The names of a prompt and its completion, each text or a list of turns."""
+    """The names of a prompt and its completion, each text, a turn or a list of turns."""
     for names in EXCHANGES:
-        whole = all(isinstance(fields.get(name), str) or is_turns(fields.get(name)) for name in names)
+        whole = all(_is_said(fields.get(name)) for name in names)
         if whole and (names[0] != "input" or "instruction" not in fields):
             return names
     return None
+
+
+def _is_said(value: Any) -> bool:
+    """Text, turns, or one turn."""
+    return isinstance(value, str) or is_turns([value] if isinstance(value, dict) else value)
+
+
+def no_text_in(fields: Fields) -> str | None:
+    """The field of a prompt or its completion that holds a number or a truth, which may be read in several ways."""
+    both = (names for names in EXCHANGES if all(fields.get(name) is not None for name in names))
+    return next((name for names in both for name in names if isinstance(fields[name], int | float)), None)
 
 
 def exchange_fields(fields: Fields) -> str | None:
@@ -92,11 +105,14 @@ def exchange_fields(fields: Fields) -> str | None:
 
 
 def read_exchange(fields: Fields) -> Item:
-    asked, answered = exchange(fields) or EXCHANGES[0]
+    held = exchange(fields)
+    if held is None and (odd := no_text_in(fields)):
+        raise RowError(f"field '{odd}' is not text: write numbers and truths in quotes")
+    asked, answered = held or EXCHANGES[0]
     before = question(fields, asked)
     before = with_system(fields, with_earlier(fields, before))
     given = fields.get(answered)
-    if isinstance(given, list):
+    if isinstance(given, list | dict):
         said = reply(given, answered)
         if row_thoughts(fields) is not None:
             if len(said) > 1:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, get_args
 
-from corpora.formats import judgements, scored, trees
+from corpora.formats import examples, judgements, scored, trees
 from corpora.formats.answers import Answers
 from corpora.formats.conversations import (
     JOINS,
@@ -21,6 +21,7 @@ from corpora.formats.conversations import (
     MENDS,
     cannot_be_had,
     conversation,
+    is_turn,
     text_at,
     value_at,
     value_or_none,
@@ -29,12 +30,13 @@ from corpora.formats.conversations import (
 )
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Answer, Conversation, Document, Item, Preference, Ranking, Unpaired
+from corpora.formats.judged import RESPONSES
 from corpora.formats.judges import as_meant, mend_of_several, must_have_two_numbers, remark, why_unread
 from corpora.formats.learning import MARKS, refuse_nothing_learned, weight_of_row, weighted
-from corpora.formats.prompts import dialogue, with_earlier
+from corpora.formats.prompts import TURNS, dialogue, with_earlier
 from corpora.formats.spelling import Spelling, beside_messages, with_input
 from corpora.formats.tool_calls import tools_of
-from corpora.reading.row import Row, RowError
+from corpora.reading.row import Row, RowError, on_one_line
 from corpora.verifiers import verifiers
 from lineage.errors import CorpusError
 from models.messages import Message
@@ -95,8 +97,11 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
         raise CorpusError(
             f"{source.uri}: none of its first rows can be read; {first_row.file}:{first_row.line}: {reason}"
         )
+    if not sample:
+        raise CorpusError(f"{source.uri}: none of its first rows can be read: see the reasons for quarantine")
     if not shown:
-        first = f"; {sample[0].file}:{sample[0].line} has {', '.join(sorted(sample[0].value)[:12])}" if sample else ""
+        names = ", ".join(map(on_one_line, sorted(sample[0].value)[:12]))
+        first = f"; {sample[0].file}:{sample[0].line} has {names or 'no fields'}"
         none = f"{source.uri}: its rows fit no known format{first}. {_mend(sample)}"
         raise CorpusError(none + why_unread(source, sample))
     if "unpaired" in shown:
@@ -113,12 +118,26 @@ def choose_format(source: Source, answers: Answers | None, sample: Sequence[Row]
 
 
 def _must_be_keys(source: Source, sample: Sequence[Row]) -> None:
-    """Raises CorpusError for a key that `turns` names and nothing in the first rows has."""
+    """Raises CorpusError for a key that `turns` names, or a column that rows may lack, which no first row has."""
     for setting, key in (("role", source.turns.role), ("content", source.turns.content)):
         if key is not None and sample and not any(_has_key(row.value, key) for row in sample):
             raise CorpusError(
                 f"{source.uri}: turns.{setting} names the key '{key}', which is nowhere in its first {len(sample)} rows"
             )
+    for setting, path in source.columns.model_dump(exclude_none=True, include={*_MAY_LACK}).items():
+        if sample and not any(_has_path(row.value, path) for row in sample):
+            raise CorpusError(
+                f"{source.uri}: columns.{setting} names the field '{path}', which none of its first rows has"
+            )
+
+
+def _has_path(fields: Fields, path: str) -> bool:
+    """Whether a row has a field, also one that is null, or whose way there is."""
+    try:
+        value_at(fields, path)
+    except RowError:
+        return fields.get(path.partition(".")[0], path) is None
+    return True
 
 
 def _has_key(value: Any, key: str) -> bool:
@@ -150,25 +169,47 @@ def _reads_both(names: Iterable[str]) -> str:
 
 def _mend(sample: Sequence[Row]) -> str:
     """What may be done about rows of no format: a file of one object may hold its rows in a list."""
-    if sample and scored.is_stepwise(sample[0].value):
+    first = sample[0].value
+    if scored.is_stepwise(first):
         return f"Its {scored.STEPWISE}"
-    held = sample[0].value.items() if sample else ()
-    inside = next((name for name, value in held if _is_records(value)), None)
+    if _is_table(first):
+        return (
+            "If it is a whole table in one object, write its rows one a line: to_json(…, orient='records', lines=True)"
+        )
+    if is_turn(first):
+        one = 'write those of one conversation as one row, {"messages": […]}'
+        return f"If they are single turns, {one}; if they are documents, format: text"
+    if odd := examples.no_text_in(first):
+        return f"Field '{odd}' holds no text: write its numbers and truths in quotes"
+    inside = next((on_one_line(name) for name, value in first.items() if _is_records(value)), None)
     if inside is None:
-        asked = bool(sample) and all(_is_prompt(row.value) for row in sample)
+        asked = all(_is_prompt(row.value) for row in sample)
         prompts = "If they are prompts without answers, write format: prompts. " if asked else ""
         return f"{prompts}Name `format`, with `columns` if needed"
-    turns = f"columns: {{messages: {inside}}} and turns: {{role: …, content: …}}"
+    turns = f"columns: {{messages: {inside}}} and turns: {{role: …, content: …, roles: {{…: user, …: assistant}}}}"
     if len(sample) > 1:
         return f"If '{inside}' holds turns, say so, as in {turns}"
     return f"If '{inside}' is the list of the rows, write rows: {inside}; if it holds turns, {turns}"
 
 
+def _is_table(fields: Fields) -> bool:
+    """Whether an object has a column in each field, as pandas writes one, or the names of columns beside the rows."""
+    values = list(fields.values())
+    if {"columns", "data"} <= fields.keys():
+        return all(isinstance(fields[name], list) for name in ("columns", "data"))
+    if values and all(isinstance(one, dict) and one for one in values):
+        return any(all(map(str.isdigit, names)) for names in (fields, *values[:1]))
+    return len(values) > 1 and all(isinstance(one, list) and len(one) == len(values[0]) for one in values)
+
+
 def _is_prompt(fields: Fields) -> bool:
     """Whether a row holds nothing but a prompt that could be answered."""
     words = {name for name, value in fields.items() if isinstance(value, str) and not judgements.is_empty(value)}
-    return bool(words & {"prompt", "question", "query", "instruction"}) and not any(
-        isinstance(value, list | dict) for value in fields.values()
+    answers = (*RESPONSES, *scored.LISTS, *(name for pair in scored.SIDES for name in pair))
+    return (
+        bool(words & {"prompt", "question", "query", "instruction"})
+        and words.isdisjoint(answers)
+        and not any(isinstance(value, list | dict) for value in fields.values())
     )
 
 
@@ -226,6 +267,10 @@ def _mended(reason: str, row: Row, source: Source, format_: Format) -> str:
     mend = next((one for one in MENDS if one in reason), None)
     if mend is None:
         return reason
+    if MENDS[mend].get("last_user") and (apart := _apart(row.value)) is not None:
+        return reason.replace(
+            mend, f" (if field '{apart[1]}' is it: columns: {{prompt: {apart[0]}, completion: {apart[1]}}})"
+        )
     turns = source.turns.model_copy(update=MENDS[mend])
     try:
         if turns != source.turns:
@@ -235,6 +280,13 @@ def _mended(reason: str, row: Row, source: Source, format_: Format) -> str:
         if without_mends(str(error)) != without_mends(reason):
             return reason
     return reason.replace(mend, JOINS if MENDS[mend].get("same_role") and format_.name in _OF_TURNS else "")
+
+
+def _apart(fields: Fields) -> tuple[str, str] | None:
+    """Turns, and the field beside them that may be the answer to the last one."""
+    turns = next((name for name in ("messages", *TURNS) if isinstance(fields.get(name), list)), None)
+    answer = next((name for name in RESPONSES if isinstance(fields.get(name), str)), None)
+    return (turns, answer) if turns and answer else None
 
 
 def _changed(source: Source, turns: Turns, format_: Format) -> Callable[[Row], list[Item]]:
@@ -319,7 +371,9 @@ def _with_columns(format_: Format, source: Source) -> Format:
     words = judgements.JUDGES & {path for name, path in columns.items() if name not in ("label", "rating")}
 
     def read(fields: Fields) -> list[Item]:
-        named = {name: value_at(fields, path) for name, path in columns.items()}
+        named = {
+            name: (value_or_none if name in _MAY_LACK else value_at)(fields, path) for name, path in columns.items()
+        }
         if outer:
             named |= beside_messages(outer, {**fields, **named})
         with_input(named, columns)
@@ -391,7 +445,7 @@ def _is_judged(fields: Fields) -> bool:
 def _pair_in(fields: Fields) -> tuple[str, str] | None:
     """The names of a better and a worse answer that the row holds."""
     pairs = (pair for pair in _PAIRS if set(pair) <= fields.keys())
-    return next((pair for pair in pairs if any(fields[name] is not None for name in pair)), None)
+    return next((pair for pair in pairs if any(not judgements.is_empty(fields[name]) for name in pair)), None)
 
 
 def _format(name: str) -> Format:
@@ -401,6 +455,8 @@ def _format(name: str) -> Format:
 
 
 _ANY_ANSWER = "…"
+_MAY_LACK = ("system", "input", "reasoning", "tools")
+"""Columns that some rows have and others have not."""
 _WITH_THOUGHTS = ("alpaca", "prompt_completion", "xlam")
 _OF_TURNS = ("chatml", "sharegpt", "hermes")
 """Formats whose turns are joined where the source says so."""

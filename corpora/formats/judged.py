@@ -4,7 +4,7 @@ Field names are TRL's, LLaMA-Factory's (`kto_tag`, `chosen_messages`, ShareGPT t
 dialogues as text). What says good or bad is told by `judgements`. Ranked, rated and voted answers are `scored`'s.
 """
 
-from corpora.formats.conversations import Message, conversation, turns, with_system
+from corpora.formats.conversations import Message, conversation, is_turns, turns, with_system
 from corpora.formats.examples import exchange
 from corpora.formats.format import Format, each
 from corpora.formats.items import Item, Preference, Unpaired
@@ -17,13 +17,20 @@ RESPONSES = ("completion", "response", "answer", "output", "reply")
 PAIRS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
 
 
+def response_field(fields: Fields) -> str | None:
+    """The field of a row's one answer: text, turns or one turn."""
+    if (found := first(fields, RESPONSES, str | list)) is not None:
+        return found
+    return next((name for name in RESPONSES if isinstance(fields.get(name), dict) and is_turns([fields[name]])), None)
+
+
 def unpaired_fields(fields: Fields) -> str | None:
     found = verdict(fields)
-    if found is None or fields.get("chosen") is not None:
+    if found is None or not is_empty(fields.get("chosen")):
         return None
     label = found[0]
     whole = first(fields, ("messages",), list) or turns_field(fields)
-    asked, answered = prompt_field(fields), first(fields, RESPONSES, str | list)
+    asked, answered = prompt_field(fields), response_field(fields)
     return f"{whole}, {label}" if whole else f"{asked}, {answered}, {label}" if asked and answered else None
 
 
@@ -50,16 +57,17 @@ def read_preference(fields: Fields) -> Item:
 
 def _pair(fields: Fields) -> tuple[str, str] | None:
     """The names of a better and a worse answer."""
-    return next((pair for pair in PAIRS if all(first(fields, (name,), str | dict | list) for name in pair)), None)
+    pairs = (pair for pair in PAIRS if all(first(fields, (name,), str | dict | list) for name in pair))
+    return next((pair for pair in pairs if not all(is_empty(fields[name]) for name in pair)), None)
 
 
 def _whole(fields: Fields) -> list[Message]:
     """The conversation of a row that has one answer, in any of the forms of an example."""
-    name = "messages" if fields.get("messages") is not None else turns_field(fields)
+    name = "messages" if not is_empty(fields.get("messages")) else turns_field(fields)
     if name is not None:
         return with_system(fields, turns(fields[name]))
     names = exchange(fields)
-    answered = names[1] if names else first(fields, RESPONSES, str | list) or RESPONSES[0]
+    answered = names[1] if names else response_field(fields) or RESPONSES[0]
     return answer_to(prompt_of(fields), fields.get(answered), answered)
 
 

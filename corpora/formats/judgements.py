@@ -6,6 +6,7 @@ may have one, and other words in `feedback` for a remark; anywhere else it makes
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,6 +54,9 @@ _FOLDED = str.maketrans("_-", "  ", ":\ufe0f" + "".join(map(chr, range(0x1F3FB, 
 KNOWN = (
     "true/false, yes/no, 1/0, 1/-1, good/bad, up/down, thumbs up/thumbs down, 👍/👎, like/dislike, positive/negative"
 )
+POINTS = "points are numbers, as 4 or 4,5 or ★★★★; of 4/5 write the 4"
+_DECIMAL_COMMA = re.compile(r"-?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+)", re.ASCII)
+_STARS = re.compile("(?:★+|⭐+)☆*")
 _SHOWN = 24
 
 
@@ -85,6 +89,18 @@ def number_of(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def points_of(value: Any) -> float | None:
+    """A number of points: as `number_of`, with a decimal comma that parts no thousands, or so many stars."""
+    if not isinstance(value, str):
+        return None if value is None else number_of(value)
+    if (number := number_of(value)) is not None:
+        return number
+    text = value.strip().replace("\ufe0f", "")
+    if _DECIMAL_COMMA.fullmatch(text):
+        return float(text.replace(",", "."))
+    return float(len(text.rstrip("☆"))) if _STARS.fullmatch(text) else None
 
 
 def verdict(fields: Mapping[str, Any]) -> tuple[str, bool] | None:

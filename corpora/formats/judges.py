@@ -9,7 +9,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from corpora.formats.conversations import value_or_none
-from corpora.formats.judgements import JUDGES, KNOWN, LABELS, is_empty, judge_of, meant, scale_problem, verdict
+from corpora.formats.judgements import (
+    JUDGES,
+    KNOWN,
+    LABELS,
+    POINTS,
+    RATINGS,
+    is_empty,
+    judge_of,
+    meant,
+    scale_problem,
+    verdict,
+)
 from corpora.reading.row import Row
 from lineage.errors import CorpusError
 from recipes.sources import Source
@@ -52,11 +63,11 @@ def mend_of_several(source: Source, judged: Sequence[Row]) -> str:
 def why_unread(source: Source, sample: Sequence[Row]) -> str:
     """What else to say of rows of no format, if a field judges them."""
     names = _judging(source, sample)
-    return (
-        f". Field '{names[0]}' judges answers; of it are known {KNOWN}, what else it says by labels: {{word: true}}"
-        if names
-        else ""
-    )
+    if not names:
+        return ""
+    points = f"; {POINTS}" if names[0] in RATINGS else ""
+    known = f"of it are known {KNOWN}, what else it says by labels: {{word: true}}"
+    return f". Field '{names[0]}' judges answers; {known}{points}"
 
 
 def remark(source: Source, kind: str, sample: Sequence[Row]) -> str | None:

@@ -14,6 +14,8 @@ from corpora.formats.conversations import (
     with_system,
 )
 from corpora.formats.judgements import is_empty
+from corpora.formats.tool_calls import holds_any
+from corpora.formats.tool_text import value_in
 from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 
@@ -78,11 +80,13 @@ def prompt_of(fields: Fields) -> list[Message]:
 
 
 def question(fields: Fields, name: str) -> list[Message]:
-    """The turns of one field, from text, turns, or an object with a text. Raises RowError."""
+    """The turns of one field, from text, turns, one turn, or an object with a text. Raises RowError."""
     value = fields.get(name)
     if isinstance(value, list):
         return turns(value)
     if isinstance(value, dict):
+        if is_turns([value]):
+            return turns([value])
         name, fields = first(value, ("text", "full_text", "content")) or "text", value
     text = instruction(fields) if name == "instruction" else text_at(fields, name)
     asked = [{"role": "user", "content": unwrapped(text) if is_arena(fields) else text}]
@@ -108,12 +112,17 @@ def with_earlier(fields: Fields, asked: list[Message]) -> list[Message]:
 
 
 def earlier(fields: Fields) -> list[Message]:
-    """Turns before the question, kept as LLaMA-Factory does: `history`, a list of question and answer."""
+    """Turns before the question, kept as LLaMA-Factory does: `history`, a list of question and answer, or turns, also
+    as text of a table without lists."""
     found: list[Message] = []
     history = fields.get("history") or []
+    if isinstance(history, str):
+        history = value_in(history, "field 'history'") if holds_any(history) else []
+    if is_turns(history):
+        return turns(history)
     for turn in history if isinstance(history, list) else [history]:
         if not (isinstance(turn, list) and len(turn) == 2 and all(isinstance(text, str) for text in turn)):
-            raise RowError("field 'history' is not a list of question and answer")
+            raise RowError("field 'history' is neither a list of question and answer nor turns")
         found += single(*turn)
     return found
 

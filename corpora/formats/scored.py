@@ -13,11 +13,12 @@ from typing import Any
 from corpora.formats.conversations import conversation
 from corpora.formats.format import Format, each
 from corpora.formats.items import Answer, Item, Ranking
-from corpora.formats.judged import RESPONSES
-from corpora.formats.judgements import RATINGS, is_empty, number_of
+from corpora.formats.judged import response_field
+from corpora.formats.judgements import POINTS, RATINGS, is_empty, number_of, points_of
 from corpora.formats.learning import weight_of
 from corpora.formats.prompts import Fields, answer_to, first, is_arena, prompt_field, prompt_of
 from corpora.formats.tool_calls import loaded, tools_of
+from corpora.formats.tool_text import value_in
 from corpora.formats.trees import is_tree, rankings_fields, rankings_of
 from corpora.reading.json_row import value_of
 from corpora.reading.row import RowError
@@ -29,6 +30,7 @@ _ACCEPTED = ("question", "query")
 
 LISTED_SCORES = ("ratings", "scores", "stars", "rewards", "rating", "score", "overall_score", "reward")
 _LISTED_RANKS = ("ranks", "ranking")
+_MAY_BE_LISTS, _JUDGING_EACH = frozenset(LISTS), frozenset((*LISTED_SCORES, *_LISTED_RANKS))
 _STEPS = "labels"
 """Beside a list of texts it judges each: the steps of one answer, as TRL keeps them, and no answers in an order."""
 STEPWISE = f"field '{_STEPS}' judges each of a list of texts, which are steps of one answer and no ranking"
@@ -53,7 +55,7 @@ _HELPSTEER_RANGE = 3
 
 def is_rated(fields: Fields) -> bool:
     """Rows whose answer has stars or the like; a mere `score` may be anything."""
-    return any(number_of(fields.get(name)) is not None for name in RATINGS)
+    return any(points_of(fields.get(name)) is not None for name in RATINGS)
 
 
 def is_stepwise(fields: Fields) -> bool:
@@ -66,15 +68,22 @@ def is_stepwise(fields: Fields) -> bool:
 def ranked_fields(fields: Fields) -> str | None:
     if is_tree(fields):
         return rankings_fields(fields)
+    fields = _opened(fields)
     name, answers = _listed(fields)
     asked = prompt_field(fields)
     if not asked or not answers:
         return None
-    odd = any(fields.get(ranks) is not None for ranks in _LISTED_RANKS) and not _beside(fields, LISTED_SCORES, answers)
+    odd = any(not is_empty(fields.get(ranks)) for ranks in _LISTED_RANKS) and not _beside(
+        fields, LISTED_SCORES, answers
+    )
     if odd or _beside(fields, _LISTED_RANKS, answers) or _all_have(answers, ("rank",)):
         return f"{asked}, {name} and their ranks"
     several = asked in _ACCEPTED and name == LISTS[0]
-    judged = is_stepwise(fields) or any(_is_numbers(value) for other, value in fields.items() if other != name)
+    judged = (
+        is_stepwise(fields)
+        or _beside(fields, LISTED_SCORES, answers)
+        or any(_is_numbers(value) for other, value in fields.items() if other != name)
+    )
     plain = all(isinstance(a, str) for a in answers) and not several and not judged
     return f"{asked}, {name} in order, best first" if plain else None
 
@@ -90,10 +99,11 @@ def _is_numbers(value: Any) -> bool:
 
 def read_ranked(fields: Fields) -> Item:
     """Scores are how many of the answers are worse."""
+    fields = _opened(fields)
     if is_stepwise(fields):
         raise RowError(STEPWISE)
     _, answers = _listed(fields)
-    beside = next((name for name in _LISTED_RANKS if fields.get(name) is not None), None)
+    beside = next((name for name in _LISTED_RANKS if not is_empty(fields.get(name))), None)
     if beside:
         ranks = [number_of(rank) for rank in _each_ranked(fields, beside, len(answers))]
     else:
@@ -115,6 +125,7 @@ def _each_ranked(fields: Fields, name: str, count: int) -> list[Any]:
 
 
 def rated_fields(fields: Fields) -> str | None:
+    fields = _opened(fields)
     name, answers = _listed(fields)
     asked = prompt_field(fields)
     if asked and answers:
@@ -127,16 +138,17 @@ def rated_fields(fields: Fields) -> str | None:
 
 def read_rated(fields: Fields) -> Item:
     """Scores are the ratings as given."""
+    fields = _opened(fields)
     _, answers = _listed(fields)
     beside = _beside(fields, LISTED_SCORES, answers)
     if beside:
-        return _ranking(fields, answers, [number_of(score) for score in fields[beside]])
+        return _ranking(fields, answers, [points_of(score) for score in fields[beside]])
     if answers:
         return _ranking(fields, answers, _scores(answers))
     answered, rating = _rated(fields)
     if answered is None or rating is None:
-        raise RowError("no answer with a rating that is a number")
-    return _ranking(fields, [fields[answered]], [number_of(fields[rating])])
+        raise RowError(f"no answer with a rating that is a number: {POINTS}")
+    return _ranking(fields, [fields[answered]], [points_of(fields[rating])])
 
 
 def votes_fields(fields: Fields) -> str | None:
@@ -187,6 +199,25 @@ def _is_record(answer: Any) -> bool:
     return isinstance(answer, dict) and first(answer, _TEXTS) is not None and "role" not in answer
 
 
+def _opened(fields: Fields) -> Fields:
+    """The fields with lists of answers and of what judges each, where a table without lists has both as text."""
+    if _JUDGING_EACH.isdisjoint(fields):
+        return fields
+    texts = [name for name in _MAY_BE_LISTS.intersection(fields) if isinstance(fields[name], str)]
+    if not texts:
+        return fields
+    texts += [name for name in _JUDGING_EACH.intersection(fields) if isinstance(fields[name], str)]
+    return {**fields, **{name: _list_in(fields[name]) for name in texts}}
+
+
+def _list_in(text: str) -> Any:
+    try:
+        found = value_in(text, "") if text.lstrip().startswith("[") else text
+    except RowError:
+        return text
+    return found if isinstance(found, list) else text
+
+
 def _listed(fields: Fields) -> tuple[str, list[Any]]:
     """The name and the list of several answers, if the row has one."""
     name = first(fields, LISTS, list)
@@ -200,7 +231,7 @@ def _beside(fields: Fields, names: tuple[str, ...], answers: list[Any]) -> str |
 
 
 def _all_have(answers: list[Any], names: tuple[str, ...]) -> bool:
-    return all(isinstance(a, dict) and any(number_of(a.get(name)) is not None for name in names) for a in answers)
+    return all(isinstance(a, dict) and any(points_of(a.get(name)) is not None for name in names) for a in answers)
 
 
 def _scores(answers: list[Any]) -> list[float | None]:
@@ -208,12 +239,12 @@ def _scores(answers: list[Any]) -> list[float | None]:
     name = next((name for name in SCORES if _all_have(answers, (name,))), None)
     if name is None and _all_have(answers, SCORES):
         raise RowError("answers that are scored in different fields, which do not compare")
-    return [number_of(answer.get(name)) if isinstance(answer, dict) else None for answer in answers]
+    return [points_of(answer.get(name)) if isinstance(answer, dict) else None for answer in answers]
 
 
 def _rated(fields: Fields) -> tuple[str | None, str | None]:
-    rating = next((name for name in SCORES if number_of(fields.get(name)) is not None), None)
-    return first(fields, RESPONSES, str | list), rating
+    rating = next((name for name in SCORES if points_of(fields.get(name)) is not None), None)
+    return (response_field(fields), rating) if rating else (None, None)
 
 
 def _sides(fields: Fields) -> tuple[str, str] | None:
@@ -254,7 +285,7 @@ def _share_by(name: str, fields: Fields, sides: tuple[str, str]) -> float | None
 
 def _counted(fields: Fields, *names: tuple[str, ...]) -> float | None:
     first_votes, second_votes, ties = (
-        next((number_of(fields[name]) for name in known if fields.get(name) is not None), 0.0) for known in names
+        next((number_of(fields[name]) for name in known if not is_empty(fields.get(name))), 0.0) for known in names
     )
     if first_votes is None or second_votes is None or ties is None:
         return None

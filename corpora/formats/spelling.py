@@ -5,7 +5,6 @@ is JSON text of an object that holds messages. What else a source means by its n
 in no order to learn from, is for its recipe to say; nothing is guessed.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +13,15 @@ from corpora.formats.conversations import MEDIA, ROLES, SYSTEMS, WRITTEN_CALLS, 
 from corpora.formats.judgements import JUDGES, is_empty
 from corpora.formats.learning import MARKS
 from corpora.formats.prompts import TURNS, prompt_field
-from corpora.formats.tool_calls import FUNCTIONS, tools_of
-from corpora.formats.tool_text import value_in
+from corpora.formats.tool_calls import FUNCTIONS, holds_any, tools_of
+from corpora.formats.tool_text import python_in
 from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 from recipes.sources import Source, Turns
 
 _Turn = dict[str, Any]
 _ANSWERS = ("chosen", "rejected", "chosen_messages", "rejected_messages")
-_PROMPT, _ANSWER = "prompt", "completion"
+_PROMPT, _ANSWER = _APART = ("prompt", "completion")
 _OPENAI = "input"
 """Of OpenAI's preferences, an object with the messages of the prompt."""
 _HELD = ("messages", *TURNS)
@@ -38,9 +37,10 @@ _FOLLOWING = ("system", "user", "assistant", "tool")
 _OPENINGS = ("{", "[")
 """What JSON text of turns begins with."""
 _JOINT = "\n\n"
-_ELEMENTS = re.compile(r"\}\n\s*\{")
+_OF_SPELLINGS = frozenset(("role", "from", "speaker", "content", "value", "text"))
+"""Keys of turns that are no pairs."""
 _SAID_OF_TURNS = (*MARKS, "name", "tool_call_id")
-_MORE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
+_CALLS, _THOUGHTS = ("tool_calls", "function_call"), ("reasoning_content", "reasoning", "thinking")
 """Fields in which a turn holds more than its words."""
 
 
@@ -94,18 +94,22 @@ class Spelling:
         judged = not fields.keys().isdisjoint((*_ANSWERS, self.columns.get("chosen", "")))
         changed: dict[str, Any] = {}
         for name, value in fields.items():
-            if name in self.reached or not (isinstance(value, list) or name in self.of_turns):
+            if name in self.reached or not (
+                isinstance(value, list) or name in self.of_turns or (isinstance(value, dict) and name in _APART)
+            ):
                 continue
             held = _texts_opened(value) if name in self.of_turns else value
             held = held if isinstance(held, list) else _opened(name, value)
             if held is None:
                 continue
-            own = next((held[key] for key in _HELD if key in held), None) if isinstance(held, dict) else held
+            own = next((held[key] for key in _HELD if key in held), held) if isinstance(held, dict) else held
             whole = name in self.of_turns and (prompt_field(fields) is None if name in _ANSWERS else not judged)
             found = self._turns(own, self.said if whole else self.of_parts)
             if found is not None and found is not value:
                 changed[name] = found
-                changed |= _beside(name, held, {**fields, **changed}) if isinstance(held, dict) else {}
+                changed |= (
+                    _beside(name, held, {**fields, **changed}) if isinstance(held, dict) and own is not held else {}
+                )
         if isinstance(given := fields.get(_OPENAI), dict):
             found = self._turns(given.get("messages"), self.of_parts)
             changed |= {_OPENAI: {**given, "messages": found}} if found else {}
@@ -127,24 +131,32 @@ class Spelling:
         """The turns that a field holds, in known words; the list itself where nothing is to be changed."""
         if isinstance(held, _Known):
             return held
+        held = _from_lists(held) if isinstance(held, dict) else held
         if not (isinstance(held, list) and held and all(isinstance(turn, dict) for turn in held)):
             return None
         found = self._from_pairs(held)
         if said is None:
             return found if is_turns(found) else None
-        found = [_renamed(turn, said) for turn in found]
+        roles = said.known_roles
+        found = [_renamed(turn, said, roles) for turn in found]
         return _Known(_ordered(found, said)) if is_turns(found) else None
 
     def _from_pairs(self, turns: list[_Turn]) -> list[_Turn]:
         """Turns of objects whose keys are roles and whose values are words; any others as they are. Of one object the
-        question comes before its answer."""
-        if not all(all(key.lower() in self.roles for key in turn) for turn in turns):
+        question comes before its answer, and what else stands beside these two is of the answer."""
+        if self.roles.keys().isdisjoint(map(str.lower, turns[0])):
             return turns
-        pairs = [{role: words for role, words in turn.items() if words is not None} for turn in turns]
-        if not all(turn and all(isinstance(words, str) for words in turn.values()) for turn in pairs):
-            return turns
-        order = [sorted(turn, key=lambda key: _FOLLOWING.index(self.roles[key.lower()])) for turn in pairs]
-        return [{"role": key, "content": turn[key]} for turn, keys in zip(pairs, order, strict=True) for key in keys]
+        found: list[_Turn] = []
+        for turn in turns:
+            said = {key: self.roles[key.lower()] for key in turn if key.lower() in self.roles and turn[key] is not None}
+            beside = {key: value for key, value in turn.items() if key.lower() not in self.roles}
+            is_pair = {"user", "assistant"} <= {*said.values()} and _OF_SPELLINGS.isdisjoint(beside)
+            if not said or (beside and not is_pair) or not all(isinstance(turn[key], str) for key in said):
+                return turns
+            for key in sorted(said, key=lambda key: _FOLLOWING.index(said[key])):
+                more = beside if said[key] == "assistant" else {}
+                found.append({**more, "role": key, "content": turn[key]})
+        return found
 
 
 def with_input(named: dict[str, Any], columns: Mapping[str, str]) -> None:
@@ -170,7 +182,7 @@ def _opened(name: str, value: Any) -> Any:
     try:
         return value_of(value)
     except NotJson:
-        return None if name in (*_ANSWERS, _PROMPT, _ANSWER) else _as_python(value)
+        return None if name in (*_ANSWERS, _PROMPT, _ANSWER) else python_in(value)
     except RowError as error:
         if name in (*_ANSWERS, _PROMPT, _ANSWER):  # whose words may be anything
             return None
@@ -187,17 +199,12 @@ def _texts_opened(value: Any) -> Any:
     return opened if is_turns(opened) else value
 
 
-def _as_python(value: str) -> Any:
-    """What Python wrote for objects, or lists of them, as pandas does into tables; None if it is none. An array
-    of numpy has ends of lines, which strings have not, in the place of commas."""
-    if not value.lstrip("[ \n").startswith(("{'", '{"')):
+def _from_lists(held: Mapping[str, Any]) -> list[_Turn] | None:
+    """Turns of an object that has a list for each of their keys, as `datasets` keeps a sequence of objects."""
+    columns = list(held.values())
+    if len(columns) < 2 or not all(isinstance(one, list) and len(one) == len(columns[0]) for one in columns):
         return None
-    for written in (value, _ELEMENTS.sub("}, {", value)):
-        try:
-            return value_in(written, "")
-        except RowError:
-            continue
-    return None
+    return [dict(zip(held, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _beside(name: str, held: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,13 +232,15 @@ def _as_said(key: str, value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _renamed(turn: Mapping[str, Any], said: Turns) -> _Turn:
+def _renamed(turn: Mapping[str, Any], said: Turns, roles: Mapping[str, str]) -> _Turn:
+    """roles: by the source's words, numbers and truths in JSON's writing, in small letters."""
     names = {said.role: "role", said.content: "content"}
     own = {names[name]: value for name, value in turn.items() if name in names}
     found = {**{name: value for name, value in turn.items() if name not in names}, **own}
     for key in ("role", "from", "speaker"):
-        if isinstance(found.get(key), str) and found[key].lower() in said.known_roles:
-            found[key] = said.known_roles[found[key].lower()]
+        if isinstance(word := found.get(key), str | int | float):
+            word = f"{word:g}" if isinstance(word, float) else str(word)
+            found[key] = roles.get(word.strip().lower(), word)
     return found
 
 
@@ -273,9 +282,10 @@ def _words(turn: _Turn) -> str | None:
     if any(str(turn.get(key, "")).lower() in WRITTEN_CALLS for key in ("role", "from", "speaker")):
         return None
     key = next((key for key in ("content", "value", "text") if isinstance(turn.get(key), str)), None)
-    return None if any(turn.get(name) for name in _MORE) else key
+    more = any(turn.get(name) for name in _THOUGHTS) or any(holds_any(turn.get(name)) for name in _CALLS)
+    return None if more else key
 
 
 def _role(turn: _Turn) -> str | None:
     said = next((turn[key] for key in ("role", "from", "speaker") if isinstance(turn.get(key), str)), "")
-    return ROLES.get(said.lower())
+    return ROLES.get(said.strip().lower())

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from corpora.formats.tool_text import python_in
 from corpora.reading.json_row import NotJson, value_of
 from corpora.reading.row import RowError
 
@@ -16,11 +17,40 @@ _ARGUMENTS = ("arguments", "parameters", "input", "args")
 """What a call's arguments are called by OpenAI, by Llama's models and by Anthropic."""
 FUNCTIONS = ("tools", "functions")
 """Fields of a row that hold functions."""
+_SCHEMAS = ("input_schema", "inputSchema")
+"""What Anthropic and MCP call a function's parameters."""
+_NOTHING = ("", "null", "none", "nan", "[]", "{}", "[null]", "[none]")
+"""Text of a table without types that holds no calls and no functions."""
+_LONG = 32
+"""Characters of a text that says more than nothing."""
+
+
+def holds_any(value: Any) -> bool:
+    """Whether a field holds calls or functions: none are an empty list, nulls, and text of either."""
+    return bool(value) and not (_is_nothing(value) if isinstance(value, str) else _is_null(value))
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a value is text that holds none."""
+    return isinstance(value, str) and len(value) < _LONG and value.strip().lower() in _NOTHING
+
+
+def _is_null(value: Any) -> bool:
+    if not isinstance(value, list | dict):
+        return value is None
+    for one in value if isinstance(value, list) else value.values():  # noqa: SIM110, as `all` takes twice as long
+        if not _is_null(one):
+            return False
+    return True
 
 
 def tools_of(fields: Mapping[str, Any]) -> str | None:
     """The row's functions as a JSON list of schemas `{name, …}`, or None. Raises RowError."""
-    held = {name: _schemas(fields[name], f"field '{name}'") for name in FUNCTIONS if fields.get(name)}
+    held = {
+        name: _schemas(fields[name], f"field '{name}'")
+        for name in FUNCTIONS
+        if fields.get(name) and holds_any(fields[name])
+    }
     if len(set(held.values())) > 1:
         raise RowError("functions twice, which differ: in tools and functions")
     return next(iter(held.values()), None)
@@ -51,10 +81,17 @@ def _schemas(value: Any, where: str) -> str | None:
 
 
 def _schema(tool: Any) -> Any:
-    """A function out of what says that it is one, in either of OpenAI's forms."""
-    if not isinstance(tool, dict) or "function" in tool:
-        return tool.get("function") if isinstance(tool, dict) else None
-    return {name: value for name, value in tool.items() if name != "type"} if tool.get("type") == "function" else tool
+    """A function out of what says that it is one, in either of OpenAI's forms or in Anthropic's, whose schema is under
+    the name that templates read."""
+    if not isinstance(tool, dict):
+        return None
+    if "function" in tool:
+        tool = tool["function"]
+    elif tool.get("type") == "function":
+        tool = {name: value for name, value in tool.items() if name != "type"}
+    if isinstance(tool, dict) and "parameters" not in tool and (own := [name for name in _SCHEMAS if name in tool]):
+        return {"parameters" if name == own[0] else name: value for name, value in tool.items()}
+    return tool
 
 
 def calls_of(value: Any, index: int) -> str:
@@ -86,7 +123,9 @@ def call_ids(value: Any, index: int) -> dict[str, str]:
 
     value, index: as of `calls_of`. Raises RowError.
     """
-    calls = [call for call in calls_in(value, index) if isinstance(call, dict)] if value else []
+    calls = (
+        [call for call in calls_in(value, index) if isinstance(call, dict)] if value and not _is_nothing(value) else []
+    )
     named = [(id_of(call.get("id")), call.get("function") or call) for call in calls]
     found = [(key, inner.get("name")) for key, inner in named if key is not None and isinstance(inner, dict)]
     functions = {key: name for key, name in found if isinstance(name, str)}
@@ -122,12 +161,14 @@ def _arguments(value: Any, where: str) -> dict[str, Any]:
 
 
 def loaded(value: Any, where: str) -> Any:
-    """The value, read from JSON if it is text. Raises RowError."""
+    """The value, read from JSON if it is text, or from what Python wrote for objects. Raises RowError."""
     if not isinstance(value, str):
         return value
     try:
         return value_of(value)
     except NotJson:
+        if (found := python_in(value)) is not None:
+            return found
         raise RowError(f"not JSON: {where}") from None
     except RowError as error:
         raise RowError(f"{error}: {where}") from None

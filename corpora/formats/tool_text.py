@@ -14,6 +14,7 @@ from corpora.reading.row import RowError
 _QUOTED_ARGUMENTS = re.compile(
     r'\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*\'(.*)\'\s*\}', re.DOTALL
 )
+_ELEMENTS = re.compile(r"\}\n\s*\{")
 _DECODER = json.JSONDecoder()
 
 
@@ -41,6 +42,19 @@ def value_in(text: str, where: str) -> Any:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         raise RowError(f"not JSON: {where}") from None
+
+
+def python_in(text: str) -> Any:
+    """What Python wrote for objects, or lists of them, as pandas does into tables; None if it is none. An array
+    of numpy has ends of lines, which strings have not, in the place of commas."""
+    if not text.lstrip("[ \n").startswith(("{'", '{"')):
+        return None
+    for written in (text, _ELEMENTS.sub("}, {", text)):
+        try:
+            return value_in(written, "")
+        except RowError:
+            continue
+    return None
 
 
 def values_at(text: str) -> tuple[list[dict[str, Any]], str]:

@@ -18,7 +18,7 @@ from corpora.formats.conversations import Message, conversation, known_role, tur
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.prompts import TURNS, turns_field
-from corpora.formats.tool_calls import calls_of, functions_of, one_of, tools_of
+from corpora.formats.tool_calls import calls_of, functions_of, holds_any, one_of, tools_of
 from corpora.reading.row import RowError
 from models.thoughts import joined, parted
 
@@ -39,7 +39,7 @@ def is_toolace(fields: Fields) -> bool:
     name, system = turns_field(fields), fields.get("system")
     if name is None or not isinstance(system, str) or not isinstance(fields[name], list):
         return False
-    if not (fields.get("tools") or _LIST.search(system)):
+    if not (holds_any(fields.get("tools")) or _LIST.search(system)):
         return False
     words = (turn.get("value", turn.get("content")) for turn in fields[name] if isinstance(turn, dict))
     return any(isinstance(text, str) and _CALLS.fullmatch(parted(text)[1]) for text in words)

@@ -12,7 +12,8 @@ from corpora.formats.conversations import conversation, text_at, with_row_though
 from corpora.formats.format import Fields, Format, each
 from corpora.formats.items import Conversation, Item
 from corpora.formats.learning import weight_of
-from corpora.formats.tool_calls import calls_in, calls_of, loaded, tools_of
+from corpora.formats.tool_calls import calls_in, calls_of, holds_any, loaded, tools_of
+from corpora.reading.row import RowError
 
 _TYPES = {
     **{"str": "string", "string": "string", "int": "integer", "integer": "integer", "float": "number"},
@@ -29,10 +30,15 @@ def xlam_fields(fields: Fields) -> str | None:
 
 
 def read_xlam(fields: Fields) -> Item:
-    functions = loaded(fields.get("tools"), "field 'tools'")
+    functions = loaded(fields["tools"], "field 'tools'") if holds_any(fields.get("tools")) else None
     described = [_described(one) for one in functions] if isinstance(functions, list) else functions
     asked = {"role": "user", "content": text_at(fields, "query")}
     held = fields.get("answers")
+    if not holds_any(held):
+        raise RowError(
+            "field 'answers' has no call, and nothing that is said instead: to learn when not to call, write such rows "
+            "as `messages` whose answer is in words, with `tools`"
+        )
     called = {"role": "assistant", "content": with_row_thoughts(fields, ""), "tool_calls": calls_of(held, 2)}
     called |= weight_of({}, calls_in(held, 2), 2)
     return Conversation(conversation(with_system(fields, [asked, called])), tools_of({"tools": described}))

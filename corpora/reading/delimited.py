@@ -1,25 +1,31 @@
 """Records of a table in text, `.csv` or `.tsv`, as objects of text by the names in its first line.
 
 The standard reader splits records, fed line by line, so that the bytes of each are known. The delimiter is the one
-of comma, semicolon and tab that the first line has most of. A quote that never closes costs its own line alone.
+of comma, semicolon and tab that the first line has most of, or what a line `sep=;` before it says. Columns without a
+name, as Excel leaves behind the others, hold nothing. A quote that never closes costs its own line alone.
 """
 
 import csv
+import re
 import sys
 from collections import deque
 from collections.abc import Iterator
 
-from corpora.reading.row import LONGEST, Element, RowError
+from corpora.reading.row import LONGEST, Element, RowError, on_one_line
 from corpora.reading.streams import Stream, blank, decode, whole_lines
 
 _DELIMITERS = (",", ";", "\t")
+_DELIMITER_TOLD = re.compile(r'"?sep=(.)"?\s*')
+"""What Excel takes from a line before the names, and writes there."""
+_BARE = "new-line character seen in unquoted field"
+"""What the standard reader says of a CR within a line."""
 
 
 def records(stream: Stream, encoding: str, start: int) -> Iterator[Element]:
     """Every record after the line of names, in order. The stream stands at byte `start`, the first of that line."""
     csv.field_size_limit(sys.maxsize)
     table = _Lines(whole_lines(stream, encoding, 1, start), encoding)
-    reader, names, unnamed = None, list[str](), ""
+    reader, delimiter, names, unnamed = None, None, list[str](), ""
     while (line := table.next_line()) is not None:
         if line.problem:
             yield line
@@ -28,7 +34,12 @@ def records(stream: Stream, encoding: str, start: int) -> Iterator[Element]:
             continue
         table.again([line])
         if reader is None:
-            reader = csv.reader(table, delimiter=_delimiter(line.raw.decode(encoding, "replace")), strict=True)
+            first = line.raw.decode(encoding, "replace")
+            if delimiter is None and (told := _DELIMITER_TOLD.fullmatch(first)):
+                delimiter = told[1]
+                table.next_line()
+                continue
+            reader = csv.reader(table, delimiter=delimiter or _delimiter(first), strict=True)
         fields, record = _next(reader, table, encoding)
         if names or unnamed:
             yield _named(record, fields, names, unnamed)
@@ -37,8 +48,8 @@ def records(stream: Stream, encoding: str, start: int) -> Iterator[Element]:
             yield record
         else:
             names = fields
-            if len(set(names)) < len(names):
-                unnamed = "the first line names a column twice"
+            if twice := next((name for name in names if name.strip() and names.count(name) > 1), None):
+                unnamed = f"the first line names a column twice: {on_one_line(twice)}"
 
 
 class _Lines:
@@ -76,10 +87,11 @@ def _next(reader: Iterator[list[str]], table: _Lines, encoding: str) -> tuple[li
     table.taken = []
     try:
         fields = next(reader)
-    except (csv.Error, StopIteration):
+    except (csv.Error, StopIteration) as error:
         first, *others = table.taken
         table.again(others)
-        return None, _record([first], encoding, "quotes that do not match")
+        carriage = "line ends that are CR alone: save the file with LF or CRLF"
+        return None, _record([first], encoding, carriage if _BARE in str(error) else "quotes that do not match")
     record = _record(table.taken, encoding)
     try:
         decode(record.raw, encoding)
@@ -100,10 +112,14 @@ def _named(record: Element, fields: list[str] | None, names: list[str], unnamed:
         return record
     if unnamed:
         record.problem = unnamed
-    elif len(fields) != len(names):
+    elif len(fields) != len(names) and (len(fields) < len(names) or any(map(str.strip, fields[len(names) :]))):
         record.problem = f"not as many fields as columns: {len(fields)}, the first line names {len(names)}"
     else:
-        record.value = dict(zip(names, fields, strict=True))
+        record.value = dict(zip(names, fields, strict=False))
+        nameless = [field for name, field in zip(names, fields, strict=False) if not name.strip()]
+        if len(nameless) > 1:
+            record.value = {name: field for name, field in record.value.items() if name.strip()}
+            record.problem = "words in a column without a name" if any(map(str.strip, nameless)) else None
     return record
 
 

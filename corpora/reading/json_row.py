@@ -1,4 +1,5 @@
-"""One JSON object from its text, strictly: what a lenient reader would change without a word is an error.
+"""One JSON object from its text, strictly: what a lenient reader would change without a word is an error. A list of
+objects is one as well, of a `conversation`.
 
 Refused are a key twice in one object, NaN and infinities, half of a surrogate pair, and nesting deeper than
 `DEEPEST`. orjson reads three times as fast as the standard library but keeps the last of two equal keys and turns
@@ -77,8 +78,11 @@ def _colons(value: Any, depth: int) -> int:
 
 def _strict(text: str) -> dict[str, Any]:
     value = value_of(text)
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        return {"conversation": value}
     if not isinstance(value, dict):
-        raise RowError(f"not a JSON object but a {type(value).__name__}")
+        mend = ' (write a list of turns as {"messages": […]})' if isinstance(value, list) else ""
+        raise RowError(f"not a JSON object but a {type(value).__name__}{mend}")
     return value
 
 

@@ -1,14 +1,15 @@
 """Rows of a file, one by one, so that a bad row never costs the good ones beside it.
 
-A row is a JSON object: in a `.jsonl` or `.json` file a line, an element of the one list, or one of several objects over
-several lines; a line of a `.txt` file as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of the list in a
-`.yaml`, a row of a `.parquet` or `.arrow`. All but these two may be compressed by gzip or zstd, and text be UTF-8 or
-UTF-16: a file is what its first bytes are, whatever its name says of that. What cannot be a row comes back as a
-`BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in one
-row or another. Where rows cannot be told apart in a stretch of a file, that is one bad row, which says what it holds.
-Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
+A row is a JSON object, or a list of turns: in a `.jsonl` or `.json` file a line, an element of the one list, or one of
+several objects over several lines; a line of a `.txt` file as `{"text": …}`, a record of a `.csv` or `.tsv`, an item of
+the list in a `.yaml`, a row of a `.parquet` or `.arrow`. All but these two may be compressed by gzip or zstd, and text
+be UTF-8 or UTF-16: a file is what its first bytes are, whatever its name says of that. What cannot be a row comes back
+as a `BadRow` with its place, reason and bytes, for quarantine, and all bytes of a file that are not between rows are in
+one row or another. Where rows cannot be told apart in a stretch of a file, that is one bad row, which says what it
+holds. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
@@ -42,6 +43,8 @@ _TABLES = {"parquet": parquet_rows, "arrow": arrow_rows, "stream": streamed_rows
 _TABLE_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 _COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
+_LIST_A_LINE = re.compile(r"\s*\[[^\n]*\][ \t\r]*\n\s*\[")
+"""Of a file in which each line is a list: a list of lists has a comma behind its first."""
 
 
 class Container(NamedTuple):
@@ -120,7 +123,7 @@ def _elements(container: Container, block: Block) -> tuple[str, Iterator[Element
     elif container.kind == "lines" and not block.start and (layout := _layout(head[mark:], encoding)) != "lines":
         found = elements(stream, encoding, start, layout == "list")
     else:
-        closing = b"" if container.kind == "text" else b"}"
+        closing = (b"",) if container.kind == "text" else (b"}", b"]")
         found = lines(stream, encoding, block.line, start, block.end, closing)
     return encoding, _then_close(stream, found)
 
@@ -156,7 +159,8 @@ def _cuttable(file: RawFile) -> bool:
 
 
 def _layout(head: bytes, encoding: str) -> str:
-    return layout_of(decode_start(head, encoding))
+    text = decode_start(head, encoding)
+    return "lines" if _LIST_A_LINE.match(text) else layout_of(text)
 
 
 def _cut(file: RawFile, block_bytes: int) -> Iterator[Block]:

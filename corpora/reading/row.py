@@ -45,6 +45,11 @@ class BadRow:
     tells how many."""
 
 
+def on_one_line(name: str) -> str:
+    """The name of a field as a message shows it, line breaks escaped."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
 class RowError(Exception):
     """Why one row cannot be used; goes to quarantine, never to a user as an error."""
 

@@ -139,11 +139,11 @@ def whole_lines(stream: Stream, encoding: str, number: int, offset: int, end: in
 
 
 def lines(
-    stream: Stream, encoding: str, number: int, offset: int, end: int | None = None, closing: bytes = b""
+    stream: Stream, encoding: str, number: int, offset: int, end: int | None = None, closing: tuple[bytes, ...] = (b"",)
 ) -> Iterator[Element]:
     """As `whole_lines`, without blank lines and without line ends.
 
-    A last line without a line end that does not end with `closing` is bad: it was cut off in transfer.
+    A last line without a line end that ends with none of `closing` is bad: it was cut off in transfer.
     """
     feed, carriage = "\n".encode(encoding), "\r".encode(encoding)
     for element in whole_lines(stream, encoding, number, offset, end):
@@ -163,7 +163,7 @@ def blank(raw: bytes, encoding: str) -> bool:
     return not raw or (raw.isspace() if encoding == "utf-8" else not raw.decode(encoding, "replace").strip())
 
 
-def _cut_off(raw: bytes, encoding: str, closing: bytes, stream: Stream) -> str | None:
+def _cut_off(raw: bytes, encoding: str, closing: tuple[bytes, ...], stream: Stream) -> str | None:
     if stream.damage is not None:
         return "cut off: the compressed stream ends within this row"
     return None if raw.rstrip().endswith(closing) or encoding != "utf-8" else "truncated last line"

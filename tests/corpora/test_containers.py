@@ -239,7 +239,7 @@ def test_a_record_with_too_few_fields_and_a_header_with_a_name_twice(tmp_path: P
     good, bad = read(tmp_path / "a.csv", b"p,c\n1\n2,b\n")
     assert len(good) == 1 and bad[0].reason == "not as many fields as columns: 1, the first line names 2"
     good, bad = read(tmp_path / "b.csv", b"p,p\n1,2\n")
-    assert not good and bad[0].reason == "the first line names a column twice"
+    assert not good and bad[0].reason == "the first line names a column twice: p"
 
 
 def test_yaml_conversations_stand_beside_the_fields_of_their_file(tmp_path: Path) -> None:
