@@ -9,7 +9,6 @@ one row or another. Where rows cannot be told apart in a stretch of a file, that
 holds. Reasons never quote the text of a row. Which fields a row must have is left to `formats`.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
@@ -43,8 +42,6 @@ _TABLES = {"parquet": parquet_rows, "arrow": arrow_rows, "stream": streamed_rows
 _TABLE_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 _COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 _CHUNK = 1 << 20
-_LIST_A_LINE = re.compile(r"\s*\[[^\n]*\][ \t\r]*\n\s*\[")
-"""Of a file in which each line is a list: a list of lists has a comma behind its first."""
 
 
 class Container(NamedTuple):
@@ -159,8 +156,7 @@ def _cuttable(file: RawFile) -> bool:
 
 
 def _layout(head: bytes, encoding: str) -> str:
-    text = decode_start(head, encoding)
-    return "lines" if _LIST_A_LINE.match(text) else layout_of(text)
+    return layout_of(decode_start(head, encoding))
 
 
 def _cut(file: RawFile, block_bytes: int) -> Iterator[Block]:
