@@ -110,7 +110,7 @@ def _parts_of(item: Item) -> Iterator[tuple[str, str]]:
 def _said(messages: Sequence[Message], judged: str = "") -> Iterator[tuple[str, str]]:
     """Words and calls of messages. judged: what is said of them; without it, how much they are learned is."""
     for message in messages:
-        weight = message.get("weight")
-        learned = {None: "", "1": "", "0": " (not learned)"}.get(weight, f" (loss times {weight})")
+        weight = (message.get("weight") or "1").removeprefix("+")
+        learned = {"1": "", "0": " (not learned)"}.get(weight, f" (loss times {weight})")
         for text in filter(None, (message["content"], message.get("tool_calls"))):
             yield judged or f"{message['role']}{learned}", text
