@@ -3,9 +3,10 @@
 Krippendorff's alpha (K. Krippendorff, "Content Analysis", 2004, chapter 11; nominal) of all of them, and for each
 Cohen's kappa (J. Cohen, "A Coefficient of Agreement for Nominal Scales", 1960) with what most of the others say. There
 each of the others counts by their own kappa, so that one who always says the opposite does not lower that of the rest:
-first all count the same, then by what was found, until nothing changes (iterative weighted majority voting, H. Li and
-B. Yu, arXiv 1411.4086, but each is left out of the majority that they are held against). A judgement of two answers is
-one of: the first is better, the second is, neither.
+first all count the same, then nearer and nearer to what was found, until nothing changes (iterative weighted majority
+voting, H. Li and B. Yu, arXiv 1411.4086, but each is left out of the majority that they are held against); where it
+does not settle, as among people who say anything, all count the same. A judgement of two answers is one of: the first
+is better, the second is, neither.
 """
 
 import math
@@ -17,7 +18,7 @@ from typing import Any
 
 _SIGNS = (-1, 0, 1)
 _SHOWN = 20
-_ROUNDS = 20
+_ROUNDS = 50
 ENOUGH = 10
 """Pairs that an annotator has to have judged with others, for a kappa that says something."""
 
@@ -85,12 +86,14 @@ def agreement_of(judgements: Judgements) -> Agreement:
     shared = judgements.shared
     judged = Counter(name for said in judgements.by_pair.values() for name in said)
     weights: dict[str, float] = dict.fromkeys(judged, 1.0)
+    first = found = _held_against_others(judged, shared, weights)
     for _ in range(_ROUNDS):
-        found = _held_against_others(judged, shared, weights)
-        before, weights = weights, {name: 1.0 if one.weight is None else one.weight for name, one in found.items()}
-        if all(math.isclose(weights[name], before[name], abs_tol=1e-9) for name in weights):
-            break
-    return Agreement(found, len(shared), _alpha(shared))
+        own = {name: 1.0 if one.weight is None else one.weight for name, one in found.items()}
+        weights = {name: (weights[name] + own[name]) / 2 for name in own}
+        before, found = found, _held_against_others(judged, shared, weights)
+        if found == before and all(math.isclose(weights[name], own[name], abs_tol=1e-3) for name in own):
+            return Agreement(found, len(shared), _alpha(shared))
+    return Agreement(first, len(shared), _alpha(shared))
 
 
 def _held_against_others(

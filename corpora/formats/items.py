@@ -43,12 +43,14 @@ class Preference:
 
 @dataclass(frozen=True)
 class Unpaired:
-    """A prompt, and one answer that was found good or bad (KTO, Ethayarajh et al. 2024)."""
+    """A prompt, and one answer that was found good or bad (KTO, Ethayarajh et al. 2024). annotator: by whom, if the
+    row says so."""
 
     prompt: list[Message]
     completion: list[Message]
     label: bool
     tools: str | None = None
+    annotator: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from corpora.formats.conversations import Message, conversation, is_turns, turns
 from corpora.formats.examples import exchange
 from corpora.formats.format import Format, each
 from corpora.formats.items import Item, Preference, Unpaired
-from corpora.formats.judgements import JUDGES, LABELS, is_empty, must_say, said, verdict
+from corpora.formats.judgements import JUDGES, LABELS, annotator_of, is_empty, must_say, said, verdict
 from corpora.formats.prompts import Fields, answer_to, dialogue, first, prompt_field, prompt_of, turns_field
 from corpora.formats.tool_calls import tools_of
 from corpora.reading.row import RowError
@@ -36,7 +36,7 @@ def unpaired_fields(fields: Fields) -> str | None:
 
 def read_unpaired(fields: Fields) -> Item:
     good, messages = _good(fields), conversation(_whole(fields))
-    return Unpaired(messages[:-1], messages[-1:], good, tools_of(fields))
+    return Unpaired(messages[:-1], messages[-1:], good, tools_of(fields), annotator_of(fields))
 
 
 def preference_fields(fields: Fields) -> str | None:

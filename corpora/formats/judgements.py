@@ -5,8 +5,10 @@ none of these is never guessed. A word or a whole number in `label` is taken for
 may have one, and other words in `feedback` for a remark; anywhere else it makes the row unusable as an example.
 """
 
+import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -54,6 +56,8 @@ _FOLDED = str.maketrans("_-", "  ", ":\ufe0f" + "".join(map(chr, range(0x1F3FB, 
 KNOWN = (
     "true/false, yes/no, 1/0, 1/-1, good/bad, up/down, thumbs up/thumbs down, 👍/👎, like/dislike, positive/negative"
 )
+ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "labeler", "labeler_id", "worker_id", "judge")
+"""Of who judged; `judge` is MT-bench's and Chatbot Arena's, `worker_id` Mechanical Turk's."""
 POINTS = "points are numbers, as 4 or 4,5 or ★★★★; of 4/5 write the 4"
 _DECIMAL_COMMA = re.compile(r"-?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+)", re.ASCII)
 _STARS = re.compile("(?:★+|⭐+)☆*")
@@ -101,6 +105,19 @@ def points_of(value: Any) -> float | None:
     if _DECIMAL_COMMA.fullmatch(text):
         return float(text.replace(",", "."))
     return float(len(text.rstrip("☆"))) if _STARS.fullmatch(text) else None
+
+
+def annotator_of(fields: Mapping[str, Any]) -> str | None:
+    """Who judged: a name or a number, also a list of them, as of a judge and its prompt; in one writing."""
+    told = (fields.get(name) for name in ANNOTATORS)
+    name = next((one for one in told if not (is_empty(one) or one == [] or one == {})), None)
+    if name is None:
+        return None
+    if isinstance(name, float) and name.is_integer():
+        name = int(name)
+    text = name if isinstance(name, str) else json.dumps(name, sort_keys=True, ensure_ascii=False)
+    shown = "".join(letter if letter.isprintable() else " " for letter in unicodedata.normalize("NFC", text))
+    return " ".join(shown.split()) or None
 
 
 def verdict(fields: Mapping[str, Any]) -> tuple[str, bool] | None:

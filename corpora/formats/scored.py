@@ -6,7 +6,6 @@ trees (by `trees`), HelpSteer (`helpfulness`, `overall_preference`), Chatbot Are
 `better_response_id`), WebGPT's kind of `answer_0`. Which of the answers make a pair is left to `corpora.feedback`.
 """
 
-import json
 import re
 from typing import Any
 
@@ -14,7 +13,7 @@ from corpora.formats.conversations import conversation
 from corpora.formats.format import Format, each
 from corpora.formats.items import Answer, Item, Ranking
 from corpora.formats.judged import response_field
-from corpora.formats.judgements import POINTS, RATINGS, is_empty, number_of, points_of
+from corpora.formats.judgements import POINTS, RATINGS, annotator_of, is_empty, number_of, points_of
 from corpora.formats.learning import weight_of
 from corpora.formats.prompts import Fields, answer_to, first, is_arena, prompt_field, prompt_of
 from corpora.formats.tool_calls import loaded, tools_of
@@ -44,8 +43,6 @@ SIDES = (
     (_SHP, "human_ref_B"),
 )
 _WINNERS = ("winner", "preference", "preferred", "choice", "better_response_id")
-ANNOTATORS = ("annotator", "annotator_id", "rater", "rater_id", "labeler", "labeler_id", "worker_id", "judge")
-"""Of who judged; `judge` is MT-bench's and Chatbot Arena's, `worker_id` Mechanical Turk's."""
 _BESTS = ("best", "best_answer", "best_response", "chosen_index", "preferred_index", "best_index")
 _PREFIX = re.compile(r"^(model|response|answer|assistant|output|completion|conversation)[_ ]?")
 _TIES = ("tie", "tie (bothbad)", "both", "bothbad", "both_bad", "equal", "same", "1.5")
@@ -184,14 +181,7 @@ def _ranking(fields: Fields, answers: list[Any], scores: list[float | None]) -> 
         raise RowError("the answers are to different prompts")
     found = [Answer(messages=m[-1:], score=score) for m, score in zip(whole, scores, strict=True) if score is not None]
     ordered = sorted(found, key=lambda answer: -answer["score"])
-    return Ranking(whole[0][:-1], ordered, tools_of(fields), _annotator(fields))
-
-
-def _annotator(fields: Fields) -> str | None:
-    """Who judged: a name or a number, also a list of them, as of a judge and its prompt."""
-    told = (fields.get(name) for name in ANNOTATORS)
-    name = next((one for one in told if one is not None and one not in ("", [], {})), None)
-    return name.strip() or None if isinstance(name, str) else name if name is None else json.dumps(name, sort_keys=True)
+    return Ranking(whole[0][:-1], ordered, tools_of(fields), annotator_of(fields))
 
 
 def _is_record(answer: Any) -> bool:

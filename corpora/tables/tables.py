@@ -135,7 +135,7 @@ def clean_schema(kind: str) -> "pa.Schema":
         "conversation": [("messages", _messages()), tools, ("category", pa.string())],
         "document": [("text", pa.string())],
         "preference": [prompt, ("chosen", _messages()), ("rejected", _messages()), tools],
-        "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_()), tools],
+        "unpaired": [prompt, ("completion", _messages()), ("label", pa.bool_()), tools, ("annotator", pa.string())],
         "ranking": [prompt, ("answers", answers), tools, ("annotator", pa.string())],
     }
     origin = pa.struct([("file", pa.string()), ("line", pa.int64())])

@@ -7,7 +7,7 @@ differ in little but what matters, so beyond the similarity of both parts
   - a part that is too short for shingles must be equal ("What is 12 + 7?" is not "What is 12 + 8?"),
   - a row whose answer is too short is a duplicate of an equal row only (the label of a long text to classify),
   - all words with digits must be equal: problems with other numbers are other problems,
-  - tools, labels, scores and what turns say of learning them must be equal.
+  - tools, labels, scores, who judged and what turns say of learning them must be equal.
 A document is one part, and may differ in its numbers: a page with another date is a near duplicate. Rows of
 different kinds are not compared.
 """
@@ -44,7 +44,7 @@ KINDS = {
     "document": Kind(("text",), 1, 0, numbers=False),
     "conversation": Kind(("messages", "tools"), 2, 1),
     "preference": Kind(("prompt", "chosen", "rejected", "tools"), 3, 1),
-    "unpaired": Kind(("prompt", "completion", "label", "tools"), 2, 1),
+    "unpaired": Kind(("prompt", "completion", "label", "tools", "annotator"), 2, 1),
     "ranking": Kind(("prompt", "answers", "tools", "id", "annotator"), 2, 1),
 }
 
@@ -95,9 +95,9 @@ def texts(kind: str, batch: "pa.RecordBatch") -> Texts:
         columns = [_messages(batch.column("prompt"), 0), _answers(batch.column("answers"))]
         fixed ^= _scores(batch.column("answers")) ^ _votes(batch)
     else:
-        names = [name for name in KINDS[kind].columns if name not in ("label", "tools")]
+        names = [name for name in KINDS[kind].columns if name not in ("label", "tools", "annotator")]
         columns = [_messages(batch.column(name), part) for part, name in enumerate(names)]
-        fixed ^= _constant(batch, "label")
+        fixed ^= _constant(batch, "label") ^ _constant(batch, "annotator")
     return _merged(columns, batch.num_rows, KINDS[kind].parts, fixed)
 
 

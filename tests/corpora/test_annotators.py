@@ -1,6 +1,7 @@
 """Whether annotators agree, and pairs in which each counts by that."""
 
 import random
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from corpora.duplicates.near import find
 from corpora.duplicates.outcome import removed_file
 from corpora.feedback.annotators import ENOUGH, Agreement, Judgements, agreement_of
 from corpora.feedback.preferences import build_preferences
+from corpora.feedback.ranked import ranked_pairs
 from corpora.feedback.report import write_report
 from corpora.formats.items import Ranking
 from recipes.cleaning import Duplicates
 from recipes.execution import CorporaExecution
-from recipes.mixtures import Preferences
+from recipes.mixtures import PairRule, Preferences
 from tests.corpora.made import cleaned, source
 from tests.corpora.test_learning import read
 
@@ -146,7 +148,7 @@ def test_of_rankings_too_the_heavier_voices_decide(tiny_base: Path, tmp_path: Pa
     ]
     metrics, equal = made(tmp_path, tiny_base, rows, against="worst")
     found = metrics["annotators"]["people"]["annotators"]
-    assert found["anna"]["judged"] == 3 * ENOUGH and found["anna"]["weight"] > found["carl"]["weight"] > 0
+    assert found["anna"]["judged"] == 3 * ENOUGH and min(found[name]["weight"] for name in ("anna", "bob", "carl")) > 0
     assert found["troll"]["weight"] == 0 and "q0" not in equal, "anna against the troll"
     (tmp_path / "weighed").mkdir()
     _, weighed = made(tmp_path / "weighed", tiny_base, rows, annotators="agreement", against="worst")
@@ -169,3 +171,91 @@ def test_equal_rankings_of_several_people_are_no_duplicates(tiny_base: Path, tmp
     clean = cleaned(tmp_path, "people", rows)
     assert pq.read_metadata(clean / "rows.parquet").num_rows == 2, "anna's is there twice"
     assert find({"people": clean}, Duplicates(), tmp_path, CorporaExecution(workers=1))["removed"] == 0
+
+
+SEVERAL = [("abc", "t"), ("acb", "t"), ("abcd", "t"), ("bac", "x"), ("bac", "y")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "against", "expected"),
+    [
+        ([("abc", "ann"), ("cba", "bob"), ("cba", "carl")], "rest", {("c", "a"), ("c", "b")}),
+        ([("abc", "ann"), ("cba", "bob"), ("cba", "carl")], "all", {("c", "a"), ("c", "b"), ("b", "a")}),
+        (SEVERAL, "all", {("a", "c"), ("a", "d"), ("b", "a"), ("b", "c"), ("b", "d"), ("c", "d")}),
+        ([("abc", "x"), ("acb", "y")], "all", {("a", "b"), ("a", "c")}),
+        ([("ab", None), ("cd", None), ("bc", None)], "rest", {("a", "b"), ("c", "d"), ("b", "c")}),
+    ],
+)
+def test_most_decide_on_every_pair_in_any_order_of_rows(
+    tiny_base: Path, tmp_path: Path, rows: list[tuple[str, str | None]], against: str, expected: set[tuple[str, str]]
+) -> None:
+    found = []
+    for place, order in enumerate((rows, rows[::-1], rows[1:] + rows[:1])):
+        said = [{"prompt": "q", "answers": list(answers), "annotator": name} for answers, name in order]
+        (tmp_path / str(place)).mkdir()
+        metrics, pairs = every(tmp_path / str(place), tiny_base, said, against=against)
+        assert set(pairs) == expected
+        found.append((pairs, metrics["annotators"], metrics["rules"][0]["agreement"]))
+    assert found[0] == found[1] == found[2]
+
+
+@given(
+    st.lists(
+        st.tuples(st.permutations("abcd"), st.integers(2, 4), st.sampled_from((None, "x", "y", "z"))),
+        min_size=1,
+        max_size=7,
+    ),
+    st.sampled_from(("rest", "next", "worst", "all")),
+)
+def test_no_pair_contradicts_most_of_those_who_judged_it(
+    said: list[tuple[list[str], int, str | None]], against: Any
+) -> None:
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": "q"}],
+            "tools": None,
+            "answers": [
+                {"messages": [{"role": "assistant", "content": answer}], "score": float(count - place)}
+                for place, answer in enumerate(order[:count])
+            ],
+            "annotator": name,
+            "origin": {"file": "a", "line": line},
+        }
+        for line, (order, count, name) in enumerate(said)
+    ]
+    left_out: Counter[str] = Counter()
+    rule = PairRule(source="s", rule="ranked", against=against)
+    for found in ranked_pairs(rows, rule, None, left_out):  # type: ignore[arg-type]
+        better, worse = (one[0]["content"] for one in (found.pair.chosen, found.pair.rejected))
+        heads: dict[str, list[int]] = {}
+        for line, (order, count, name) in enumerate(said):
+            if {better, worse} <= set(order[:count]):
+                by = order.index(worse) - order.index(better)
+                heads.setdefault(name or str(line), []).append(by)
+        votes = [(sum(by) > 0) - (sum(by) < 0) for by in heads.values()]
+        assert sum(votes) > 0 and found.margin > 0
+        told = [vote for vote in votes if vote]
+        assert found.judged == ((len(told), told.count(1)) if len(told) > 1 else (1, 1))
+
+
+def every(folder: Path, base: Path, rows: list[dict[str, Any]], **rule: Any) -> tuple[dict[str, Any], dict[Any, float]]:
+    """Metrics, and the margin of each pair by the words of both answers."""
+    metrics, _ = made(folder, base, rows, **rule)
+    [work] = folder.glob("work*")
+    pairs = pq.read_table(work / "pairs.parquet").to_pylist()
+    return metrics, {(one["chosen"][0]["content"], one["rejected"][0]["content"]): one["margin"] for one in pairs}
+
+
+def test_thumbs_of_several_people_all_count(tiny_base: Path, tmp_path: Path) -> None:
+    thumbs = [("a", n != 9, f"p{n}") for n in range(10)] + [("b", True, "p0"), ("b", False, "p1")]
+    rows = [{"prompt": "q", "completion": one, "label": good, "annotator": name} for one, good, name in thumbs]
+    metrics, pairs = every(tmp_path, tiny_base, rows, removed=True)
+    assert pairs == {("a", "b"): pytest.approx(0.4)} and metrics["annotators"]["people"]["people"] == 2
+
+
+def test_one_name_has_one_writing() -> None:
+    vote = {"prompt": "q", "response_a": "x", "response_b": "y", "winner": "a"}
+    names = [
+        read({**vote, "annotator": name})[0].annotator for name in ("José", "Jose\u0301", " José\x1b ", 1, 1.0, "1")
+    ]
+    assert names[:3] == ["José"] * 3 and names[3:] == ["1"] * 3
