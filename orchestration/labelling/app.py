@@ -128,6 +128,14 @@ class Labelling:
         name = unquote(request.cookies.get(_ANNOTATOR, ""))
         return name if name and self.knows(request.cookies.get(self.cookie, "")) else None
 
+    def unasked(self, event: Event) -> str | None:
+        """Why an event is no answer to what is asked now, if it is none."""
+        if event.kind != "undo" and event.question not in self.plan.questions:
+            return "question: it is not among those asked now"
+        if event.kind not in (self.plan.ask, "skip", "undo"):
+            return f"kind: '{self.plan.ask}' is asked now, not '{event.kind}'"
+        return None
+
     def next(self, annotator: str, said: list[Event], wanted: str | None) -> Question | None:
         """The question that is wanted, if it is among those asked, else the next one."""
         since = time.monotonic() - _LOOKED_AT_SECONDS
@@ -223,11 +231,11 @@ def application(served: Labelling) -> ASGIApp:
         sent = Judgement.model_validate_json(raw)
         if sent.annotator != name:
             raise HTTPException(403, f"this browser is {name}'s")
-        if sent.kind != "undo" and sent.question not in served.plan.questions:
-            raise Refused("question: it is not among those asked now")
-        if sent.kind not in (served.plan.ask, "skip", "undo"):
-            raise Refused(f"kind: '{served.plan.ask}' is asked now, not '{sent.kind}'")
-        served.labels.add(Event(**sent.model_dump(), origin="page"))
+        event = Event(**sent.model_dump(), origin="page")
+        why = served.unasked(event)
+        if why is not None and all(one.content != event.content for one in served.labels.events() if one.id == sent.id):
+            raise Refused(why)  # what is kept already may come again when something else is asked
+        served.labels.add(event)
         return {"saved": sent.id}
 
     @app.post("/feedback", dependencies=[Depends(bearer)])

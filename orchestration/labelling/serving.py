@@ -47,7 +47,7 @@ def serve(
             "--token needs 16 or more of the characters A-Z a-z 0-9 _ . ~ - and no others, or leave it out"
         )
     origin = None if public_url is None else origin_of(public_url)
-    told_first = "" if instructions is None else _text_of(instructions)
+    shown_first = "" if instructions is None else _text_of(instructions)
     labels = Labels(home, name, new=True)
     if asked is None:
         known = [one for one in labels.questions().values() if len(one.answers) > 1]
@@ -66,7 +66,7 @@ def serve(
         Plan(chosen, asked.disagreement, at_random, judges, ask),
         told,
         hosts if origin is None else hosts | {str(urlsplit(origin).hostname)},
-        told_first,
+        shown_first,
         origin,
     )
     config = uvicorn.Config(

@@ -223,6 +223,11 @@ def test_what_is_not_asked_now_is_not_judged(tmp_path: Path) -> None:
         answer = said(browser, kind, asked.id, payload)
         assert (answer.status_code, answer.json()["error"]) == (422, named)
     assert Labels(tmp_path, "tone").events() == []
+    kept = Event("e1", "Ada", "stars", ONE.id, stars)
+    Labels(tmp_path, "tone").add(kept)
+    assert said(browser, "stars", ONE.id, stars, id="e1").json() == {"saved": "e1"}
+    assert said(browser, "stars", ONE.id, {}, id="e1").status_code == 422
+    assert Labels(tmp_path, "tone").events()[0].content == kept.content
 
 
 def test_every_answer_of_the_server_forbids_the_browser_what_it_does_not_need(tmp_path: Path) -> None:
