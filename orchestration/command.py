@@ -546,6 +546,9 @@ def label(
     judges: Annotated[int, typer.Option(min=1, help="Annotators that judge each question.")] = 1,
     host: Annotated[str, typer.Option(help="Address or name to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: that of the last time, else a free one.")] = 0,
+    public_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where people open the page, if a proxy stands before it.")
+    ] = None,
     token: Annotated[
         str | None, typer.Option(envvar="TEMPER_LABELS_TOKEN", help="Of your own; else one is drawn and kept.")
     ] = None,
@@ -588,7 +591,7 @@ def label(
     if recipe is not None and candidates is not None:
         asked = questions_of_candidates(Store(home), find_recipe(recipe), candidates, ask)
     how: dict[str, Any] = {"ask": ask, "instructions": instructions, "at_random": at_random, "judges": judges}
-    serve(home, name, asked, **how, host=host, port=port, token=token, sensitive=sensitive)
+    serve(home, name, asked, **how, host=host, port=port, public_url=public_url, token=token, sensitive=sensitive)
     return DONE
 
 
@@ -608,7 +611,10 @@ def _show_labels(home: Path, name: str, listed: bool, export: Path | None, kind:
         )
     if export is not None:
         found, rows = exported(labels, kind, f"labels://{name}", sensitive)
-        write_rows(export, rows)
+        try:
+            write_rows(export, rows)
+        except OSError as error:
+            raise TemperError(f"--export {export}: {error.strerror}") from None
         print(f"{export}: {len(rows)} rows of {found}")
     return DONE
 

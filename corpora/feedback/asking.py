@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from corpora.cleaning.content import content_id
 from corpora.feedback.candidates import judged_of
+from corpora.formats.items import Document
 from corpora.formats.scored import read_ranked
-from corpora.labels.events import VERDICTS, Answer, Event, Question
+from corpora.labels.events import Answer, Event, Question, Refused
 from corpora.reading.lines import Row, RowError, blocks, read_block
 from corpora.sources.raw import RawFile
 from corpora.tables.tables import CANDIDATES, SIGNAL, rows_of
@@ -102,6 +104,18 @@ def question_of_answer(prompt: str | list[Message], answer: str, sensitive: bool
         raise CorpusError(str(error)) from None
 
 
+def edit_of(question: Question, edit: str) -> str:
+    """The better text as a corpus would read it beside the one answer of the question. Raises Refused."""
+    try:
+        read = _read({"prompt": question.prompt, "answers": [edit]}, "http", question.sensitive)
+    except RowError as error:
+        raise Refused(f"edit: {error}") from None
+    [better, answer] = (one.answers[0].message["content"] for one in (read, question))
+    if content_id(Document(better)) == content_id(Document(answer)):
+        raise Refused("edit: the words are those of the answer; expected others")
+    return better
+
+
 def _read(fields: dict[str, Any], origin: str, sensitive: bool) -> Question:
     """Answers that say the same are one."""
     ranking: Any = read_ranked(fields)
@@ -141,13 +155,18 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which questions are asked. at_random: share of the questions asked in a random order. judges: how many
-    annotators judge each."""
+    """Which questions are asked, and for verdicts of which kind. at_random: share of the questions asked in a random
+    order. judges: how many annotators judge each."""
 
     questions: Mapping[str, Question]
     disagreement: Mapping[str, float] = field(default_factory=dict)
     at_random: float = 0.3
     judges: int = 1
+    ask: Ask = "choice"
+
+    def counts(self, event: Event) -> bool:
+        """Whether an event says something of a question as it is asked here."""
+        return event.question in self.questions and event.kind in (self.ask, "skip")
 
     def next(self, annotator: str, said: Iterable[Event], shown: Collection[str] = ()) -> Question | None:
         """The next question for an annotator, the same until one more event of theirs stands; None if none is left.
@@ -178,8 +197,8 @@ class Plan:
         judged: dict[str, set[str]] = defaultdict(set)
         own = set()
         for event in said:
-            if event.question in self.questions and event.question is not None:
-                if event.kind in VERDICTS:
+            if self.counts(event) and event.question is not None:
+                if event.kind != "skip":
                     judged[event.question].add(event.annotator)
                 if event.annotator == annotator:
                     own.add(event.question)

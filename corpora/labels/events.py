@@ -1,8 +1,8 @@
 """What a person was asked and said, and the rows that corpora read of it.
 
 A question is its prompt and answers, whatever the order in which they were shown; an event names the answers by what
-they are. An annotator has one word for each question and kind of verdict, the last one that was not undone, so neither
-the order in which events arrive nor their repetition changes a row.
+they are. An annotator has one word for each question and kind of verdict, the last one kept that was not undone, so
+neither a clock that goes back nor events that come again change a row.
 """
 
 from collections import Counter
@@ -114,12 +114,19 @@ def must_fit(event: Event, question: Question) -> None:
 
 
 def standing(events: Iterable[Event]) -> list[Event]:
-    """What annotators said last of each question, by kind, skips too, without what was undone; in order of time."""
-    known = sorted(events, key=lambda event: (event.at, event.id))
+    """What annotators said last of each question, by kind, skips too, without what was undone.
+
+    events: in the order in which they were kept, which is also that of what is returned.
+    """
+    known = list(events)
     undone = {(event.annotator, event.payload["event"]) for event in known if event.kind == "undo"}
     said = (event for event in known if event.kind != "undo" and (event.annotator, event.id) not in undone)
-    last = {(event.annotator, event.question, event.kind): event for event in said}
-    return sorted(last.values(), key=lambda event: (event.at, event.id))
+    last: dict[tuple[str, str | None, Kind], Event] = {}
+    for event in said:
+        key = event.annotator, event.question, event.kind
+        last.pop(key, None)
+        last[key] = event
+    return list(last.values())
 
 
 def kinds_of(events: Iterable[Event]) -> dict[str, int]:
@@ -128,8 +135,8 @@ def kinds_of(events: Iterable[Event]) -> dict[str, int]:
 
 
 def rows(kind: Verdict, events: Iterable[Event], questions: Mapping[str, Question]) -> Iterator[dict[str, Any]]:
-    """The standing verdicts of a kind, in order of time, as rows of formats that are read: choice as votes, stars as
-    rated, an answer a row, rank as ranked, thumb as unpaired, edit as preference."""
+    """The standing verdicts of a kind, in the order of events, as rows of formats that are read: choice as votes,
+    stars as rated, an answer a row, rank as ranked, thumb as unpaired, edit as preference."""
     for event in standing(events):
         if event.kind == kind and event.question is not None:
             question = questions[event.question]

@@ -89,6 +89,7 @@ class Labels:
         return {id_: Question.of_json(json.loads(content)) for id_, content in found}
 
     def events(self) -> list[Event]:
+        """In the order in which they were kept."""
         with self._begin() as connection:
             return self._events(connection)
 
@@ -96,8 +97,8 @@ class Labels:
         from sqlalchemy import select
 
         table = _tables()[1]
-        names = [column for column in table.c if column.name != "labels"]
-        chosen = select(*names).where(table.c.labels == self.name)
+        names = [column for column in table.c if column.name not in ("labels", "place")]
+        chosen = select(*names).where(table.c.labels == self.name).order_by(table.c.place)
         found = connection.execute(chosen if id_ is None else chosen.where(table.c.id == id_)).mappings()
         return [Event(**{**row, "payload": json.loads(row["payload"])}) for row in found]
 
@@ -155,12 +156,21 @@ class Labels:
                     f"no labels are called '{self.name}' (there are: {others}); `temper label {self.name} --answers "
                     f"FILE.jsonl` asks for some"
                 )
-            self._place.parent.mkdir(parents=True, exist_ok=True)
+            if new:
+                self._make()
             address = URL.create("sqlite", database=str(self._place))
             engine = create_engine(address, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _durable)
         return engine
+
+    def _make(self) -> None:
+        """An empty file that only its owner may read; SQLite gives those beside it the same rights."""
+        try:
+            self._place.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._place, os.O_WRONLY | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise CorpusError(f"{self._place}: {error.strerror}") from None
 
     @contextmanager
     def _begin(self) -> "Iterator[Connection]":
@@ -200,7 +210,7 @@ def _text(value: Any) -> str:
 
 @cache
 def _tables() -> "tuple[Table, Table]":
-    from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+    from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
     known = MetaData()
     questions = Table(
@@ -215,6 +225,7 @@ def _tables() -> "tuple[Table, Table]":
     events = Table(
         "events",
         known,
+        Column("place", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
         Column("labels", String(63), nullable=False),
         Column("id", String(100), nullable=False),
         *(Column(name, Text, nullable=name == "question") for name in texts),

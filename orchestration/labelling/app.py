@@ -6,6 +6,7 @@ on; a program sends it with every request. An answer 200 to a judgement says tha
 
 import secrets
 import time
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,12 +16,14 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from markupsafe import Markup
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from corpora.feedback.asking import Ask, Plan, question_of_answer
-from corpora.labels.events import MOST_STARS, Event, Question, standing
+from corpora.feedback.asking import Plan, edit_of, question_of_answer
+from corpora.labels.events import MOST_STARS, Event, Question, Refused, standing
 from corpora.labels.store import Contradicted, Labels, Unavailable
 from lineage.errors import CorpusError
 from lineage.hashing import text_digest
@@ -31,6 +34,7 @@ from recipes.terminal import harmless
 LARGEST = 1 << 20
 """Bytes of a request."""
 _LONGEST_COMMENT = 10_000
+_LONGEST_NAME = 64
 _LOOKED_AT_SECONDS = 600.0
 _KEPT_SECONDS = 90 * 24 * 3600
 _HEADERS = {
@@ -44,13 +48,14 @@ _ANNOTATOR = "temper_annotator"
 
 
 def _a_name(name: str) -> str:
-    if not (name := name.strip()).isprintable() or not name:
-        raise ValueError("a name has 1 to 64 characters that can be seen")
+    name = unicodedata.normalize("NFC", name.strip())
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"a name has 1 to {_LONGEST_NAME} characters that can be seen")
     return name
 
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
-Annotator = Annotated[str, Field(max_length=64), AfterValidator(_a_name)]
+Annotator = Annotated[str, AfterValidator(_a_name)]
 Comment = Annotated[str, Field(max_length=_LONGEST_COMMENT)]
 
 
@@ -89,16 +94,25 @@ class Feedback(_Sent):
         return self
 
 
+class Withdrawal(_Sent):
+    """Feedback that takes back another."""
+
+    id: Id
+    annotator: Annotator
+    undo: Id
+
+
 @dataclass(frozen=True)
 class Labelling:
-    """What is served: the labels, what is asked of them, and to whom."""
+    """What is served: the labels, what is asked of them, and to whom. origin: of the page where people elsewhere open
+    it, as https://label.example.com."""
 
     labels: Labels
     plan: Plan
-    ask: Ask
     token: str
     hosts: frozenset[str]
     instructions: str = ""
+    origin: str | None = None
     looked_at: dict[str, tuple[str, float]] = field(default_factory=dict)
     """By question who was shown it last, and when."""
 
@@ -114,6 +128,14 @@ class Labelling:
         name = unquote(request.cookies.get(_ANNOTATOR, ""))
         return name if name and self.knows(request.cookies.get(self.cookie, "")) else None
 
+    def unasked(self, event: Event) -> str | None:
+        """Why an event is no answer to what is asked now, if it is none."""
+        if event.kind != "undo" and event.question not in self.plan.questions:
+            return "question: it is not among those asked now"
+        if event.kind not in (self.plan.ask, "skip", "undo"):
+            return f"kind: '{self.plan.ask}' is asked now, not '{event.kind}'"
+        return None
+
     def next(self, annotator: str, said: list[Event], wanted: str | None) -> Question | None:
         """The question that is wanted, if it is among those asked, else the next one."""
         since = time.monotonic() - _LOOKED_AT_SECONDS
@@ -124,8 +146,9 @@ class Labelling:
         return found
 
     def page(self, annotator: str, wanted: str | None) -> str:
-        said = standing(self.labels.events())
-        own = [event for event in said if event.annotator == annotator and event.question in self.plan.questions]
+        events = self.labels.events()
+        said = standing(events)
+        own = [event for event in said if event.annotator == annotator and self.plan.counts(event)]
         told = {
             "labels": self.labels.name,
             "annotator": annotator,
@@ -137,11 +160,18 @@ class Labelling:
         if asked is None:
             return page("done", **told)
         answers = sorted(asked.answers, key=lambda answer: text_digest(f"{annotator}/{asked.id}/{answer.id}"))
-        scale = MOST_STARS if self.ask == "stars" else len(answers)
+        commented = [
+            one.comment
+            for one in events
+            if one.annotator == annotator and one.question == asked.id and self.plan.counts(one)
+        ]
+        ask = self.plan.ask
+        scale = MOST_STARS if ask == "stars" else len(answers)
         return page(
             "question",
             **told,
-            ask=self.ask,
+            ask=ask,
+            comment=commented[-1] if commented else "",
             question=asked.id,
             prompt=[shown(message) for message in asked.prompt],
             tools=pretty(asked.tools) if asked.tools else None,
@@ -156,7 +186,8 @@ def application(served: Labelling) -> ASGIApp:
 
     def at_home(request: Request) -> None:
         """A page of another origin may send, with our cookies, what it likes."""
-        if urlsplit(request.headers.get("origin", "")).netloc != request.headers["host"]:
+        origin = request.headers.get("origin", "")
+        if origin != served.origin and urlsplit(origin).netloc != request.headers["host"]:
             raise HTTPException(403, "this request is from a page of another origin, or of none")
 
     def annotator(request: Request, _: Annotated[None, Depends(at_home)]) -> str:
@@ -190,8 +221,9 @@ def application(served: Labelling) -> ASGIApp:
         if not served.knows(token):
             raise HTTPException(401, "open the link that `temper label` printed")
         answer = Response(status_code=204)
+        secure = request.headers["origin"].startswith("https:")
         for name, value in ((served.cookie, token), (_ANNOTATOR, quote(sent.annotator, safe=""))):
-            answer.set_cookie(name, value, max_age=_KEPT_SECONDS, httponly=True, samesite="strict")
+            answer.set_cookie(name, value, max_age=_KEPT_SECONDS, secure=secure, httponly=True, samesite="strict")
         return answer
 
     @app.post("/judgements")
@@ -199,16 +231,25 @@ def application(served: Labelling) -> ASGIApp:
         sent = Judgement.model_validate_json(raw)
         if sent.annotator != name:
             raise HTTPException(403, f"this browser is {name}'s")
-        served.labels.add(Event(**sent.model_dump(), origin="page"))
+        event = Event(**sent.model_dump(), origin="page")
+        why = served.unasked(event)
+        if why is not None and all(one.content != event.content for one in served.labels.events() if one.id == sent.id):
+            raise Refused(why)  # what is kept already may come again when something else is asked
+        served.labels.add(event)
         return {"saved": sent.id}
 
     @app.post("/feedback", dependencies=[Depends(bearer)])
     def feedback(raw: Annotated[bytes, Depends(_body)]) -> dict[str, str]:
+        if _takes_back(raw):
+            withdrawn = Withdrawal.model_validate_json(raw)
+            undo = Event(withdrawn.id, withdrawn.annotator, "undo", None, {"event": withdrawn.undo}, origin="http")
+            served.labels.add(undo)
+            return {"saved": withdrawn.id}
         sent = Feedback.model_validate_json(raw)
         asked = question_of_answer(sent.prompt, sent.answer, sent.sensitive)
         [answer] = asked.by_id
         kind: Literal["thumb", "edit"] = "edit" if sent.thumb is None else "thumb"
-        payload = {"answer": answer, kind: sent.thumb or sent.edit}
+        payload = {"answer": answer, kind: sent.thumb or edit_of(asked, sent.edit or "")}
         served.labels.add(Event(sent.id, sent.annotator, kind, asked.id, payload, sent.comment, "http"), asked)
         return {"saved": sent.id}
 
@@ -232,11 +273,23 @@ def application(served: Labelling) -> ASGIApp:
         status = 409 if isinstance(error, Contradicted) else 503 if isinstance(error, Unavailable) else 422
         return JSONResponse({"error": harmless(error)}, status)
 
+    @app.exception_handler(ClientDisconnect)
+    def gone(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=400)
+
     return _Headers(KnownHosts(app, served.hosts))
 
 
 def _named(request: Request) -> str:
     return unquote(request.cookies.get(_ANNOTATOR, ""))
+
+
+def _takes_back(raw: bytes) -> bool:
+    try:
+        found = from_json(raw)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "undo" in found
 
 
 async def _body(request: Request) -> bytes:

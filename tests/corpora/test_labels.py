@@ -1,6 +1,7 @@
 """Labels: what is kept whatever order it comes in, what becomes of it, and pairs that contradict no vote."""
 
 import json
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpora.cleaning.clean import clean
-from corpora.feedback.asking import Asked, Plan, questions_in, questions_of_candidates
+from corpora.feedback.asking import (
+    Asked,
+    Plan,
+    edit_of,
+    question_of_answer,
+    questions_in,
+    questions_of_candidates,
+)
 from corpora.feedback.preferences import build_preferences
 from corpora.labels.events import BOTH_BAD, TIE, Answer, Event, Question, Refused, rows, standing
 from corpora.labels.store import Contradicted, Labels
@@ -83,11 +91,13 @@ def _events(draw: st.DrawFn) -> list[Event]:
 
 @given(st.data())
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_order_and_repetition_of_events_gives_the_same_rows(
+def test_neither_clocks_nor_repetition_of_events_change_a_row(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     events = data.draw(_events())
-    again = data.draw(st.permutations([*events, *data.draw(st.lists(st.sampled_from(events), max_size=6))]))
+    again = list(events)
+    for place in data.draw(st.lists(st.integers(0, len(events) - 1), max_size=6)):
+        again.insert(data.draw(st.integers(again.index(events[place]) + 1, len(again))), events[place])
     kept = Labels(tmp_path_factory.mktemp("home"), "tone", new=True)
     kept.add_questions(ASKED)
     assert sum(kept.add(event) for event in again) == len(events)
@@ -105,6 +115,24 @@ def test_one_id_is_one_event(labels: Labels) -> None:
     with pytest.raises(Contradicted, match="id 'e1' is that of another event"):
         labels.add(choice("e1", ASKED[0], 1))
     assert len(labels.events()) == 1
+
+
+def test_a_clock_that_goes_back_lets_no_older_word_stand(labels: Labels) -> None:
+    labels.add(choice("z", ASKED[0], 0, at="2026-01-02"))
+    labels.add(choice("y", ASKED[1], 0, at="2026-01-02"))
+    labels.add(choice("a", ASKED[0], 1, at="2026-01-01"))
+    labels.add(choice("z", ASKED[0], 0, at="2026-01-03"))
+    assert [event.id for event in standing(labels.events())] == ["y", "a"]
+    labels.add(undo("u", "a", at="2025-01-01"))
+    assert [event.id for event in standing(labels.events())] == ["z", "y"]
+
+
+def test_only_its_owner_reads_what_people_said(labels: Labels, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "labels" / "tone.sqlite") as reading:
+        reading.execute("SELECT count(*) FROM events").fetchone()
+        labels.add(choice("e1", ASKED[0], 0))
+        files = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "labels").iterdir()}
+    assert files == dict.fromkeys(("tone.sqlite", "tone.sqlite-wal", "tone.sqlite-shm"), 0o600)
 
 
 def test_nobody_undoes_what_another_said(labels: Labels) -> None:
@@ -405,6 +433,34 @@ def test_each_question_is_judged_by_so_many_and_by_nobody_twice() -> None:
     assert Counter(event.question for event in said) == dict.fromkeys(BY_ID, 2)
     assert len({(event.question, event.annotator) for event in said}) == len(said)
     assert plan.progress("ada", said).done == 3
+
+
+def test_a_verdict_of_another_kind_leaves_the_question_to_be_asked() -> None:
+    [asked] = list(BY_ID.values())[:1]
+    plan = Plan({asked.id: asked}, ask="stars")
+    said = [choice("e1", asked, 0)]
+    assert plan.next("ada", said) == asked and plan.progress("ada", said) == (0, 0, 0, 1)
+    said.append(Event("e2", "ada", "stars", asked.id, {"stars": dict.fromkeys(asked.by_id, 4)}))
+    assert plan.next("ada", said) is None and plan.progress("ada", said) == (1, 0, 1, 1)
+    said = [choice("e1", asked, 0), Event("e3", "ada", "skip", asked.id, {})]
+    assert plan.next("ada", said) is None and plan.progress("ada", said) == (0, 1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "edit", ["", " ", "\u200b", "<think>x</think>", "</think>", "a b", " a b\n", "a\n\nb", "a  b", "<think>x"]
+)
+def test_an_edit_that_no_corpus_would_read_is_refused(edit: str) -> None:
+    with pytest.raises(Refused, match=r"^edit: "):
+        edit_of(question_of_answer("q", "a b", False), edit)
+
+
+@pytest.mark.parametrize("edit", ["a c", "a b\n    b", "<think>\nx\n</think>\n\na c"])
+def test_an_edit_that_is_taken_is_read_by_a_corpus(tmp_path: Path, edit: str) -> None:
+    labels, asked = Labels(tmp_path, "tone", new=True), question_of_answer("q", "a b", False)
+    [answer] = asked.by_id
+    labels.add(Event("e", "ada", "edit", asked.id, {"answer": answer, "edit": edit_of(asked, edit)}), asked)
+    [row] = _cleaned(tmp_path, "labels://tone")
+    assert (row["chosen"][0]["content"], row["rejected"][0]["content"]) == (edit, "a b")
 
 
 def test_the_prompt_judged_least_comes_first_and_what_others_look_at_last() -> None:

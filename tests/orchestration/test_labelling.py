@@ -1,14 +1,18 @@
 """The page on which people judge: who may come in, what answers can do there, and what a kill costs."""
 
+import asyncio
 import json
 import os
 import random
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import unicodedata
 import urllib.error
 import urllib.request
 import uuid
@@ -19,15 +23,17 @@ import pytest
 from fastapi.testclient import TestClient
 
 from corpora.feedback.asking import Ask, Plan
-from corpora.labels.events import Answer, Question, rows, standing
+from corpora.labels.events import Answer, Event, Question, rows, standing
 from corpora.labels.store import Labels
+from lineage.errors import CorpusError
 from orchestration.known_hosts import LOOPBACK
 from orchestration.labelling.app import LARGEST, Labelling, application
 from orchestration.labelling.rendering import SHOWN, markdown
+from orchestration.labelling.serving import names_of, origin_of, serve
 from tests.corpora.made import write_jsonl
 from tests.orchestration.servers import ROOT, free_port
 
-TOKEN = "a token of the tests"
+TOKEN = "a-token-of-the-tests"
 HERE = "http://127.0.0.1:8123"
 ORIGIN = {"Origin": HERE}
 LABEL = [sys.executable, "-m", "orchestration", "label", "tone"]
@@ -42,7 +48,7 @@ def client(home: Path, *questions: Question, ask: Ask = "choice", name: str | No
     """A browser that has come in under a name; with None one that has not."""
     labels = Labels(home, "tone", new=True)
     labels.add_questions(questions)
-    served = Labelling(labels, Plan({one.id: one for one in questions}), ask, TOKEN, LOOPBACK, **more)
+    served = Labelling(labels, Plan({one.id: one for one in questions}, ask=ask), TOKEN, LOOPBACK, **more)
     browser = TestClient(application(served), base_url=HERE)
     if name is not None:
         entered = browser.post("/enter", json={"annotator": name, "token": TOKEN}, headers=ORIGIN)
@@ -93,6 +99,137 @@ def test_another_name_or_origin_is_refused(tmp_path: Path) -> None:
     assert Labels(tmp_path, "tone").events() == []
 
 
+PUBLIC = "https://label.example.com"
+
+
+@pytest.mark.parametrize("host", ["label.example.com", "label.example.com:443", "127.0.0.1:8123"])
+def test_a_proxy_brings_people_from_elsewhere(tmp_path: Path, host: str) -> None:
+    """One that keeps the host that the browser asked for, and one that names ours."""
+    labels = Labels(tmp_path, "tone", new=True)
+    labels.add_questions([ONE])
+    served = Labelling(labels, Plan({ONE.id: ONE}), TOKEN, LOOPBACK | {"label.example.com"}, origin=PUBLIC)
+    browser = TestClient(application(served), base_url=PUBLIC, headers={"Host": host})
+    entry = {"annotator": "Ada", "token": TOKEN}
+    for origin in ("https://evil.example", "https://label.example.com.evil.example", "null"):
+        assert browser.post("/enter", json=entry, headers={"Origin": origin}).status_code == 403
+    entered = browser.post("/enter", json=entry, headers={"Origin": PUBLIC})
+    cookies = entered.headers.get_list("set-cookie")
+    assert entered.status_code == 204 and len(cookies) == 2 and all("; Secure" in one for one in cookies)
+    event = {"id": "e1", "annotator": "Ada", "kind": "skip", "question": ONE.id}
+    sent = browser.post("/judgements", json=event, headers={"Origin": PUBLIC})
+    assert browser.get("/").status_code == sent.status_code == 200
+    assert browser.get("/", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_without_tls_a_cookie_is_for_any_connection(tmp_path: Path) -> None:
+    entered = client(tmp_path, ONE).post("/enter", json={"annotator": "Ada"}, headers=ORIGIN)
+    assert len(entered.headers.get_list("set-cookie")) == 2 and "Secure" not in entered.headers["set-cookie"]
+
+
+def test_a_server_on_all_addresses_answers_to_those_of_its_machine() -> None:
+    for everywhere in ("0.0.0.0", "::"):
+        known = names_of(everywhere)
+        assert {*LOOPBACK, socket.gethostname().lower(), socket.getfqdn().lower()} <= known
+        assert {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(socket.gethostname(), None)} <= known
+    assert names_of("192.0.2.7") == LOOPBACK | {"192.0.2.7", socket.gethostname().lower()}
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Label.example.com/", PUBLIC),
+        ("https://label.example.com:443", PUBLIC),
+        ("http://label.example.com:8080", "http://label.example.com:8080"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("http://[2001:db8::1]:80", "http://[2001:db8::1]"),
+    ],
+)
+def test_a_public_url_is_known_as_browsers_write_it(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    "url", ["label.example.com", "https://", "ftp://a", "https://a/b", "https://a?b", "https://u@a", "https://a:99999"]
+)
+def test_what_is_no_origin_is_no_public_url(url: str) -> None:
+    with pytest.raises(CorpusError, match=f"^--public-url {re.escape(url)}: expected"):
+        origin_of(url)
+
+
+def served_with(home: Path, **changed: Any) -> None:
+    fields: dict[str, Any] = {"instructions": None, "host": "127.0.0.1", "port": 0, "public_url": None, "token": None}
+    serve(home, "tone", None, ask="choice", at_random=0.3, judges=1, sensitive=False, **{**fields, **changed})
+
+
+@pytest.mark.parametrize(
+    "token", ["too-short", "with blanks in it", 'with"quotes"in-it', "кириллица_кириллица", "a" * 16 + "\n"]
+)
+def test_a_token_that_a_link_would_not_carry_is_refused(tmp_path: Path, token: str) -> None:
+    with pytest.raises(CorpusError, match=r"^--token needs 16 or more of the characters A-Z a-z 0-9 _ \. ~ -") as told:
+        served_with(tmp_path, token=token)
+    assert token not in str(told.value) and not (tmp_path / "labels").exists()
+
+
+def test_instructions_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.md").write_bytes("Grüße".encode("latin-1"))
+    for name, why in (("latin.md", "no UTF-8 text at byte 2"), (".", "Is a directory"), ("none.md", "No such file")):
+        file = tmp_path / name
+        with pytest.raises(CorpusError, match=f"^--instructions {re.escape(str(file))}: {why}"):
+            served_with(tmp_path, instructions=file)
+
+
+def test_an_export_to_a_folder_names_it(tmp_path: Path) -> None:
+    labels = Labels(tmp_path, "tone", new=True)
+    labels.add_questions([ONE])
+    labels.add(Event("e1", "Ada", "choice", ONE.id, {"choice": "tie"}))
+    target = tmp_path / "there"
+    target.mkdir()
+    environment = {**os.environ, "TEMPER_HOME": str(tmp_path)}
+    told = subprocess.run([*LABEL, "--export", str(target)], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert told.returncode != 0 and f"--export {target}: Is a directory" in told.stderr
+    assert "Traceback" not in told.stderr and list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("disconnected", ["/judgements", "/feedback", "/enter"])
+def test_a_client_that_goes_away_leaves_no_traceback(tmp_path: Path, disconnected: str) -> None:
+    browser = client(tmp_path, ONE)
+    headers = {"host": "127.0.0.1:8123", "origin": HERE, "authorization": f"Bearer {TOKEN}"}
+    headers["cookie"] = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    scope = {"type": "http", "method": "POST", "path": disconnected, "query_string": b"", "http_version": "1.1"}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    received = iter([{"type": "http.request", "body": b'{"id"', "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(received)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(browser.app(scope, receive, send))
+    assert sent[0]["status"] == 400 and Labels(tmp_path, "tone").events() == []
+
+
+def test_what_is_not_asked_now_is_not_judged(tmp_path: Path) -> None:
+    browser = client(tmp_path, ONE)
+    hidden = question("hidden?", "yes", "no", sensitive=True)
+    Labels(tmp_path, "tone").add_questions([hidden, TWO])
+    stars = {"stars": dict.fromkeys(ONE.by_id, 4)}
+    for kind, asked, payload, named in (
+        ("choice", hidden, {"choice": "tie"}, "question: it is not among those asked now"),
+        ("skip", TWO, {}, "question: it is not among those asked now"),
+        ("stars", ONE, stars, "kind: 'choice' is asked now, not 'stars'"),
+    ):
+        answer = said(browser, kind, asked.id, payload)
+        assert (answer.status_code, answer.json()["error"]) == (422, named)
+    assert Labels(tmp_path, "tone").events() == []
+    kept = Event("e1", "Ada", "stars", ONE.id, stars)
+    Labels(tmp_path, "tone").add(kept)
+    assert said(browser, "stars", ONE.id, stars, id="e1").json() == {"saved": "e1"}
+    assert said(browser, "stars", ONE.id, {}, id="e1").status_code == 422
+    assert Labels(tmp_path, "tone").events()[0].content == kept.content
+
+
 def test_every_answer_of_the_server_forbids_the_browser_what_it_does_not_need(tmp_path: Path) -> None:
     browser = client(tmp_path, ONE)
     for path in ("/", "/enter", "/static/label.js", "/nothing", "/docs", "/openapi.json"):
@@ -124,11 +261,14 @@ def test_an_undo_brings_the_question_back(tmp_path: Path) -> None:
     browser = client(tmp_path, ONE)
     html = browser.get("/").text
     assert re.search(r'id="undo"[^>]*disabled', html)
-    saved = said(browser, "choice", ONE.id, {"choice": "tie"}).json()["saved"]
+    saved = said(browser, "choice", ONE.id, {"choice": "tie"}, comment="a <b> word").json()["saved"]
+    assert "a &lt;b&gt; word" not in html
     done = browser.get("/").text
     assert f'data-event="{saved}" data-of="{ONE.id}"' in done
     assert said(browser, "undo", None, {"event": saved}).status_code == 200
-    assert asked_on(browser.get("/").text) == ONE.id == asked_on(browser.get(f"/?question={ONE.id}").text)
+    again = browser.get("/").text
+    assert asked_on(again) == ONE.id == asked_on(browser.get(f"/?question={ONE.id}").text)
+    assert 'dir="auto">a &lt;b&gt; word</textarea>' in again
 
 
 def test_the_same_event_twice_is_one_and_another_of_its_id_is_refused(tmp_path: Path) -> None:
@@ -258,7 +398,12 @@ def test_a_chat_product_sends_thumbs_and_edits(tmp_path: Path) -> None:
         ({"id": "m3", "edit": "b"}, 422, "the body: either thumb"),
         ({"id": "m3", "thumb": None}, 422, "the body: either thumb"),
         ({"id": "m3", "thumb": "sideways"}, 422, "thumb: "),
-        ({"id": "m3", "thumb": None, "edit": "a"}, 422, "payload: edit"),
+        ({"id": "m3", "thumb": None, "edit": "a"}, 422, "edit: the words are those of the answer"),
+        ({"id": "m3", "thumb": None, "edit": " a\n"}, 422, "edit: the words are those of the answer"),
+        ({"id": "m3", "thumb": None, "edit": "<think>x</think>"}, 422, "edit: thoughts without an answer"),
+        ({"id": "m3", "thumb": None, "edit": " "}, 422, "edit: empty"),
+        ({"id": "m3", "annotator": "a\x1b[31m"}, 422, "annotator: a name has"),
+        ({"id": "m3", "undo": "m1"}, 422, "prompt: Extra inputs"),
         ({"id": "m3", "prompt": []}, 422, "prompt: "),
         ({"id": "m3", "prompt": [{"role": "wizard", "content": "x"}]}, 422, "unknown role"),
         ({"id": "m3", "answer": "x" * LARGEST}, 413, "a request has at most"),
@@ -266,6 +411,57 @@ def test_a_chat_product_sends_thumbs_and_edits(tmp_path: Path) -> None:
         answer = outside.post("/feedback", json={**sent, **change}, headers=headers)
         assert answer.status_code == status and answer.json()["error"].startswith(named), answer.text
     assert len(labels.events()) == 2
+
+
+def test_a_chat_product_takes_back_what_its_users_took_back(tmp_path: Path) -> None:
+    outside = client(tmp_path, name=None)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    said_ = {"id": "m1", "annotator": "user 7", "prompt": "q", "answer": "a", "edit": "b"}
+    assert outside.post("/feedback", json=said_, headers=headers).status_code == 200
+    undo = {"id": "m2", "annotator": "user 7", "undo": "m1"}
+    for change, status in (({"annotator": "user 8"}, 422), ({"undo": "a b"}, 422), ({"undo": None}, 422)):
+        assert outside.post("/feedback", json={**undo, **change}, headers=headers).status_code == status
+    assert len(standing(Labels(tmp_path, "tone").events())) == 1
+    for _ in range(2):
+        assert outside.post("/feedback", json=undo, headers=headers).json() == {"saved": "m2"}
+    assert standing(Labels(tmp_path, "tone").events()) == []
+    assert outside.post("/feedback", content=b"[" * 100_000, headers=headers).status_code == 422
+
+
+def test_a_name_is_one_however_it_was_typed(tmp_path: Path) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    browser = client(tmp_path, ONE, name=unicodedata.normalize("NFD", "Zoë"))
+    answer = said(browser, "choice", ONE.id, {"choice": "tie"}, annotator=unicodedata.normalize("NFD", "Zoë"))
+    sent = {"id": "m1", "annotator": " Zoe\u0308", "prompt": "q", "answer": "a", "thumb": "up"}
+    assert answer.status_code == browser.post("/feedback", json=sent, headers=headers).status_code == 200
+    assert {event.annotator for event in Labels(tmp_path, "tone").events()} == {"Zo\u00eb"}
+    assert browser.post("/enter", json={"annotator": "a" * 65, "token": TOKEN}, headers=ORIGIN).status_code == 422
+
+
+ENTER_BY_PASTING = """
+const listeners = {}, told = [], sent = [];
+const place = (id) => ({ id, value: "Ada", focus() {},
+  addEventListener(what, run) { listeners[`${id} ${what}`] = run; },
+  set textContent(text) { told.push(text); } });
+globalThis.document = { querySelector: () => ({ dataset: { page: "enter", labels: "tone", known: "no" } }),
+  getElementById: (id) => place(id) };
+globalThis.location = { hash: "", replace(to) { sent.push(to); } };
+globalThis.addEventListener = (what, run) => { listeners[what] = run; };
+globalThis.fetch = async (path, asked) => { sent.push(JSON.parse(asked.body)); return { ok: true }; };
+require(process.argv[1]);
+location.hash = "#pasted-later";
+listeners.hashchange();
+listeners["enter submit"]({ preventDefault() {} }).then(() => console.log(JSON.stringify({ told, sent })));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_a_link_pasted_into_the_open_page_lets_one_in() -> None:
+    script = ROOT / "orchestration" / "labelling" / "static" / "label.js"
+    run = subprocess.run(["node", "-e", ENTER_BY_PASTING, str(script)], capture_output=True, text=True, check=True)
+    found = json.loads(run.stdout)
+    assert found["told"] == ["Open the link that `temper label` printed.", ""]
+    assert found["sent"] == [{"annotator": "Ada", "token": "pasted-later"}, "/"]
 
 
 class Server:
@@ -355,7 +551,8 @@ def test_kills_lose_nothing_that_was_acknowledged_and_double_nothing(tmp_path: P
 def test_the_link_stays_the_same_and_is_its_owners_alone(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "answers.jsonl", [{"prompt": "q", "answers": ["a", "b"], "sensitive": True}])
     links = []
-    for options in ([], ["--sensitive"]):
+    kept = tmp_path / "labels" / "tone.link.json"
+    for options in ([], ["--sensitive"], ["--public-url", f"{PUBLIC}/"], []):
         process = subprocess.Popen(
             [*LABEL, "--answers", str(tmp_path / "answers.jsonl"), *options],
             cwd=ROOT,
@@ -365,9 +562,15 @@ def test_the_link_stays_the_same_and_is_its_owners_alone(tmp_path: Path) -> None
         )
         assert process.stdout is not None
         links.append([process.stdout.readline() for _ in range(4)])
+        port = json.loads(kept.read_text())["port"]
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/enter", timeout=30).close()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         process.stdout.close()
+        if "--public-url" in options:
+            kept.write_text(json.dumps({**json.loads(kept.read_text()), "port": 99_999}))
+    assert links[2][1] == links[0][1].replace(links[0][1].split()[1].split("/#")[0], PUBLIC)
+    assert links[3][1] != links[0][1] and re.fullmatch(r"Page      http://127\.0\.0\.1:\d+/#\S{32}\n", links[3][1])
     assert links[0][0] == "0 questions, 1 sensitive ones left out (--sensitive)\n" and links[1][0] == "1 questions\n"
     assert links[0][1] == links[1][1] and re.fullmatch(r"Page      http://127\.0\.0\.1:\d+/#\S{32}\n", links[0][1])
-    assert (tmp_path / "labels" / "tone.link.json").stat().st_mode & 0o77 == 0
+    assert kept.stat().st_mode & 0o77 == 0

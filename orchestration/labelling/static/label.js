@@ -59,8 +59,10 @@ async function say(kind, payload, next = "/") {
   const question = kind === "undo" ? null : about.question;
   const comment = kind === "undo" ? "" : button("comment").value.trim();
   const event = { id: uuid(), annotator: about.annotator, kind, question, payload, comment };
+  const last = Number(waiting().at(-1)?.slice(prefix.length).split("/")[0] ?? 0);
+  const place = String(Math.max(Date.now(), last + 1)).padStart(15, "0");
   try {
-    localStorage.setItem(`${prefix}${String(Date.now()).padStart(15, "0")}/${event.id}`, JSON.stringify(event));
+    localStorage.setItem(`${prefix}${place}/${event.id}`, JSON.stringify(event));
   } catch {
     tell("Not saved: this browser keeps nothing for this page. Allow it storage.");
     busy = false;
@@ -122,11 +124,13 @@ function question() {
 }
 
 function enter() {
-  const token = location.hash.slice(1);
-  if (!token && about.known === "no") tell("Open the link that `temper label` printed.");
+  const token = () => location.hash.slice(1);
+  const greet = () => tell(token() || about.known === "yes" ? "" : "Open the link that `temper label` printed.");
+  greet();
+  addEventListener("hashchange", greet);
   document.getElementById("enter").addEventListener("submit", async (submitted) => {
     submitted.preventDefault();
-    const body = JSON.stringify({ annotator: button("name").value, token });
+    const body = JSON.stringify({ annotator: button("name").value, token: token() });
     const answer = await post("/enter", body).catch(() => null);
     if (answer?.ok) location.replace("/");
     else tell(answer ? await reason(answer) : "The server does not answer.");
@@ -137,5 +141,6 @@ function enter() {
 if (about.page === "enter") enter();
 else {
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  addEventListener("hashchange", () => location.replace(`/enter${location.hash}`));
   question();
 }
