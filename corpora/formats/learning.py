@@ -9,6 +9,7 @@ are those of TRL's, axolotl's, OpenAI's, Mistral's and ms-swift's data; null say
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,8 @@ _PARTS = ("train_detail",)
 _OF_ANYTHING = ("weight",)
 """Of a row, above 1, such a field may be about its loss or about something else."""
 _PLAIN = (None, "0", "1")
+_SWITCHES = {"on": True, "off": False}
+_WITH_COMMA = re.compile(r"\s*-?\d+,\d+\s*")
 _WEIGHS = "a weight of the loss, which examples to imitate alone can have"
 _MARKS = (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED, *_PARTS)
 MARKS = frozenset(_MARKS)
@@ -106,7 +109,7 @@ def weight_of_row(fields: Mapping[str, Any]) -> float:
     if detail := next((name for name in _MARKS if fields.get(name) and isinstance(fields[name], list | dict)), None):
         raise RowError(f"'{detail}' marks parts of a row, which is not known")
     for name in (*_LEARNED, *_WEIGHTS, *_NOT_LEARNED):
-        if said(fields.get(name)) is (name in _NOT_LEARNED) and not _negative(fields[name]):
+        if _says_yes(fields.get(name)) is (name in _NOT_LEARNED) and not _negative(fields[name]):
             raise NotToBeLearned(f"field '{name}' says that the row is not to be learned")
     for name in _WEIGHTS:
         number = number_of(fields.get(name))
@@ -117,11 +120,22 @@ def weight_of_row(fields: Mapping[str, Any]) -> float:
             )
         if number is not None and 0 < number <= (1 if name in _OF_ANYTHING else _LARGEST):
             weight *= number
-        elif _negative(fields.get(name)) or (
-            name not in _OF_ANYTHING and fields.get(name) is not None and said(fields[name]) is None
-        ):
+        elif _is_no_weight(fields.get(name), name in _OF_ANYTHING):
             raise RowError(f"field '{name}' is no weight from 0 to {_LARGEST:g}")
     return weight
+
+
+def _says_yes(value: Any) -> bool | None:
+    """Whether a mark says yes or no, also as a switch does."""
+    found = said(value)
+    return _SWITCHES.get(value.strip().lower()) if found is None and isinstance(value, str) else found
+
+
+def _is_no_weight(value: Any, may_be_anything: bool) -> bool:
+    """Whether a row's weight, which is no number that is heard, was meant for one."""
+    if value is None or (_says_yes(value) is not None and not _negative(value)):
+        return False
+    return not may_be_anything or _negative(value) or (isinstance(value, str) and bool(_WITH_COMMA.fullmatch(value)))
 
 
 def _negative(value: Any) -> bool:
@@ -148,7 +162,7 @@ def _says(marked: Mapping[str, Any], index: int) -> float | None:
             continue
         if name in _PARTS:
             raise RowError(_in_parts(name, index))
-        found, number = said(value), number_of(value)
+        found, number = _says_yes(value), number_of(value)
         if found is not None and not _negative(value):
             weight = _product(weight, float(found is not (name in _NOT_LEARNED)))
         elif name in _WEIGHTS and number is not None and 0 < number <= _LARGEST:

@@ -12,6 +12,7 @@ from corpora.feedback.checks import cohens_d
 from corpora.formats.formats import choose_format, reader
 from corpora.formats.items import Conversation, Document
 from corpora.reading.lines import Row, RowError, read_rows
+from corpora.reading.row import NotToBeLearned
 from corpora.sources.raw import RawFile
 from lineage.errors import CorpusError
 from tests.corpora.made import source, talk
@@ -224,6 +225,19 @@ def test_a_weight_above_one_of_a_row_is_heard_where_the_recipe_says_so() -> None
     assert [one.messages[-1]["weight"] for one in (half, double)] == ["+0.5", "+2"]
     assert "field 'loss_weight' is no weight from 0 to 10" in much
     assert [one.messages[-1].get("weight") for one in many(rows, columns={"category": "weight"})] == [None] * 3
+
+
+def test_switches_are_heard_and_weights_with_a_comma_are_refused() -> None:
+    for marks in ({"train": "off"}, {"masked": "on"}, {"training": "OFF"}):
+        with pytest.raises(NotToBeLearned, match="says that the row is not to be learned"):
+            read({**talk("q", "a"), **marks})
+        with pytest.raises(NotToBeLearned, match="no turn of the assistant"):
+            read({"messages": [U, answer("a", **marks)]})
+    assert read({**talk("q", "a"), "train": "on"}) == read({**talk("q", "a"), "masked": "off"}) == read(talk("q", "a"))
+    for name in ("weight", "loss_weight"):
+        with pytest.raises(RowError, match=f"'{name}' is no weight from 0 to 10"):
+            read({**talk("q", "a"), name: "0,5"})
+    assert read({**talk("q", "a"), "weight": "72 kg"}) == read(talk("q", "a"))
 
 
 def test_rows_that_are_not_to_be_learned_are_no_damage(tmp_path: Path) -> None:
